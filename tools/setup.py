@@ -1,0 +1,114 @@
+# ruff: noqa: INP001
+"""Makes .venv from the hashed locks, once; done again only when a lock, a pyproject.toml or the folder changes.
+
+It stands outside every package and uses the standard library alone, because nothing is installed yet when it runs.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / ".ready"
+BOOTSTRAP = ROOT / "requirements-bootstrap.lock"
+LOCK = ROOT / "requirements.lock"
+NETWORK = "the first set-up needs the network (later starts do not): check it, or the proxy, and run again."
+NO_VENV = (
+    "this Python cannot make virtual environments: install its venv package (Debian and Ubuntu: apt install "
+    "python3-venv), or name another Python with `make PYTHON=/path/to/python3.12 up`."
+)
+
+
+def fail(sentence: str) -> NoReturn:
+    sys.exit(f"cvhub: {sentence}")
+
+
+def packages() -> list[Path]:
+    return sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
+
+
+def fingerprint() -> str:
+    """Hash what the environment is made from; the root counts, because the packages are installed from it."""
+    digest = hashlib.sha256(str(ROOT).encode())
+    for path in (BOOTSTRAP, LOCK, *(package / "pyproject.toml" for package in packages())):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def ready(wanted: str) -> bool:
+    return STAMP.exists() and STAMP.read_text() == wanted and in_venv("python").exists()
+
+
+def in_venv(program: str) -> Path:
+    return VENV / "bin" / program
+
+
+def run(what: str, command: list[str | Path], hint: str) -> None:
+    started = time.monotonic()
+    print(f"  {what:42}", end="", flush=True)
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    print(f"{time.monotonic() - started:5.1f} s" if done.returncode == 0 else "failed")
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip()
+        print("\n".join(f"    {line}" for line in said.splitlines()[-12:]))
+        fail("the disk is full: free 2 GB and run again." if "No space left" in said else hint)
+
+
+def make_uv() -> Path | str:
+    """Make .venv and give the path of its uv, installed by pip from hashes; without pip, the uv on the path will do."""
+    uv = in_venv("uv")
+    if uv.exists() and in_venv("python").exists():
+        return uv
+    on_path = shutil.which("uv")
+    if can_make_venv():
+        run("virtual environment", [sys.executable, "-m", "venv", "--clear", VENV], NO_VENV)
+        pip: list[str | Path] = [in_venv("python"), "-m", "pip", "install", "-q", "--require-hashes"]
+        run("uv", [*pip, "-r", BOOTSTRAP], NETWORK)
+        return uv
+    if on_path:
+        run(
+            "virtual environment, by the uv found",
+            [on_path, "venv", "-q", "--clear", "-p", sys.executable, VENV],
+            NO_VENV,
+        )
+        return on_path
+    fail(NO_VENV)
+
+
+def can_make_venv() -> bool:
+    try:
+        import ensurepip  # noqa: F401, PLC0415
+        import venv  # noqa: F401, PLC0415
+    except ImportError:
+        return False
+    return True
+
+
+def main() -> None:
+    wanted = fingerprint()
+    if ready(wanted):
+        return
+    print("Setting up .venv (once):")
+    uv = make_uv()
+    STAMP.unlink(missing_ok=True)
+    into: list[str | Path] = ["-q", "--python", in_venv("python")]
+    run(
+        "packages, each checked by its hash",
+        [uv, "pip", "sync", "--require-hashes", *into, LOCK, BOOTSTRAP],
+        NETWORK,
+    )
+    editable = [part for package in packages() for part in ("-e", package)]
+    install = [uv, "pip", "install", "--no-deps", "--no-build-isolation", *into, *editable]
+    run("our own packages", install, "a package of the workspace cannot be installed: see above.")
+    STAMP.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()
