@@ -1,0 +1,1 @@
+"""What the services say to each other and to callers: events, topics, wire types, faults, code lists."""

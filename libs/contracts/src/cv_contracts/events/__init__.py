@@ -1,0 +1,1 @@
+"""One module per producing service, one class per fact."""

@@ -1,0 +1,61 @@
+"""What cv-registry says: citizens, CVs, account letters, asylum transitions."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from cv_contracts.event import Event
+
+NO_SUBJECT = UUID(int=0)
+
+
+class CitizenChanged(Event):
+    """Something about a citizen is new: name, address, protection, relations, contact group, death. Subject: person id.
+
+    `merged` tells that two registrations turned out to be one person, `erased` that the owner's row is gone.
+    """
+
+    TYPE: ClassVar[str] = "dk.cvhub.cv-registry.citizen-changed.v1"
+
+    change: Literal["registered", "changed", "merged", "erased"]
+
+
+class CVChanged(Event):
+    """A CV has a new revision or a new state. Subject: CV id."""
+
+    TYPE: ClassVar[str] = "dk.cvhub.cv-registry.cv-changed.v1"
+
+    change: Literal[
+        "created",
+        "replaced",
+        "archived",
+        "restored",
+        "disabled",
+        "enabled",
+        "locked",
+        "unlocked",
+        "deleted",
+        "erased",
+    ]
+
+
+class AccountLetterSent(Event):
+    """A letter with a new Jobnet login was handed to the print service. Subject: CV id."""
+
+    TYPE: ClassVar[str] = "dk.cvhub.cv-registry.account-letter-sent.v1"
+
+
+class AsylumTransitionSet(Event):
+    """The dates between which a jobcenter may replace a CV were set. Subject: person id."""
+
+    TYPE: ClassVar[str] = "dk.cvhub.cv-registry.asylum-transition-set.v1"
+
+    change: Literal["created", "updated"]
+
+
+class CitizenHeartbeat(Event):
+    """Sent to each partition of the citizens' topic, so that a follower knows how fresh it is. Subject: NO_SUBJECT.
+
+    `time` is when it was made; all earlier changes of its partition come before it.
+    """
+
+    TYPE: ClassVar[str] = "dk.cvhub.cv-registry.citizen-heartbeat.v1"

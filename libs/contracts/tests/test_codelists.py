@@ -1,0 +1,225 @@
+"""The code lists say what the decisions say, and a list that cannot be used is told by file and line."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from cv_contracts import codelists
+from cv_contracts.codelists import DATA, BadCodeList, default, load
+from cv_contracts.wire.cv_parts import DriverLicenseEnum, EducationLevelEnum, LanguageSkillLevelType
+
+LISTS = default()
+
+
+def test_every_file_is_read_and_loading_is_quick() -> None:
+    started = time.perf_counter()
+    lists = load()
+    assert time.perf_counter() - started < 1.0
+    assert lists == LISTS
+    assert default() is LISTS
+    assert {path.stem for path in DATA.glob("*.csv")} == set(vars(lists))
+
+
+def test_statuses_have_the_roles_that_code_speaks_of() -> None:
+    statuses = {status.id: (status.role, status.name, status.frozen) for status in LISTS.cv_statuses.values()}
+    assert statuses == {
+        1: ("STARTED", "Påbegyndt", False),
+        2: ("READY", "Klar til kvalitetssikring", True),
+        3: ("APPROVED", "CV godkendt", True),
+        4: ("RESERVED", "(reserveret)", False),
+        5: ("REJECTED", "CV ej godkendt", True),
+    }
+    assert LISTS.status_id("APPROVED") == 3
+    with pytest.raises(KeyError):
+        LISTS.status_id("approved")
+
+
+def test_contact_groups_carry_their_family_and_flags() -> None:
+    groups = LISTS.contact_groups
+    assert {number: group.benefit_family for number, group in groups.items()} == {
+        1: "dagpenge",
+        2: "kontanthjælp",
+        3: "kontanthjælp-integration",
+        8: "dagpenge",
+        12: "uddannelseshjælp",
+        13: "none",
+        23: "arbejdsmarkedsydelse",
+        **dict.fromkeys((26, 27, 28, 29), "integrationsydelse"),
+    }
+    assert [g.number for g in groups.values() if g.fund_may_set_status] == [1, 8, 23]
+    assert [g.number for g in groups.values() if g.asylum_dates] == [3, 26, 27, 28, 29]
+    assert [g.number for g in groups.values() if g.replace_cv] == [3, 26, 27, 28, 29]
+
+
+def test_contact_data_types_and_statuses_are_the_decisions() -> None:
+    types = {entry.id: (entry.role, entry.verifiable) for entry in LISTS.contact_data_types.values()}
+    assert types == {1: ("MOBILE", True), 2: ("LANDLINE", False), 3: ("EMAIL", True)}
+    assert {entry.id: entry.role for entry in LISTS.contact_statuses.values()} == {
+        1: "NOT_VERIFIED",
+        2: "VERIFIED",
+        3: "UNDELIVERABLE",
+        4: "BLOCKED",
+    }
+    assert LISTS.contact_type_id("EMAIL") == 3
+
+
+def test_organisation_and_user_types_are_the_decisions() -> None:
+    assert {entry.id: entry.assumed for entry in LISTS.organisation_types.values()} == {
+        1: True,
+        4: False,
+        7: False,
+        8: False,
+        24: False,
+        100: True,
+        101: True,
+    }
+    assert {entry.id: entry.name for entry in LISTS.user_types.values()} == {
+        1: "Borger",
+        2: "Sagsbehandler",
+        3: "System",
+        4: "Medarbejder",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (1, "10"),
+        (1, "67"),
+        (7, "101"),
+        (8, "10100"),
+        (8, "86000"),
+        (100, "1"),
+        (101, "1"),
+        (4, "12345678"),
+        (24, "87654321"),
+    ],
+)
+def test_an_organisation_is_known(kind: int, code: str) -> None:
+    assert LISTS.knows_organisation(kind, code)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(1, "D10"), (1, "11"), (1, "010"), (7, "100"), (7, "0101"), (8, "101"), (8, "10101"), (8, "41100"), (100, "2"), (101, ""),
+     (4, "1234567"), (4, "1234567a"), (4, "12345678\n"), (24, "१२३४५६७८"), (2, "1"), (0, "")],
+)  # fmt: skip
+def test_an_organisation_is_unknown(kind: int, code: str) -> None:
+    assert not LISTS.knows_organisation(kind, code)
+
+
+def test_every_municipality_has_a_jobcenter() -> None:
+    assert len(LISTS.municipalities) == 99
+    for code in LISTS.municipalities.keys() - {"411"}:
+        assert LISTS.knows_organisation(7, code)
+        assert LISTS.knows_organisation(8, code + "00")
+
+
+def test_the_lists_of_the_seeds_enums_are_complete() -> None:
+    assert set(LISTS.driver_licences) == set(get_args(DriverLicenseEnum))
+    assert set(LISTS.education_levels) == set(get_args(EducationLevelEnum))
+    assert set(LISTS.language_levels) == set(get_args(LanguageSkillLevelType))
+
+
+def test_education_levels_are_ranked() -> None:
+    ranked = sorted(LISTS.education_levels.values(), key=lambda level: level.rank)
+    assert [level.code for level in ranked if level.rank != 3] == [
+        "Unknown",
+        "PrimarySchoolFoundation",
+        "PrimarySchoolLastLevel",
+        "SecondarySchool",
+        "Vocational",
+        "ShortTertiaryEducation",
+        "Bachelor",
+        "Master",
+        "PhdOrPostdoc",
+    ]
+
+
+def test_names_fit_the_elements_they_are_answered_in() -> None:
+    assert all(len(code) <= 4 and len(name) <= 50 for code, name in LISTS.languages.items())
+    assert all(1 <= len(m.name) <= 100 for m in LISTS.municipalities.values())
+    assert all(len(o.title) <= 100 for o in LISTS.occupations.values())
+    assert all(len(e.title) <= 100 for e in LISTS.educations.values())
+    assert all(len(q.name) <= 100 for q in LISTS.qualifications.values())
+    assert all(len(p.city) <= 50 and len(p.code) == 4 for p in LISTS.postal_codes.values())
+    assert all(len(code) == 2 for code in LISTS.countries)
+
+
+def test_titles_that_are_answered_and_counted_are_unique() -> None:
+    for names in (
+        [o.title.casefold() for o in LISTS.occupations.values()],
+        [q.name.casefold() for q in LISTS.qualifications.values()],
+        [e.title.casefold() for e in LISTS.educations.values()],
+    ):
+        assert len(names) == len(set(names))
+
+
+def test_search_words_are_the_seeds() -> None:
+    words = {entry.element: (entry.group, entry.name) for entry in LISTS.conditions.values()}
+    assert words == {
+        "FullTimeEmployment": ("WorkTime", "Fuldtid"),
+        "PartTimeEmployment": ("WorkTime", "Deltid"),
+        "StartAsSoonAsPossible": ("WorkStart", "Hurtigst muligt"),
+        "StartAsAgreedOn": ("WorkStart", "Efter aftale"),
+        "PermanentJobPosition": ("EmploymentType", "Fast ansættelse"),
+        "TemporaryJobPosition": ("EmploymentType", "Tidsbegrænset"),
+        "StandardJobConditions": ("Jobconditions", "Almindelige vilkår"),
+        "EarlyRetirementConditions": ("Jobconditions", "Efterlønner"),
+        "DisabilityPensionerConditions": ("Jobconditions", "Førtidspensionist"),
+    }
+
+
+def test_a_file_of_ones_own_takes_the_place_of_the_packages(tmp_path: Path) -> None:
+    (tmp_path / "languages.csv").write_text("code,name\nda,Dansk\n", encoding="utf-8")
+    lists = load(tmp_path)
+    assert dict(lists.languages) == {"da": "Dansk"}
+    assert lists.occupations == LISTS.occupations
+
+
+GROUPS = "number,name,benefit_family,assumed,fund_may_set_status,asylum_dates,replace_cv"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "reason"),
+    [
+        ("languages", "code,title\nda,Dansk\n", 1, "column name is missing"),
+        ("languages", "", 1, "column code, name is missing"),
+        ("languages", "code,name\n", 1, "holds no entry"),
+        ("languages", "code,name\nda,Dansk\nda,Dansk\n", 3, "da is there twice"),
+        ("languages", "code,name\nda,\n", 2, "name is empty"),
+        ("languages", "code,name\nda\n", 2, "1 values for 2 columns"),
+        ("cv_statuses", "id,role,name,frozen\n1,BEGUN,x,0\n", 2, "role is not one of"),
+        ("cv_statuses", "id,role,name,frozen\n1,STARTED,x,no\n", 2, "frozen is neither 0 nor 1"),
+        ("cv_statuses", "id,role,name,frozen\n-1,STARTED,x,0\n", 2, "id is not a number"),
+        ("contact_groups", f"{GROUPS}\n1,x,dagpenge,0,1,0,0\n2,x,pension,0,1,0,0\n", 3, "benefit_family is not one of"),
+        ("organisations", "type,code,name,short_name,assumed\n1,D10,x,x,0\n", 2, "code does not have the form"),
+        ("organisations", "type,code,name,short_name,assumed\n3,10,x,x,0\n", 2, "type is not in its list"),
+        ("educations", "id,title,level\n1,x,High\n", 2, "level is not in its list"),
+        ("postal_codes", "code,city,latitude,longitude,municipality_code,kind\n2100,x,N,1,101,area\n", 2, "latitude is not a decimal"),
+        ("postal_codes", "code,city,latitude,longitude,municipality_code,kind\n2100,x,1,1,999,area\n", 2, "municipality_code is not in its list"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_told_by_name_and_line(
+    tmp_path: Path, name: str, text: str, line: int, reason: str
+) -> None:
+    (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(BadCodeList, match=f"^{name}.csv, line {line}: {reason}") as caught:
+        load(tmp_path)
+    assert caught.value.line == line
+
+
+def test_a_file_that_is_not_utf8_and_a_missing_directory_are_told(tmp_path: Path) -> None:
+    (tmp_path / "languages.csv").write_bytes(b"code,name\nda,\xff\n")
+    with pytest.raises(BadCodeList, match="cannot be read"):
+        load(tmp_path)
+    with pytest.raises(BadCodeList, match="is not a directory"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_whole_copy_of_the_lists_can_be_used(tmp_path: Path) -> None:
+    shutil.copytree(DATA, tmp_path / "lists")
+    assert codelists.load(tmp_path / "lists") == LISTS
