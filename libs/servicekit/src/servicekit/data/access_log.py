@@ -1,0 +1,241 @@
+"""Who read what about whom: rows that are durable before the answer goes out, many reads sharing one commit."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import structlog
+
+from cv_contracts.faults import Unavailable
+from servicekit.data.postgres import Database, passing_trouble
+from servicekit.observe import metrics
+from servicekit.web.identity import Caller, Organisation, User
+
+log = structlog.get_logger(__name__)
+
+MOST_WAITING = 10_000
+FLUSH_TIMEOUT = timedelta(seconds=3)
+MONTHS_AHEAD = 3
+CHECK_MONTHS_EVERY = timedelta(days=1)
+
+_COLUMNS = {
+    "at": "timestamptz",
+    "subject": "uuid",
+    "method": "text",
+    "service": "text",
+    "client": "text",
+    "own_type": "int",
+    "own_code": "text",
+    "active_type": "int",
+    "active_code": "text",
+    "request_type": "int",
+    "request_code": "text",
+    "user_name": "text",
+    "user_type": "int",
+    "user_identifier": "text",
+    "purpose": "text",
+    "object_version": "bigint",
+    "detail": "jsonb",
+}
+_INSERT = (
+    f"insert into access_log ({', '.join(_COLUMNS)}) select * from unnest("
+    + ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(_COLUMNS.values(), 1))
+    + ")"
+)
+_OF_SUBJECT = f"select {', '.join(_COLUMNS)} from access_log where subject = $1 order by at desc limit $2"
+_MONTHS = """
+select c.relname::text as name, case when i.inhdetachpending then 'finalize' when not i.inhdetachpending then 'concurrently' end
+from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+where c.relkind = 'r' and c.relnamespace = current_schema()::regnamespace and c.relname ~ '^access_log_[0-9]{4}_[0-9]{2}$'
+order by 1
+"""
+_SHOWING = (
+    f"select {', '.join(_COLUMNS)} from access_log where detail -> 'shown' ? $1 order by at desc limit $2"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRow:
+    """One look at a subject's data. Without a caller, `service` (one of ours) acted on its own."""
+
+    subject: UUID | None
+    method: str
+    caller: Caller | None
+    purpose: str | None = None
+    object_version: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accessed:
+    """A row of the log and when it was written. Scopes are not kept."""
+
+    at: datetime
+    row: AccessRow
+
+
+class AccessLog:
+    """The service's own access log. Callers of `record` that come while a flush is under way share the next one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[tuple[Sequence[tuple[Any, ...]], asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._months_checked: datetime | None = None
+        self._dropping: asyncio.Task[None] | None = None
+
+    async def record(self, *rows: AccessRow) -> None:
+        """Return once the rows are durable; raises Unavailable (503) if they cannot be, and then the read is not to be answered."""
+        if not rows:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            raise Unavailable(retry_after=1)
+        now = datetime.now(UTC)
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append(([_columns(now, row) for row in rows], written))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        await written
+
+    async def of_subject(self, subject: UUID, limit: int = 10_000) -> list[Accessed]:
+        """Give who looked at a subject, the newest first."""
+        return [_accessed(row) for row in await self._database.fetch(_OF_SUBJECT, subject, limit)]
+
+    async def showing(self, subject: UUID, limit: int = 10_000) -> list[Accessed]:
+        """Give the looks at many that have shown a subject (`detail` names them under `shown`), the newest first.
+
+        A service with such rows has an index on `detail -> 'shown'`.
+        """
+        return [_accessed(row) for row in await self._database.fetch(_SHOWING, str(subject), limit)]
+
+    async def make_months(self, today: date) -> None:
+        """Make the partitions of this month and those ahead, where they are missing."""
+        await self._database.execute("select access_log_make_months($1, $2)", today, MONTHS_AHEAD)
+
+    async def drop_months(self, today: date) -> list[str]:
+        """Drop the partitions whose rows have all been kept for the legal period; give their names."""
+        kept = f"access_log_{_month_before(today, self._database.settings.access_log_months):%Y_%m}"
+        months = [row for row in await self._database.fetch(_MONTHS) if row["name"] < kept]
+        for name, step in months:
+            # Nobody who writes waits for this; what was broken off is ended the next time.
+            if step is not None:
+                await self._database.execute(f"alter table access_log detach partition {name} {step}")
+            await self._database.execute(f"drop table if exists {name}")
+            log.info("access_log_month_dropped", month=name)
+        return [name for name, _ in months]
+
+    async def _drop_in_background(self, today: date) -> None:
+        try:
+            await self.drop_months(today)
+        except (asyncpg.PostgresError, OSError, TimeoutError, Unavailable) as error:
+            log.warning("access_log_months_not_dropped", error_type=type(error).__name__)
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._write(batch)
+        finally:
+            self._flushing = None
+
+    async def _write(self, batch: "Sequence[tuple[Sequence[tuple[Any, ...]], asyncio.Future[None]]]") -> None:
+        error = await self._insert([row for rows, _ in batch for row in rows])
+        if error is not None and len(batch) > 1 and passing_trouble(error) is None:
+            # One caller's row that the database does not take must not cost the others their answers.
+            for one in batch:
+                await self._write([one])
+            return
+        if error is not None:
+            log.warning("access_rows_not_written", error_type=type(error).__name__, rows=len(batch))
+        for _, written in batch:
+            if written.done():
+                continue
+            if error is None:
+                written.set_result(None)
+            else:
+                written.set_exception(passing_trouble(error) or Unavailable())
+
+    async def _insert(self, rows: Sequence[tuple[Any, ...]]) -> Exception | None:
+        begun = time.perf_counter()
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT.total_seconds()):
+                await self._check_months()
+                await self._database.execute(_INSERT, *map(list, zip(*rows, strict=True)))
+        except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must be told
+            return error
+        metrics.record("access_log.flush.duration", time.perf_counter() - begun)
+        metrics.count("access_log.rows", len(rows))
+        return None
+
+    async def _check_months(self) -> None:
+        now = datetime.now(UTC)
+        if self._months_checked is None or now - self._months_checked >= CHECK_MONTHS_EVERY:
+            await self.make_months(now.date())
+            self._dropping = asyncio.create_task(self._drop_in_background(now.date()))
+            self._months_checked = now
+
+
+def _month_before(day: date, months: int) -> date:
+    years, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+    return date(years, month + 1, 1)
+
+
+def _columns(now: datetime, row: AccessRow) -> tuple[Any, ...]:
+    return (
+        now,
+        row.subject,
+        row.method,
+        row.service,
+        *_caller_columns(row.caller),
+        row.purpose,
+        row.object_version,
+        orjson.dumps(row.detail).decode(),
+    )
+
+
+def _caller_columns(caller: Caller | None) -> tuple[Any, ...]:
+    if caller is None:
+        return (None,) * 10
+    return (
+        caller.client,
+        caller.own.type,
+        caller.own.code,
+        caller.active.type,
+        caller.active.code,
+        caller.request_organisation.type,
+        caller.request_organisation.code,
+        caller.user.name,
+        caller.user.type,
+        caller.user.identifier,
+    )
+
+
+def _accessed(row: asyncpg.Record) -> Accessed:
+    caller = None
+    if row["client"] is not None:
+        caller = Caller(
+            client=row["client"],
+            own=Organisation(row["own_type"], row["own_code"]),
+            active=Organisation(row["active_type"], row["active_code"]),
+            request_organisation=Organisation(row["request_type"], row["request_code"]),
+            user=User(row["user_name"], row["user_type"], row["user_identifier"]),
+        )
+    return Accessed(
+        row["at"],
+        AccessRow(
+            subject=row["subject"],
+            method=row["method"],
+            caller=caller,
+            purpose=row["purpose"],
+            object_version=row["object_version"],
+            detail=orjson.loads(row["detail"]),
+            service=row["service"],
+        ),
+    )

@@ -1,0 +1,175 @@
+"""A write that names a request id runs once; the same request again gets the first answer again."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+
+from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
+from servicekit.data.postgres import Database, WriteTx, passing_trouble
+from servicekit.observe import metrics
+from servicekit.web.identity import Organisation
+
+log = structlog.get_logger(__name__)
+
+REPLAY_HEADER = "x-idempotent-replay"
+REQUEST_ID_HEADER = "x-requestId"
+LONGEST_REQUEST_ID = 46
+REMEMBERED_FOR = timedelta(days=7)
+CLEAN_CHUNK = 1_000
+
+_REPLAY = """
+select body_hash, status, body, headers from request_log where request = $1 and answered_at > $2"""
+_REMEMBER = """
+insert into request_log (request, body_hash, status, body, headers, answered_at, subject)
+values ($1, $2, $3, $4, $5::text::jsonb, $6, $8)
+on conflict (request) do update set
+    body_hash = excluded.body_hash, status = excluded.status, body = excluded.body,
+    headers = excluded.headers, answered_at = excluded.answered_at, subject = excluded.subject
+where request_log.answered_at <= $7"""
+_CLEAN = """
+delete from request_log where request in (
+    select request from request_log where answered_at <= now() - $1::interval
+    order by answered_at limit $2 for update skip locked
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What a request id is unique for: client, organisation acted as, method and citizen.
+
+    A request id that is empty or longer than 46 characters is fault 1014.
+    """
+
+    client: str
+    organisation: Organisation
+    method: int | str
+    subject: object
+    request_id: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.request_id) <= LONGEST_REQUEST_ID:
+            reason = f"must have 1 to {LONGEST_REQUEST_ID} characters"
+            raise Fault(1014, errors=(FieldError(REQUEST_ID_HEADER, reason),))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as it was first given; `headers` need no more than what the body alone does not say."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestName:
+    """Under what a request is remembered: keyed hashes of who asked for what under which id, and of the body.
+
+    `subject` is the random id of whom it is about, by which an erasure finds it; None where it is about nobody.
+    """
+
+    request: bytes = field(repr=False)
+    body_hash: bytes = field(repr=False)
+    subject: UUID | None = None
+
+
+class RequestLog:
+    """The answers of the last 7 days. `secret` keys the hashes; with another one, no earlier request is recognised.
+
+    Ask and remember in the write transaction of the subject: its key lock lets the second of two identical requests
+    wait for the first one's answer.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < 16:
+            raise ValueError("the secret of the request log needs 16 bytes at least")
+        self._key = blake2b(secret, digest_size=32).digest()
+
+    async def replay(self, tx: WriteTx, key: RequestKey | None, body: bytes) -> Answer | None:
+        """Give the first answer to this request, marked as a replay; None if it was not answered yet or has no id.
+
+        Raises Precondition (412) if the id was used with another body.
+        """
+        if key is None:
+            return None
+        row = await tx.conn.fetchrow(_REPLAY, self._request(key), tx.now - REMEMBERED_FOR)
+        if row is None:
+            return None
+        if row["body_hash"] != self._hash(body):
+            raise Precondition("This request id was used with another body")
+        metrics.count("requests.replayed")
+        headers = {**orjson.loads(row["headers"]), REPLAY_HEADER: "true"}
+        return Answer(row["status"], row["body"], headers)
+
+    def name(self, key: RequestKey | None, body: bytes) -> RequestName | None:
+        """Give under what a request will be remembered, for a write whose answer comes later; None without an id."""
+        if key is None:
+            return None
+        subject = key.subject if isinstance(key.subject, UUID) else None
+        return RequestName(self._request(key), self._hash(body), subject)
+
+    async def remember(self, tx: WriteTx, key: RequestKey | None, body: bytes, answer: Answer) -> Answer:
+        """Keep the answer with the write that it tells of; gives it back."""
+        return await self.remember_as(tx, self.name(key, body), answer)
+
+    async def remember_as(self, tx: WriteTx, name: RequestName | None, answer: Answer) -> Answer:
+        """Keep the answer under a name that was given before; gives it back."""
+        if name is None:
+            return answer
+        status = await tx.conn.execute(
+            _REMEMBER,
+            name.request,
+            name.body_hash,
+            answer.status,
+            answer.body,
+            orjson.dumps(dict(answer.headers)).decode(),
+            tx.now,
+            tx.now - REMEMBERED_FOR,
+            name.subject,
+        )
+        if status != "INSERT 0 1":
+            # Answered meanwhile under another key lock: this transaction goes back, the retry gets that answer.
+            raise Unavailable(retry_after=1)
+        return answer
+
+    async def clean(self, database: Database) -> int:
+        """Forget what is older than 7 days, chunk by chunk; gives how many."""
+        forgotten = 0
+        while True:
+            answer = await database.execute(_CLEAN, REMEMBERED_FOR, CLEAN_CHUNK)
+            chunk = int(answer.rpartition(" ")[2])
+            forgotten += chunk
+            if chunk < CLEAN_CHUNK:
+                return forgotten
+
+    async def keep_clean(self, database: Database, every: timedelta = timedelta(hours=1)) -> None:
+        """Clean again and again until cancelled."""
+        while True:
+            try:
+                await self.clean(database)
+            except Exception as error:
+                if passing_trouble(error) is None:
+                    raise
+                log.warning("request_log_not_cleaned", error_type=type(error).__name__)
+            await asyncio.sleep(every.total_seconds())
+
+    def _request(self, key: RequestKey) -> bytes:
+        parts: tuple[Any, ...] = (
+            key.client,
+            key.organisation.type,
+            key.organisation.code,
+            key.method,
+            key.subject,
+            key.request_id,
+        )
+        return self._hash(orjson.dumps([str(part) for part in parts]))
+
+    def _hash(self, data: bytes) -> bytes:
+        return blake2b(data, key=self._key, digest_size=32).digest()

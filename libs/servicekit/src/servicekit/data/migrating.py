@@ -1,0 +1,97 @@
+"""Numbered SQL migrations: applied once, in order, under an advisory lock, and never changed afterwards."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from importlib.resources import files
+
+import asyncpg
+
+OWN_MIGRATIONS = "servicekit.migrations"
+
+_LOCK = "select pg_advisory_lock(hashtext('servicekit'), hashtext('migrate'))"
+_TABLE = """
+create table if not exists schema_migrations (
+    package text not null,
+    name text not null,
+    checksum text not null,
+    applied_at timestamptz not null default now(),
+    primary key (package, name)
+)"""
+_NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
+
+
+class MigrationChanged(Exception):  # noqa: N818 - the name says what happened
+    """A migration that was applied is not the one that is shipped. Restore the file, or ship the change as a new number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One SQL file of a package; its name begins with its number."""
+
+    package: str
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return sha256(self.sql.replace("\r\n", "\n").encode()).hexdigest()
+
+
+def migrations_of(package: str) -> list[Migration]:
+    """Give the package's migrations in the order of their numbers; two files with one number are refused."""
+    names = sorted(f.name for f in files(package).iterdir() if _NAME.fullmatch(f.name))
+    if len({name[:4] for name in names}) != len(names):
+        raise ValueError(f"{package}: two migrations have the same number")
+    return [Migration(package, n, files(package).joinpath(n).read_text(encoding="utf-8")) for n in names]
+
+
+async def migrate(dsn: str, package: str | None = None) -> list[str]:
+    """Bring the database up to date: servicekit's tables, those of libraries, then the package's. Gives the names applied now.
+
+    A package names the libraries' packages that it builds upon as `REQUIRES` in its `__init__`.
+
+    Safe with several starters at once (they wait for each other) and over an interrupted run (each file is one transaction).
+    """
+    conn = await asyncpg.connect(dsn, timeout=10, server_settings={"application_name": "migrate"})
+    try:
+        await conn.execute(_LOCK)
+        await conn.execute(_TABLE)
+        packages = dict.fromkeys([OWN_MIGRATIONS, *(with_required(package) if package else ())])
+        return [name for p in packages for name in await _bring_up_to_date(conn, p)]
+    finally:
+        await conn.close(timeout=5)
+
+
+def with_required(package: str) -> list[str]:
+    required: tuple[str, ...] = getattr(import_module(package), "REQUIRES", ())
+    return [*(name for other in required for name in with_required(other)), package]
+
+
+async def _bring_up_to_date(conn: "asyncpg.Connection[asyncpg.Record]", package: str) -> list[str]:
+    rows = await conn.fetch("select name, checksum from schema_migrations where package = $1", package)
+    applied = {row["name"]: row["checksum"] for row in rows}
+    todo = []
+    for migration in migrations_of(package):
+        if migration.name not in applied:
+            todo.append(migration)
+        elif applied[migration.name] != migration.checksum:
+            raise MigrationChanged(
+                f"{package}/{migration.name} differs from what was applied to this database. Restore the file as it was, "
+                "and ship the change as a new migration with the next number"
+            )
+    for migration in todo:
+        await _apply(conn, migration)
+    return [migration.name for migration in todo]
+
+
+async def _apply(conn: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
+    async with conn.transaction():
+        await conn.execute(migration.sql)
+        await conn.execute(
+            "insert into schema_migrations (package, name, checksum) values ($1, $2, $3)",
+            migration.package,
+            migration.name,
+            migration.checksum,
+        )

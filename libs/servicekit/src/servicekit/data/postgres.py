@@ -1,0 +1,255 @@
+"""The service's own database: a pool with time-outs and short write transactions whose first statement locks their key."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Self
+
+import asyncpg
+import structlog
+
+from cv_contracts.faults import Unavailable
+from servicekit.data.migrating import MigrationChanged, migrate
+from servicekit.observe import metrics
+from servicekit.settings import PostgresSettings
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+__all__ = [
+    "LEASE_SESSION",
+    "Database",
+    "KeyBusy",
+    "MigrationChanged",
+    "WriteTx",
+    "migrate",
+    "passing_trouble",
+]
+
+log = structlog.get_logger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_PASSING: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    # A database that is closed to connections, or not there: somebody restores it.
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+class KeyBusy(Exception):  # noqa: N818 - an answer, not an error
+    """Another transaction holds the key's lock now."""
+
+
+def passing_trouble(error: BaseException) -> Unavailable | None:
+    """Translate trouble with the database that passes by itself; None for anything else. To be called at the edge only."""
+    lost = isinstance(error, asyncpg.InterfaceError) and any(
+        w in str(error) for w in ("clos", "released back")
+    )
+    # What asyncpg says of a connection that the server ended under it.
+    lost |= isinstance(error, asyncpg.InternalClientError)
+    return Unavailable(retry_after=1) if lost or isinstance(error, _PASSING) else None
+
+
+def lock_number(key: str) -> int:
+    """Give the advisory lock's number of a key: signed 64 bits, the same in every process."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+LEASE_SESSION: Mapping[str, str] = {
+    # A holder whose machine is gone loses its lease within some 10 s.
+    "tcp_keepalives_idle": "4",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    # One that is cut off behind something which answers in its place loses it too: a holder speaks every few seconds.
+    "idle_session_timeout": "30000",
+}
+"""Settings of a session whose advisory lock is a lease."""
+
+
+def server_settings(settings: PostgresSettings, application_name: str) -> dict[str, str]:
+    """Give the session's settings as the server takes them (times in milliseconds)."""
+    times = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    return {
+        "application_name": application_name,
+        **{name: str(round(getattr(settings, name).total_seconds() * 1000)) for name in times},
+    }
+
+
+class WriteTx:
+    """One open write transaction. `now` is taken after the key lock was obtained, so it does not run behind per key."""
+
+    def __init__(self, conn: "Connection") -> None:
+        self.conn = conn
+        self._microseconds = time.time_ns() // 1000
+        self.now = _EPOCH + timedelta(microseconds=self._microseconds)
+        self._callbacks: list[Callable[[], None]] = []
+
+    def version_after(self, previous: int | None) -> int:
+        """Give a version above `previous`, and above all that were ever given before a restore from an older back-up."""
+        return max((previous or 0) + 1, self._microseconds)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once the transaction is committed; the same callback is called once only."""
+        if callback not in self._callbacks:
+            self._callbacks.append(callback)
+
+    def committed(self) -> None:
+        """Tell those who wait for the commit; a fault of theirs does not make the write fail."""
+        for callback in self._callbacks:
+            try:
+                callback()
+            except Exception:
+                log.exception("after_commit_failed")
+
+
+class Database:
+    """A pool of connections to one database, with time-outs, and the only way to write: `write(key)`."""
+
+    def __init__(self, pool: "Pool", settings: PostgresSettings) -> None:
+        self.pool = pool
+        self.settings = settings
+        self._acquire_timeout = settings.acquire_timeout.total_seconds()
+
+    @classmethod
+    async def connect(cls, settings: PostgresSettings, application_name: str) -> Self:
+        """Open the pool; fails at once if the database cannot be reached."""
+        pool = await asyncpg.create_pool(
+            settings.dsn,
+            min_size=min(settings.pool_min, settings.pool_max),
+            max_size=settings.pool_max,
+            command_timeout=settings.command_timeout.total_seconds(),
+            timeout=settings.connect_timeout.total_seconds(),
+            reset=_keep_session,
+            server_settings=server_settings(settings, application_name),
+        )
+        metrics.observe("pool.connections.idle", pool.get_idle_size)
+        metrics.observe("pool.connections.used", lambda: pool.get_size() - pool.get_idle_size())
+        return cls(pool, settings)
+
+    async def close(self) -> None:
+        """Wait for what runs (5 s at most), then close the connections."""
+        try:
+            await asyncio.wait_for(self.pool.close(), 5)
+        except TimeoutError:
+            self.pool.terminate()
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        async with self._connection() as conn:
+            return await conn.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        async with self._connection() as conn:
+            return await conn.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        async with self._connection() as conn:
+            return await conn.fetchval(query, *args)
+
+    async def execute(self, query: str, *args: Any) -> str:
+        async with self._connection() as conn:
+            return await conn.execute(query, *args)
+
+    @asynccontextmanager
+    async def write(self, *keys: str) -> AsyncIterator[WriteTx]:
+        """Open a write transaction that waits for the keys' locks; commits at the end, rolls back on any exception.
+
+        Several keys are locked in one order, so that transactions over the same keys never wait for each other in a ring.
+        """
+        locks = ", ".join(f"pg_advisory_xact_lock({n})" for n in _in_order(keys))
+        async with self._connection() as conn, _transaction(conn, f"BEGIN; SELECT {locks}") as (tx, _):
+            yield tx
+
+    @asynccontextmanager
+    async def try_write(self, key: str) -> AsyncIterator[WriteTx]:
+        """As `write`, but raises KeyBusy instead of waiting."""
+        begin = f"BEGIN; SELECT 1 WHERE pg_try_advisory_xact_lock({lock_number(key)})"
+        async with self._connection() as conn, _transaction(conn, begin) as (tx, answer):
+            if answer != "SELECT 1":
+                raise KeyBusy
+            yield tx
+
+    @asynccontextmanager
+    async def single_write(self) -> AsyncIterator[WriteTx]:
+        """Open what one statement commits by itself, two round trips cheaper; the statement must lock its key first.
+
+        Each read before it stands alone, so the statement must also see to it that what was read still holds.
+        """
+        async with self._connection() as conn:
+            tx = WriteTx(conn)
+            yield tx
+        tx.committed()
+
+    def _connection(self) -> "_Borrowed":
+        return _Borrowed(self.pool, self._acquire_timeout)
+
+
+class _Borrowed:
+    """A connection of the pool. The time limit costs more than taking an idle one, so only who has to wait is given it."""
+
+    __slots__ = ("_conn", "_pool", "_timeout")
+
+    def __init__(self, pool: "Pool", timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+
+    async def __aenter__(self) -> "Connection":
+        idle = self._pool.get_idle_size() > 0
+        self._conn = await self._pool.acquire(timeout=None if idle else self._timeout)
+        return self._conn
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.release(self._conn)
+
+
+async def _keep_session(_: object) -> None:
+    """Nothing here changes a session's state, so the pool's reset query would be a round trip for nothing."""
+
+
+def _in_order(keys: Sequence[str]) -> list[int]:
+    if not keys:
+        raise ValueError("a write transaction needs the key it writes")
+    return sorted({lock_number(key) for key in keys})
+
+
+@asynccontextmanager
+async def _transaction(conn: "Connection", begin: str) -> AsyncIterator[tuple[WriteTx, str]]:
+    try:
+        answer = await conn.execute(begin)
+        tx = WriteTx(conn)
+        yield tx, answer
+        await _commit(conn)
+    except BaseException:
+        await asyncio.shield(_roll_back(conn))
+        raise
+    tx.committed()
+
+
+async def _commit(conn: "Connection") -> None:
+    # A statement that failed and was caught leaves a transaction that COMMIT silently rolls back.
+    if await conn.execute("COMMIT") != "COMMIT":
+        raise asyncpg.InFailedSQLTransactionError("the transaction had failed and was rolled back")
+
+
+async def _roll_back(conn: "Connection") -> None:
+    # A connection that cannot roll back is lost, and its transaction with it; the pool finds that out by itself.
+    with suppress(
+        OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError
+    ):
+        if conn.is_in_transaction():
+            await conn.execute("ROLLBACK", timeout=2)

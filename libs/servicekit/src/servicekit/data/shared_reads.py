@@ -1,0 +1,64 @@
+"""Reads by key that share their round trips: those who come while a read is under way are in the next one together."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import asyncpg
+
+from servicekit.data.postgres import Database
+
+K = TypeVar("K", str, int)
+
+LANES = 2
+MOST = 64
+
+Waiting = tuple[K, "asyncio.Future[asyncpg.Record | None]"]
+
+
+class SharedReads(Generic[K]):
+    """Gives one row by its key, from a query whose `$1` is an array of keys and whose column `key` says which row is whose.
+
+    A read that nobody else wants begins at once. With many at the same time a round trip serves all that wait, so that
+    the database and this process work per trip and not per read. What is answered was read after it was asked for.
+    """
+
+    def __init__(self, database: Database, query: str, key: str, lanes: int = LANES) -> None:
+        self._database = database
+        self._query = query
+        self._key = key
+        self._free = lanes
+        self._waiting: list[Waiting[K]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def row(self, key: K) -> asyncpg.Record | None:
+        """Give the row of this key, None if there is none; raises what the database raised for the whole trip."""
+        answer: asyncio.Future[asyncpg.Record | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, answer))
+        if self._free:
+            self._free -= 1
+            task = asyncio.create_task(self._read())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await answer
+
+    async def _read(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._trip(batch)
+        finally:
+            self._free += 1
+
+    async def _trip(self, batch: Sequence[Waiting[K]]) -> None:
+        try:
+            rows = await self._database.fetch(self._query, list({key for key, _ in batch}))
+        except Exception as error:  # noqa: BLE001 - those who wait are told, whatever it was
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        found = {row[self._key]: row for row in rows}
+        for key, answer in batch:
+            if not answer.done():
+                answer.set_result(found.get(key))

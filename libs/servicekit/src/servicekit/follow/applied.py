@@ -1,0 +1,34 @@
+"""What a service's projections have applied, for reads that bring a consistency token."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from servicekit.data import consistency
+from servicekit.data.consistency import Current
+from servicekit.data.postgres import Database
+
+__all__ = ["Applied"]
+
+_VERSION = """
+select v.version from projected_versions v join projection_generations g using (projection, generation)
+where v.projection = $1 and g.status = 'live' and v.subject = $2
+"""
+
+
+class Applied(consistency.Applied):
+    """The versions that the live generations have, which is what a read sees; `streams` maps a topic to its projection.
+
+    Waits end at once when the follower in this process applies the version; what another instance applied is seen
+    a moment later.
+    """
+
+    def __init__(self, database: Database, streams: Mapping[str, str]) -> None:
+        super().__init__({stream: _version_in(database, name) for stream, name in streams.items()})
+
+
+def _version_in(database: Database, projection: str) -> Current:
+    async def version(subject: UUID) -> int | None:
+        found: int | None = await database.fetchval(_VERSION, projection, subject)
+        return found
+
+    return version

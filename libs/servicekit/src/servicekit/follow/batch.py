@@ -1,0 +1,269 @@
+"""One batch in one transaction: states applied where newer, what cannot be applied as rows, and the positions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from servicekit.data.postgres import Database
+from servicekit.follow.pending import Waiting
+from servicekit.follow.projection import (
+    Announced,
+    Applicable,
+    Connection,
+    PendingReason,
+    Position,
+    Projection,
+    sorted_by_subject,
+)
+from servicekit.follow.records import Record
+from servicekit.follow.states import Erased, Known, SubjectState
+
+__all__ = [
+    "Rewound",
+    "Settled",
+    "Work",
+    "apply_newer",
+    "apply_states",
+    "apply_what_can_be",
+    "settle",
+    "sort_answers",
+]
+
+log = structlog.get_logger(__name__)
+
+ACQUIRE_WITHIN = 5.0
+
+_UPSERT_VERSIONS = """
+with into_generations as (
+    select generation from projection_generations
+    where projection = $1 and status <> 'retired' and ($5::integer[] is null or generation = any($5))
+    order by generation for key share
+)
+insert into projected_versions (projection, generation, subject, version, erased)
+select $1, g.generation, s.subject, s.version, s.erased
+from into_generations g cross join unnest($2::uuid[], $3::bigint[], $4::boolean[]) as s(subject, version, erased)
+order by s.subject, g.generation
+on conflict (projection, generation, subject) do update
+set version = excluded.version, erased = excluded.erased
+where projected_versions.version < excluded.version
+returning generation, subject
+"""
+
+# A heartbeat that a wrong clock put into the future does not stand in the way of true ones.
+_SETTLE = """
+with reached as (
+    delete from pending_subjects p using unnest($3::uuid[], $4::bigint[]) as a(subject, version)
+    where p.projection = $1 and p.subject = a.subject and p.version <= a.version
+), waiting as (
+    insert into pending_subjects as p (projection, subject, partition, version, attempts, next_try, reason)
+    select $1, w.subject, w.partition, w.version, w.attempts, now() + w.seconds * interval '1 second', w.reason
+    from unnest($5::uuid[], $6::integer[], $7::bigint[], $8::integer[], $9::float8[], $10::text[])
+        as w(subject, partition, version, attempts, seconds, reason)
+    order by w.subject
+    on conflict (projection, subject) do update
+    set partition = coalesce(excluded.partition, p.partition),
+        version = greatest(excluded.version, p.version),
+        attempts = greatest(excluded.attempts, p.attempts),
+        next_try = case when $11 then excluded.next_try else least(excluded.next_try, p.next_try) end,
+        reason = excluded.reason
+), unreadable as (
+    insert into unreadable_records (projection, topic, partition, "offset", key, headers, value, reason)
+    select $1, $2, u.partition, u."offset", u.key, u.headers, u.value, u.reason
+    from unnest($12::integer[], $13::bigint[], $14::bytea[], $15::bytea[], $16::bytea[], $17::text[])
+        as u(partition, "offset", key, headers, value, reason)
+    on conflict (projection, topic, partition, "offset") do nothing
+), moved as (
+    insert into follow_positions as p (projection, topic, partition, next_offset, heartbeat_at, gap_at)
+    select $1, $2, m.partition, m.next_offset, m.heartbeat_at, case when m.gap then now() end
+    from unnest($18::integer[], $19::bigint[], $20::timestamptz[], $21::boolean[])
+        as m(partition, next_offset, heartbeat_at, gap)
+    order by m.partition
+    on conflict (projection, topic, partition) do update
+    set next_offset = excluded.next_offset,
+        heartbeat_at = coalesce(
+            greatest(
+                excluded.heartbeat_at,
+                case when p.heartbeat_at < now() + interval '5 seconds' then p.heartbeat_at end
+            ),
+            p.heartbeat_at
+        ),
+        gap_at = coalesce(excluded.gap_at, p.gap_at),
+        updated_at = now()
+)
+select k.partition from unnest($22::integer[], $23::bigint[]) as k(partition, next_offset)
+left join follow_positions b on b.projection = $1 and b.topic = $2 and b.partition = k.partition
+where b.next_offset is null or b.next_offset < k.next_offset
+"""
+
+
+class Rewound(Exception):  # noqa: N818 - what happened to the database
+    """The database's positions are behind what this process committed: it was restored, so its records are read again."""
+
+
+@dataclass(slots=True)
+class Work:
+    """All that one transaction is to write. `known_offsets` is what the database is known to hold of the positions."""
+
+    states: dict[UUID, Applicable] = field(default_factory=dict)
+    announced: Mapping[UUID, Announced] = field(default_factory=dict)
+    waiting: dict[UUID, Waiting] = field(default_factory=dict)
+    unreadable: Sequence[Record] = ()
+    positions: Mapping[int, Position] = field(default_factory=dict)
+    known_offsets: Mapping[int, int] = field(default_factory=dict)
+    attempts: Mapping[UUID, int] = field(default_factory=dict)
+    """The attempts so far of those that the retry loop claimed."""
+    retried: bool = False
+    """Whether the retry loop claimed them, so that the next try is set and not only brought forward."""
+
+    def wait(self, subject: UUID, reason: PendingReason) -> Waiting:
+        """Make the pending row of a subject of this work."""
+        announced = self.announced.get(subject) or Announced(subject, self.states[subject].version)
+        return Waiting.after(self.attempts.get(subject, 0), announced, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the transaction did: versions reached per subject, those that were news, and the subjects that wait now."""
+
+    reached: Mapping[UUID, int]
+    newly: frozenset[UUID]
+    waiting: Mapping[UUID, Waiting]
+
+
+def sort_answers(
+    announced: Mapping[UUID, Announced], answers: Mapping[UUID, SubjectState]
+) -> tuple[dict[UUID, Applicable], dict[UUID, PendingReason]]:
+    """Part the owner's answers into states to apply and reasons to wait; an older state is both."""
+    states: dict[UUID, Applicable] = {}
+    reasons: dict[UUID, PendingReason] = {}
+    for subject, wanted in announced.items():
+        answer = answers.get(subject)
+        if answer is None:
+            reasons[subject] = "owner-silent"
+        elif isinstance(answer, Known | Erased):
+            states[subject] = answer
+            if answer.version < wanted.version:
+                reasons[subject] = "owner-older"
+        else:
+            reasons[subject] = "owner-unknown"
+    return states, reasons
+
+
+async def apply_newer(
+    conn: Connection,
+    projection: Projection,
+    states: Sequence[Applicable],
+    generations: Sequence[int] | None = None,
+) -> frozenset[UUID]:
+    """Apply states, sorted by subject, where they are newer; to be called inside a transaction. Gives what was news.
+
+    `generations` limits it to some of the projection's; without it, all that are live or being built.
+    """
+    rows = await conn.fetch(
+        _UPSERT_VERSIONS,
+        projection.name,
+        [state.subject for state in states],
+        [state.version for state in states],
+        [isinstance(state, Erased) for state in states],
+        generations,
+    )
+    newer: dict[int, set[UUID]] = {}
+    for generation, subject in rows:
+        newer.setdefault(generation, set()).add(subject)
+    for generation in sorted(newer):
+        await projection.apply(conn, generation, [s for s in states if s.subject in newer[generation]])
+    return frozenset(subject for _, subject in rows)
+
+
+async def apply_states(
+    database: Database,
+    projection: Projection,
+    states: Iterable[Applicable],
+    generations: Sequence[int] | None = None,
+) -> frozenset[UUID]:
+    """Apply states in one transaction of their own, where they are newer; gives what was news. For rebuilds."""
+    in_order = sorted_by_subject({state.subject: state for state in states})
+    async with database.pool.acquire(timeout=ACQUIRE_WITHIN) as conn, conn.transaction():
+        return await apply_newer(conn, projection, in_order, generations)
+
+
+async def settle(conn: Connection, projection: Projection, work: Work, *, one_by_one: bool) -> Settled:
+    """Do all of `work` in one transaction. With `one_by_one`, states that cannot be applied wait and the others do not."""
+    states = sorted_by_subject(work.states)
+    async with conn.transaction():
+        failed: set[UUID] = set()
+        if one_by_one:
+            newly = await apply_what_can_be(conn, projection, states, failed)
+        else:
+            newly = await apply_newer(conn, projection, states) if states else frozenset()
+        waiting = {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
+        reached = {s.subject: s.version for s in states if s.subject not in failed}
+        await _write_rows(
+            conn, projection, work, {s: v for s, v in reached.items() if s not in waiting}, waiting
+        )
+    return Settled(reached, newly, waiting)
+
+
+async def apply_what_can_be(
+    conn: Connection,
+    projection: Projection,
+    states: Sequence[Applicable],
+    failed: set[UUID],
+    generations: Sequence[int] | None = None,
+) -> frozenset[UUID]:
+    """Apply in halves until the states that fail are found; each part in a savepoint of its own."""
+    if not states:
+        return frozenset()
+    try:
+        async with conn.transaction():
+            return await apply_newer(conn, projection, states, generations)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one state must not stop the others
+        if len(states) == 1:
+            failed.add(states[0].subject)
+            log.warning("state_not_applied", stream=projection.name, error_type=type(error).__name__)
+            return frozenset()
+    middle = len(states) // 2
+    return await apply_what_can_be(
+        conn, projection, states[:middle], failed, generations
+    ) | await apply_what_can_be(conn, projection, states[middle:], failed, generations)
+
+
+async def _write_rows(
+    conn: Connection,
+    projection: Projection,
+    work: Work,
+    reached: Mapping[UUID, int],
+    waiting: Mapping[UUID, Waiting],
+) -> None:
+    waits, records, positions = list(waiting.values()), work.unreadable, work.positions
+    behind: list[asyncpg.Record] = await conn.fetch(
+        _SETTLE,
+        projection.name,
+        projection.topic.name,
+        list(reached),
+        list(reached.values()),
+        [w.announced.subject for w in waits],
+        [w.announced.partition for w in waits],
+        [w.announced.version for w in waits],
+        [w.attempts for w in waits],
+        [w.delay for w in waits],
+        [w.reason for w in waits],
+        work.retried,
+        [r.partition for r in records],
+        [r.offset for r in records],
+        [r.key for r in records],
+        [r.raw_headers() for r in records],
+        [r.value for r in records],
+        [r.unreadable for r in records],
+        list(positions),
+        [p.next_offset for p in positions.values()],
+        [p.heartbeat_at for p in positions.values()],
+        [p.gap for p in positions.values()],
+        list(work.known_offsets),
+        list(work.known_offsets.values()),
+    )
+    if behind:
+        raise Rewound

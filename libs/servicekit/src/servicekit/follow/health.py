@@ -1,0 +1,224 @@
+"""Does the follower get anywhere? Lag is measured with a client of its own, so that a stuck consumer cannot hide itself."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from servicekit import kafka as clients
+from servicekit.data.postgres import Database
+from servicekit.follow.following import Following
+from servicekit.observe import metrics
+from servicekit.settings import KafkaSettings
+
+__all__ = ["FollowHealth", "FollowerStuck", "Progress"]
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY = 5.0
+STUCK_AFTER = timedelta(seconds=120)
+WAITS_TOO_LONG = timedelta(minutes=5)
+"""After it a pending subject is an alarm: the longest pause between two tries."""
+ALARM_EVERY = 60.0
+
+_STATE = """
+select
+    (select coalesce(jsonb_object_agg(partition::text, next_offset), '{}') from follow_positions
+     where projection = $1 and topic = $2)::text as offsets,
+    (select extract(epoch from now() - min(heartbeat_at))::float8 from follow_positions
+     where projection = $1 and topic = $2) as heartbeat_age,
+    (select count(*) from pending_subjects where projection = $1) as pending,
+    (select extract(epoch from now() - min(first_seen))::float8 from pending_subjects where projection = $1) as pending_age,
+    (select count(*) from unreadable_records where projection = $1) as unreadable,
+    (select count(*) from follow_positions where projection = $1 and gap_at is not null) as gaps,
+    exists (select 1 from projection_generations where projection = $1 and status = 'live') as live
+"""
+
+_ALL_LIVE = (
+    "select count(*) from projection_generations where projection = any($1::text[]) and status = 'live'"
+)
+
+
+class FollowerStuck(Exception):  # noqa: N818 - what is the matter with it
+    """Records wait and none was dealt with, although broker, database and owner answer: this process must be replaced."""
+
+
+class NotLive(Exception):  # noqa: N818 - an answer about readiness
+    """A projection was never built: readers would find nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where one projection stands. Ages are in seconds; the heartbeat's is that of the partition furthest behind.
+
+    `positions` are those of this process's partitions: what another instance does is no progress of this one.
+    """
+
+    lag: int
+    positions: dict[int, int]
+    lag_of_mine: int
+    heartbeat_age: float | None
+    pending: int
+    pending_age: float | None
+    unreadable: int
+    gaps: int
+    live: bool
+
+    def detail(self, since_progress: float) -> dict[str, Any]:
+        """Give what readiness shows."""
+        shown = ("lag", "heartbeat_age", "pending", "pending_age", "unreadable", "gaps", "live")
+        return {**{name: getattr(self, name) for name in shown}, "since_progress": round(since_progress, 1)}
+
+
+class FollowHealth:
+    """Measures every 5 s how far each projection is, for readiness, liveness and metrics."""
+
+    def __init__(
+        self,
+        database: Database,
+        kafka: KafkaSettings,
+        followings: Sequence[Following],
+        assigned_to: Callable[[Following], set[int]],
+        stuck_after: timedelta = STUCK_AFTER,
+    ) -> None:
+        self._database = database
+        self._kafka = kafka
+        self._followings = followings
+        self._assigned_to = assigned_to
+        self._stuck_after = stuck_after.total_seconds()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._measuring = asyncio.Lock()
+        self._measured: dict[str, Progress] = {}
+        self._progress_at: dict[str, float] = {}
+        self._alarm_at: dict[str, float] = {}
+        metrics.observe("events.lag", lambda: sum(p.lag for p in self._measured.values()))
+        metrics.observe("events.gaps", lambda: sum(p.gaps for p in self._measured.values()))
+        metrics.observe("pending.rows", lambda: sum(p.pending for p in self._measured.values()))
+        metrics.observe(
+            "pending.age", lambda: max((p.pending_age or 0.0 for p in self._measured.values()), default=0.0)
+        )
+        metrics.observe("unreadable.rows", lambda: sum(p.unreadable for p in self._measured.values()))
+        metrics.observe(
+            "heartbeat.age",
+            lambda: max((p.heartbeat_age or 0.0 for p in self._measured.values()), default=0.0),
+        )
+
+    async def ready(self) -> dict[str, Any]:
+        """Give each projection's standing, as last measured; raise NotLive while one was never built.
+
+        A broker that is away hides the lag, and sends nobody away: what is live can be read.
+        """
+        names = [following.projection.name for following in self._followings]
+        if await self._database.fetchval(_ALL_LIVE, names) < len(names):
+            raise NotLive
+        return self._details()
+
+    async def standing(self) -> dict[str, Any]:
+        """Give the same, without judging: for a service that does most of its work without what it follows."""
+        return self._details()
+
+    def _details(self) -> dict[str, Any]:
+        now = time.monotonic()
+        return {name: p.detail(now - self._progress_at[name]) for name, p in self._measured.items()}
+
+    def progress_of(self, projection: str) -> Progress | None:
+        """Give where a projection stood when it was last measured."""
+        return self._measured.get(projection)
+
+    async def watch_forever(self) -> None:
+        """Measure until cancelled; raise FollowerStuck when this process gets nowhere and nobody else is to blame."""
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            await self._drop_consumer()
+
+    async def measure(self) -> None:
+        """Measure all projections now."""
+        async with self._measuring:
+            for following in self._followings:
+                self._note(following, await self._progress(following))
+
+    def _note(self, following: Following, progress: Progress) -> None:
+        name = following.projection.name
+        before = self._measured.get(name)
+        moved = before is None or before.positions != progress.positions
+        if moved or progress.lag_of_mine == 0 or not following.owner.answers:
+            self._progress_at[name] = time.monotonic()
+        self._measured[name] = progress
+        self._alarm(name, progress)
+
+    def _alarm(self, name: str, progress: Progress) -> None:
+        age, now = progress.pending_age or 0.0, time.monotonic()
+        if age > WAITS_TOO_LONG.total_seconds() and now >= self._alarm_at.get(name, now):
+            self._alarm_at[name] = now + ALARM_EVERY
+            log.error("pending_too_long", stream=name, count=progress.pending, seconds=round(age))
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_EVERY * 2):
+                await self.measure()
+        except Exception as error:  # noqa: BLE001 - broker or database are away: no progress is nobody's fault here
+            log.warning("progress_not_measured", error_type=type(error).__name__)
+            await self._drop_consumer()
+            self._progress_at = dict.fromkeys(self._progress_at, time.monotonic())
+        stuck = [n for n, at in self._progress_at.items() if time.monotonic() - at > self._stuck_after]
+        if stuck:
+            log.critical("follower_stuck", stream=stuck[0], seconds=self._stuck_after)
+            raise FollowerStuck
+
+    async def _progress(self, following: Following) -> Progress:
+        projection = following.projection
+        row = await self._database.fetchrow(_STATE, projection.name, projection.topic.name)
+        if row is None:
+            raise LookupError
+        positions = {int(p): int(offset) for p, offset in orjson.loads(row["offsets"]).items()}
+        lags = await self._lags(following, positions)
+        mine = self._assigned_to(following) or set(lags)
+        return Progress(
+            lag=sum(lags.values()),
+            positions={p: offset for p, offset in positions.items() if p in mine},
+            lag_of_mine=sum(lag for p, lag in lags.items() if p in mine),
+            heartbeat_age=row["heartbeat_age"],
+            pending=row["pending"],
+            pending_age=row["pending_age"],
+            unreadable=row["unreadable"],
+            gaps=row["gaps"],
+            live=row["live"],
+        )
+
+    async def _lags(self, following: Following, positions: dict[int, int]) -> dict[int, int]:
+        consumer = await self._present_consumer()
+        partitions = [
+            TopicPartition(following.topic, p) for p in range(following.projection.topic.partitions)
+        ]
+        ends = await consumer.end_offsets(partitions)
+        unread = [tp for tp in partitions if tp.partition not in positions]
+        begins = await consumer.beginning_offsets(unread) if unread else {}
+        return {
+            tp.partition: max(0, end - positions.get(tp.partition, begins.get(tp, 0)))
+            for tp, end in ends.items()
+        }
+
+    async def _present_consumer(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = clients.consumer(self._kafka, group_id=None)
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
+
+    async def _drop_consumer(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()

@@ -1,0 +1,100 @@
+"""Where to read: the database's positions, written with the effects, are the truth; Kafka's offsets are a copy.
+
+So a restored database reads again what it lost, although Kafka's offsets say that it was dealt with.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
+
+from servicekit.data.postgres import Database
+from servicekit.follow.projection import Batch, Projection
+from servicekit.follow.records import Records
+
+__all__ = ["Positions"]
+
+log = structlog.get_logger(__name__)
+
+_READ = "select partition, next_offset from follow_positions where projection = $1 and topic = $2"
+
+Consumer = Any
+"""aiokafka's consumer, which has no types."""
+
+
+class Positions:
+    """The positions of one projection's partitions in this process.
+
+    aiokafka may hand out records of a new assignment before a rebalance listener could seek, and it hides a listener's
+    failure. So the first records of each partition in an assignment are compared with the database, and dropped
+    after a seek if something before them is missing there.
+    """
+
+    def __init__(self, database: Database, projection: Projection, topic: str) -> None:
+        self._database = database
+        self._projection = projection
+        self._topic = topic
+        self._compared: set[int] = set()
+        self.known: dict[int, int] = {}
+        """What the database holds, as far as this process knows."""
+
+    def forget(self) -> None:
+        """Compare everything anew: after an assignment, or when the database turned out to be another."""
+        self._compared.clear()
+        self.known.clear()
+
+    async def seek(self, consumer: Consumer) -> None:
+        """Go to the database's positions, for partitions of which nothing was read yet in this assignment."""
+        for partition, offset in (await self._read()).items():
+            if partition not in self._compared:
+                self._seek(consumer, partition, offset)
+
+    async def only_next(self, consumer: Consumer, records: Records) -> Records:
+        """Give the records without those of partitions where the database wants earlier ones first."""
+        new = {record.partition for record in records} - self._compared
+        if not new:
+            return records
+        stored = await self._read()
+        self._compared |= new
+        self.known |= {p: offset for p, offset in stored.items() if p in new}
+        first = _first_offsets(records)
+        ahead = {p for p in new if p in stored and first[p] > stored[p]}
+        for partition in ahead:
+            self._seek(consumer, partition, stored[partition])
+        return [record for record in records if record.partition not in ahead] if ahead else records
+
+    def mark_gaps(self, batch: Batch) -> None:
+        """Mark the positions before which records were gone, and raise the alarm: the projection is to be built anew."""
+        for partition, first in batch.first_offsets.items():
+            before = self.known.get(partition)
+            if before is not None and first > before:
+                log.error("records_gone", topic=self._topic, partition=partition, count=first - before)
+                batch.positions[partition] = replace(batch.positions[partition], gap=True)
+
+    def committed(self, batch: Batch) -> None:
+        """Note what a transaction has written."""
+        for partition, position in batch.positions.items():
+            self.known[partition] = position.next_offset
+
+    def known_of(self, partitions: Collection[int]) -> Mapping[int, int]:
+        return {p: self.known[p] for p in partitions if p in self.known}
+
+    async def _read(self) -> dict[int, int]:
+        rows = await self._database.fetch(_READ, self._projection.name, self._projection.topic.name)
+        return {row["partition"]: row["next_offset"] for row in rows}
+
+    def _seek(self, consumer: Consumer, partition: int, offset: int) -> None:
+        try:
+            consumer.seek(TopicPartition(self._topic, partition), offset)
+        except IllegalStateError:
+            log.info("partition_taken_away", topic=self._topic, partition=partition)
+
+
+def _first_offsets(records: Records) -> dict[int, int]:
+    first: dict[int, int] = {}
+    for record in records:
+        first.setdefault(record.partition, record.offset)
+    return first

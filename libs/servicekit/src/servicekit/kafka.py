@@ -1,0 +1,165 @@
+"""The only place that makes Kafka clients: how to connect, how to produce safely, which topics must be there."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
+
+from cv_contracts.topics import Topic
+from servicekit.follow.header_names import read_any_header_name
+from servicekit.settings import KafkaSettings
+
+read_any_header_name()
+
+MAX_BATCH_BYTES = 256 * 1024
+TOPICS_SEEN_WITHIN_SECONDS = 20.0
+LOOK_AGAIN_SECONDS = 0.05
+
+
+class TopicMismatch(Exception):  # noqa: N818 - the name says what is wrong
+    """A topic has another number of partitions than its contract: keys would change partition, and order with them."""
+
+
+def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
+    """Give the context of TLS connections: host names checked, TLS 1.2 at least. None where TLS is not used."""
+    if settings.security_protocol not in ("SSL", "SASL_SSL"):
+        return None
+    context = ssl.create_default_context(cafile=settings.ssl_cafile)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.ssl_certfile is not None:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    return context
+
+
+def sasl_password(settings: KafkaSettings) -> str:
+    """Give the password from its file or its value."""
+    if settings.sasl_password_file is not None:
+        return settings.sasl_password_file.read_text(encoding="utf-8").strip()
+    if settings.sasl_password is None:
+        raise ValueError("KAFKA__SASL_PASSWORD or KAFKA__SASL_PASSWORD_FILE is needed for SASL")
+    return settings.sasl_password.get_secret_value()
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """Give what every aiokafka client takes to connect, TLS and SASL included."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "security_protocol": settings.security_protocol,
+        "request_timeout_ms": round(settings.request_timeout.total_seconds() * 1000),
+        "ssl_context": ssl_context(settings),
+    }
+    if settings.security_protocol.startswith("SASL_"):
+        options |= {
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": sasl_password(settings),
+        }
+    return options
+
+
+def producer(settings: KafkaSettings, client_id: str, **options: Any) -> AIOKafkaProducer:
+    """Make a producer that is not started: idempotent, acks from all in-sync replicas, retries keep the order."""
+    return AIOKafkaProducer(
+        **connection(settings),
+        client_id=client_id,
+        **{"acks": "all", "enable_idempotence": True, "max_batch_size": MAX_BATCH_BYTES, **options},
+    )
+
+
+async def abort(sender: AIOKafkaProducer) -> None:
+    """Stop a producer at once. What it still holds is not sent, and those who wait for it wait in vain."""
+    # Its own stop() sends what is left first, and would try until the broker is back.
+    task = sender._sender.sender_task  # noqa: SLF001
+    if task is not None:
+        task.cancel()
+    await sender.client.close()
+    if task is not None:
+        await asyncio.wait({task}, timeout=5)
+        await sender.client.close()
+    sender._closed = True  # noqa: SLF001
+
+
+def consumer(settings: KafkaSettings, *topics: str, group_id: str | None, **options: Any) -> AIOKafkaConsumer:
+    """Make a consumer that is not started: from the earliest record, offsets committed by its user only.
+
+    Topics are named as in the contracts; the prefix of the settings is put before them.
+    """
+    return AIOKafkaConsumer(
+        *(settings.topic_prefix + topic for topic in topics),
+        **connection(settings),
+        group_id=group_id,
+        **{"enable_auto_commit": False, "auto_offset_reset": "earliest", **options},
+    )
+
+
+@lru_cache(maxsize=65_536)
+def partition_of(key: bytes, partitions: int) -> int:
+    """Give the partition of a key as every Kafka client chooses it by default (Java's murmur2)."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+async def ensure_topics(
+    settings: KafkaSettings, topics: Sequence[Topic], replication_factor: int = 1
+) -> list[str]:
+    """Create the topics that are missing, and give their names. Safe to repeat and with several starters at once.
+
+    Returns once the broker shows them all; raises TopicMismatch if one has another number of partitions.
+    """
+    admin = AIOKafkaAdminClient(**connection(settings))
+    try:
+        await admin.start()
+        there = set(await admin.list_topics())
+        missing = [topic for topic in topics if settings.topic_prefix + topic.name not in there]
+        created = await _create(admin, settings.topic_prefix, missing, replication_factor)
+        async with asyncio.timeout(TOPICS_SEEN_WITHIN_SECONDS):
+            await _check_partitions(admin, settings.topic_prefix, topics)
+    finally:
+        await admin.close()
+    return created
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic], replication_factor: int
+) -> list[str]:
+    if not topics:
+        return []
+    answer = await admin.create_topics(
+        [
+            NewTopic(prefix + topic.name, topic.partitions, replication_factor, topic_configs=topic.config)
+            for topic in topics
+        ]
+    )
+    created = []
+    for name, code, *message in answer.topic_errors:
+        error = for_code(code)
+        if code == 0:
+            created.append(name)
+        elif error is not TopicAlreadyExistsError:
+            raise error(f"{name}: {message[0] if message else ''}")
+    return created
+
+
+async def _check_partitions(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> None:
+    counts: dict[str, int] = {}
+    while not all(counts.get(prefix + topic.name) for topic in topics):
+        # A broker shows a new topic a little after the controller made it.
+        await asyncio.sleep(LOOK_AGAIN_SECONDS if counts else 0)
+        described = await admin.describe_topics([prefix + topic.name for topic in topics])
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    for topic in topics:
+        count = counts[prefix + topic.name]
+        if count != topic.partitions:
+            raise TopicMismatch(
+                f"{prefix + topic.name} has {count} partitions, its contract says {topic.partitions}"
+            )
+
+
+def passing(error: BaseException) -> bool:
+    """Tell whether trouble with Kafka passes by itself."""
+    return isinstance(error, KafkaError | OSError | TimeoutError)

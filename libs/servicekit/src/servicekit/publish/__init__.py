@@ -1,0 +1,1 @@
+"""Saying what happened: the outbox and the relay that empties it."""

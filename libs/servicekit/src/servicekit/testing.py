@@ -1,0 +1,73 @@
+"""What every test suite of ours needs: waiting for what will be true soon, without a sleep in a test."""
+
+import asyncio
+import inspect
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar, overload
+
+T = TypeVar("T")
+
+# Below the ports that a system gives to outgoing connections, or one of those may take the port of a server that is down.
+_PORTS = range(10_000, 30_000)
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """Give a port of the loopback that nobody listens on, another one at each call."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe:
+            if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
+                _given.add(port)
+                return port
+
+
+class StillFailing(AssertionError):  # noqa: N818 - said in a test report
+    """The check did not hold in the time it was given; the text holds its last failure."""
+
+
+@overload
+async def eventually(
+    check: Callable[[], Awaitable[T]],
+    timeout: timedelta = ...,  # noqa: ASYNC109 - as below
+    every: timedelta = ...,
+) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], timeout: timedelta = ..., every: timedelta = ...) -> T: ...  # noqa: ASYNC109
+
+
+async def eventually(
+    check: Callable[[], Any],
+    timeout: timedelta = timedelta(seconds=60),  # noqa: ASYNC109 - the last failure is to be shown, not a cancellation
+    every: timedelta = timedelta(milliseconds=20),
+) -> Any:
+    """Repeat `check` until it raises no exception and does not return False; give what it returned."""
+    deadline = time.monotonic() + timeout.total_seconds()
+    attempts = 0
+    while True:
+        attempts += 1
+        failure: Exception | None = None
+        try:
+            result = check()
+            if inspect.isawaitable(result):
+                async with asyncio.timeout(max(0.001, deadline - time.monotonic())):
+                    result = await result
+            if result is not False:
+                return result
+        except Exception as error:  # noqa: BLE001 - any failure may pass; the last one is shown
+            failure = error
+        if time.monotonic() >= deadline:
+            raise StillFailing(_text(check, attempts, timeout, failure)) from failure
+        await asyncio.sleep(every.total_seconds())
+
+
+def _text(check: object, attempts: int, timeout: timedelta, failure: Exception | None) -> str:
+    name = getattr(check, "__qualname__", repr(check))
+    last = "returned False" if failure is None else f"{type(failure).__name__}: {failure}"
+    return f"{name} still fails after {attempts} attempts in {timeout.total_seconds():g} s; last: {last}"

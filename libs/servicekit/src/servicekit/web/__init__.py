@@ -1,0 +1,1 @@
+"""HTTP: serving, problems, who calls, and calls between services."""

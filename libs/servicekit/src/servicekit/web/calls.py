@@ -1,0 +1,51 @@
+"""What the calls that the gateway passes on have in common: on whose behalf, under which request id, and a write's receipt."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import orjson
+from starlette.requests import Request
+
+from cv_contracts.event import Event
+from cv_contracts.faults import Fault, FieldError
+from servicekit.data.consistency import ConsistencyToken
+from servicekit.data.idempotency import LONGEST_REQUEST_ID, REQUEST_ID_HEADER, Answer
+from servicekit.web.http import CONSISTENCY_HEADER, at_once
+from servicekit.web.identity import Caller, ServiceVerifier, require_service
+
+__all__ = ["GATEWAY", "CallerDep", "caller_of", "receipt", "request_id_of"]
+
+GATEWAY: Final = frozenset({"gateway"})
+
+
+def caller_of(verifier: ServiceVerifier, authorization: str | bytes | None) -> Caller:
+    """Give on whose behalf the gateway calls; nobody else may call a public method."""
+    caller = require_service(verifier.authenticate(authorization), GATEWAY).caller
+    if caller is None:
+        raise Fault(1012)
+    return caller
+
+
+def _calling(request: Request) -> Caller:
+    return caller_of(request.app.state.verifier, request.headers.get("authorization"))
+
+
+CallerDep = Annotated[Caller, at_once(_calling)]
+"""The parameter of a public method's route that says on whose behalf the gateway calls."""
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Give the request id; raises fault 1014 for one that is empty or too long."""
+    request_id = headers.get(REQUEST_ID_HEADER.lower())
+    if request_id is not None and not 1 <= len(request_id) <= LONGEST_REQUEST_ID:
+        reason = f"must have 1 to {LONGEST_REQUEST_ID} characters"
+        raise Fault(1014, errors=(FieldError(REQUEST_ID_HEADER, reason),))
+    return request_id
+
+
+def receipt(event: Event, **more_headers: str) -> Answer:
+    """Give the receipt of a write, whose message identifier is the id of its event."""
+    body = {"ServiceReceipt": {"MessageIdentifier": str(event.id), "EventDate": event.time}}
+    token = ConsistencyToken.of(event).encode()
+    headers = {"content-type": "application/json", **more_headers, CONSISTENCY_HEADER: token}
+    return Answer(200, orjson.dumps(body, option=orjson.OPT_UTC_Z), headers)

@@ -1,0 +1,162 @@
+"""The way to one owner: its own bounded pool of connections, a bounded queue before it, deadlines, careful retries."""
+
+import asyncio
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from urllib.parse import urlsplit
+
+from servicekit.web.connection import Answer, Connection, Crowded, Cut, Garbled, Unreachable
+
+RETRIED = (Cut, Garbled)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerLimits:
+    """How much of this process one owner may take; times in seconds."""
+
+    connections: int = 64
+    waiting: int = 256
+    longest_wait: float = inf
+    """For one of the connections: whoever would wait longer is better told at once to come back later."""
+    connect_timeout: float = 1.0
+    idle: float = 4.0
+    """Below the keep-alive time of the owners, so that most stale connections are never tried."""
+    idle_for_writes: float = 1.0
+    answer_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request for an owner; `head` is its header lines, each ended, without host, length and deadline.
+
+    `repeatable` says that running it twice does no harm: only then is it ever sent a second time.
+    """
+
+    verb: str
+    target: bytes
+    head: bytes
+    body: bytes
+    repeatable: bool
+
+
+class Owner:
+    """An owner of methods, by its base URL. One per owner, so that a slow one takes nothing from the others."""
+
+    def __init__(
+        self, url: str, limits: OwnerLimits | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or parts.hostname is None:
+            raise ValueError("an owner needs an http or https URL")
+        self._tls = None if parts.scheme == "http" else tls or ssl.create_default_context()
+        self._host = parts.hostname
+        self._port = parts.port or (80 if self._tls is None else 443)
+        self._prefix = parts.path.rstrip("/").encode("ascii")
+        self._host_line = b" HTTP/1.1\r\nhost: " + parts.netloc.rpartition("@")[2].encode("ascii") + b"\r\n"
+        self._limits = limits or OwnerLimits()
+        self._idle: list[Connection] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.busy = 0
+
+    async def send(self, request: Forward, deadline: float) -> Answer:
+        """Give the owner's answer, whatever its status; raises an UpstreamError. `deadline` is in loop time."""
+        if self.busy < self._limits.connections:
+            self.busy += 1
+        else:
+            await self._queue(deadline)
+        try:
+            try:
+                return await self._exchange(request, deadline, self._kept(request.repeatable))
+            except RETRIED:
+                if not request.repeatable:
+                    raise
+                return await self._exchange(request, deadline, None)
+        finally:
+            self._give_back()
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when they are given back."""
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def _exchange(self, request: Forward, deadline: float, connection: Connection | None) -> Answer:
+        connection = connection or await self._connect(deadline)
+        try:
+            answer = await connection.exchange(self._serialise(request, deadline), deadline)
+        except BaseException:
+            connection.abort()
+            raise
+        if connection.reusable:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+        else:
+            connection.abort()
+        return answer
+
+    def _kept(self, repeatable: bool) -> Connection | None:
+        """Find a connection that is surely alive for a write, and probably alive for what may be repeated."""
+        longest = self._limits.idle if repeatable else self._limits.idle_for_writes
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.reusable and not connection.closing and now - connection.idle_since <= longest:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self, deadline: float) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(min(deadline, loop.time() + self._limits.connect_timeout)):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._limits.answer_bytes), self._host, self._port, ssl=self._tls
+                )
+        except OSError as error:
+            # TimeoutError is one of them.
+            raise Unreachable from error
+        return connection
+
+    def _serialise(self, request: Forward, deadline: float) -> bytes:
+        left = max(1, int((deadline - asyncio.get_running_loop().time()) * 1000))
+        length = b"" if request.verb == "GET" else b"content-length: %d\r\n" % len(request.body)
+        return b"".join(
+            (
+                request.verb.encode("ascii"),
+                b" ",
+                self._prefix,
+                request.target,
+                self._host_line,
+                request.head,
+                b"x-deadline-ms: %d\r\n" % left,
+                length,
+                b"\r\n",
+                request.body,
+            )
+        )
+
+    async def _queue(self, deadline: float) -> None:
+        if len(self._waiting) >= self._limits.waiting:
+            raise Crowded
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout_at(min(deadline, turn.get_loop().time() + self._limits.longest_wait)):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._give_back()
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise Crowded from error
+            raise
+
+    def _give_back(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.busy -= 1

@@ -1,0 +1,163 @@
+import asyncio
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.faults import Fault, Unavailable
+from cv_contracts.topics import TOPICS
+from servicekit.data.consistency import Applied, ConsistencyToken, parse
+
+STREAM = "cv-registry.cv-changed"
+SUBJECT = UUID(int=7)
+
+entries = st.dictionaries(
+    st.tuples(st.sampled_from([topic.name for topic in TOPICS]), st.uuids()),
+    st.integers(0, 2**63 - 1),
+    max_size=64,
+)
+
+
+@given(entries)
+def test_a_token_survives_the_way_to_the_caller_and_back(token: dict[tuple[str, UUID], int]) -> None:
+    assert parse(ConsistencyToken(token).encode()).entries == token
+
+
+@given(entries)
+def test_a_token_fits_a_header(token: dict[tuple[str, UUID], int]) -> None:
+    encoded = ConsistencyToken(token).encode()
+    assert encoded.isascii()
+    assert not set(encoded) & set(" ,=\r\n")
+    assert len(encoded) < 3_000
+
+
+def test_a_write_s_token_says_what_it_published() -> None:
+    event = CVChanged(id=uuid4(), subject=SUBJECT, version=5, time=datetime.now(UTC), change="replaced")
+    assert ConsistencyToken.of(event).entries == {(STREAM, SUBJECT): 5}
+
+
+def test_several_tokens_are_merged_to_the_highest_versions() -> None:
+    one = ConsistencyToken({(STREAM, SUBJECT): 5, ("cv-status.status-set", SUBJECT): 2})
+    two = ConsistencyToken({(STREAM, SUBJECT): 4, (STREAM, UUID(int=8)): 1})
+    merged = parse(f"{one.encode()}, {two.encode()}")
+    assert merged == one | two
+    assert merged.entries == {
+        (STREAM, SUBJECT): 5,
+        ("cv-status.status-set", SUBJECT): 2,
+        (STREAM, UUID(int=8)): 1,
+    }
+
+
+@pytest.mark.parametrize("header", [None, "", "  "])
+def test_no_header_is_an_empty_token(header: str | None) -> None:
+    assert not parse(header).entries
+
+
+GOOD = ConsistencyToken({(STREAM, SUBJECT): 5}).encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "x",
+        "æøå",
+        "not a token",
+        GOOD[:-1],
+        GOOD[:20],
+        GOOD[:-6] + "AAAAAA",
+        GOOD + ",",
+        f"{GOOD},,{GOOD}",
+        urlsafe_b64encode(b"\x01\x00").decode(),
+        urlsafe_b64encode(b"\x02" + b"0" * 40).decode(),
+        "A" * 20_000,
+    ],
+)
+def test_a_malformed_token_is_fault_1014_naming_the_header(header: str) -> None:
+    with pytest.raises(Fault) as fault:
+        parse(header)
+    assert fault.value.code == 1014
+    assert [error.element for error in fault.value.errors] == ["x-consistency-token"]
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_at_all_make_anything_but_a_token_or_the_fault(data: bytes) -> None:
+    header = urlsafe_b64encode(data).decode()
+    code = 1014
+    try:
+        parse(header)
+    except Fault as fault:
+        code = fault.code
+    assert code == 1014
+
+
+def test_more_than_64_entries_are_refused_and_never_given() -> None:
+    many = [ConsistencyToken({(STREAM, UUID(int=n)): n}) for n in range(65)]
+    with pytest.raises(Fault):
+        parse(",".join(token.encode() for token in many))
+    merged = ConsistencyToken()
+    for token in many:
+        merged |= token
+    assert sorted(parse(merged.encode()).entries.values()) == list(range(1, 65))
+
+
+class Table:
+    """What a service has applied."""
+
+    def __init__(self) -> None:
+        self.versions: dict[UUID, int] = {}
+
+    async def version(self, subject: UUID) -> int | None:
+        return self.versions.get(subject)
+
+
+async def test_a_read_goes_on_at_once_when_the_version_is_applied() -> None:
+    table = Table()
+    table.versions[SUBJECT] = 6
+    await Applied({STREAM: table.version}).wait(STREAM, SUBJECT, 5)
+
+
+async def test_a_read_waits_until_the_version_is_applied_here() -> None:
+    table = Table()
+    applied = Applied({STREAM: table.version})
+    reads = [asyncio.create_task(applied.wait(STREAM, SUBJECT, 5)) for _ in range(10)]
+    table.versions[SUBJECT] = 4
+    applied.notify(STREAM, SUBJECT, UUID(int=9))
+    done, _ = await asyncio.wait(reads, timeout=0.02)
+    assert not done
+    table.versions[SUBJECT] = 5
+    applied.notify(STREAM, SUBJECT)
+    await asyncio.wait_for(asyncio.gather(*reads), 60)
+
+
+async def test_a_read_also_sees_what_another_process_applied() -> None:
+    table = Table()
+    read = asyncio.create_task(Applied({STREAM: table.version}).wait(STREAM, SUBJECT, 5))
+    await asyncio.wait({read}, timeout=0.01)
+    table.versions[SUBJECT] = 5
+    await asyncio.wait_for(read, 60)
+
+
+async def test_a_read_that_waits_too_long_is_answered_503_with_retry_after() -> None:
+    applied = Applied({STREAM: Table().version})
+    with pytest.raises(Unavailable) as late:
+        await applied.wait(STREAM, SUBJECT, 5, timedelta(milliseconds=50))
+    assert (late.value.status, late.value.headers()["retry-after"]) == (503, "1")
+
+
+async def test_a_token_is_waited_for_as_a_whole_and_only_for_streams_followed_here() -> None:
+    table = Table()
+    applied = Applied({STREAM: table.version})
+    token = ConsistencyToken(
+        {(STREAM, SUBJECT): 5, (STREAM, UUID(int=8)): 1, ("cv-status.status-set", SUBJECT): 9}
+    )
+    read = asyncio.create_task(applied.wait_for(token))
+    await asyncio.wait({read}, timeout=0.01)
+    table.versions = {SUBJECT: 5, UUID(int=8): 1}
+    applied.notify(STREAM, SUBJECT, UUID(int=8))
+    await asyncio.wait_for(read, 60)
+    with pytest.raises(Unavailable):
+        await applied.wait_for(ConsistencyToken({(STREAM, SUBJECT): 6}), timedelta(milliseconds=20))

@@ -1,0 +1,228 @@
+"""What readiness shows, when a follower counts as stuck, and what the topology test sees."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from cv_contracts.events.cv_registry import CitizenChanged
+from cv_contracts.topics import topic_of
+from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import Database
+from servicekit.follow.follower import Follower
+from servicekit.follow.health import FollowerStuck, FollowHealth, NotLive
+from servicekit.follow.pending import back_off
+from servicekit.follow.projection import Announced
+from servicekit.follow.testing import CITIZENS, Copies, EventLog, OwnedStates, following, make_live
+from servicekit.follow.topology import Subscription, assert_follows_contracts, subscriptions
+from servicekit.settings import KafkaSettings
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+
+@pytest_asyncio.fixture
+async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
+    database = await Database.connect(await fresh_database("servicekit.migrations"), "health-tests")
+    yield database
+    await database.close()
+
+
+async def test_readiness_needs_a_live_generation_and_shows_where_each_projection_stands(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    owner, copies = OwnedStates(), await Copies(database).create()
+    follower = Follower(database, kafka_settings, "cv-status", [copies.projection(owner)])
+    async with EventLog(kafka_settings) as log, following(follower):
+        with pytest.raises(NotLive):
+            await follower.health.ready()
+        await make_live(database)
+        await log.send(owner.put(uuid4(), 1))
+        await log.raw(b"nobody", b"{", [], partition=0)
+        await log.beat()
+
+        async def shown() -> None:
+            await follower.health.measure()
+            detail = (await follower.health.ready())["copies"]
+            assert detail["lag"] == 0
+            assert detail["unreadable"] == 1
+            assert detail["pending"] == 0
+            assert detail["heartbeat_age"] < 30
+            assert detail["since_progress"] < 30
+
+        await eventually(shown)
+
+
+async def test_a_subject_that_waits_too_long_is_an_alarm_and_not_one_each_time(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    await make_live(database)
+    follower = Follower(database, kafka_settings, "cv-status", [Copies(database).projection(OwnedStates())])
+    pending = (
+        "insert into pending_subjects (projection, subject, version, next_try, reason, first_seen)"
+        " values ('copies', $1, 1, now() + interval '1 hour', 'owner-unknown', now() - $2 * interval '1 second')"
+    )
+    with capture_logs() as told:
+        await database.execute(pending, uuid4(), 200.0)
+        await follower.health.measure()
+        assert told == []
+        await database.execute(pending, uuid4(), 400.0)
+        await follower.health.measure()
+        await follower.health.measure()
+    assert [(one["event"], one["count"]) for one in told] == [("pending_too_long", 2)]
+    await follower.health._drop_consumer()
+
+
+async def test_lag_is_what_the_broker_has_and_the_database_does_not(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    owner, copies = OwnedStates(), await Copies(database).create()
+    await make_live(database)
+    follower = Follower(database, kafka_settings, "cv-status", [copies.projection(owner)])
+    async with EventLog(kafka_settings) as log:
+        await log.send(*[owner.put(uuid4(), 1) for _ in range(25)])
+    await follower.health.measure()
+    assert (await follower.health.ready())["copies"]["lag"] == 25
+    await follower.health._drop_consumer()
+
+
+async def test_a_follower_that_gets_nowhere_while_everybody_answers_ends(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    health = await _with_a_backlog(database, kafka_settings, OwnedStates())
+    with pytest.raises(FollowerStuck):
+        await health.watch_forever()
+
+
+async def test_a_follower_that_gets_nowhere_is_not_hidden_by_another_instance_that_does(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    health = await _with_a_backlog(database, kafka_settings, OwnedStates())
+    lags = await health._lags(health._followings[0], {})
+    mine = {partition for partition, lag in lags.items() if lag}
+    others = min(set(lags) - mine)
+    health._assigned_to = lambda _: mine
+
+    async def another_goes_on() -> None:
+        for offset in range(1, 10_000):
+            await database.execute(
+                "insert into follow_positions (projection, topic, partition, next_offset) values ('copies', $1, $2, $3)"
+                " on conflict (projection, topic, partition) do update set next_offset = $3",
+                CITIZENS.name,
+                others,
+                offset,
+            )
+
+    going = asyncio.create_task(another_goes_on())
+    with pytest.raises(FollowerStuck):
+        await asyncio.wait_for(health.watch_forever(), 60)
+    going.cancel()
+
+
+async def test_an_owner_that_does_not_answer_is_not_the_followers_fault(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    owner = OwnedStates()
+    owner.trouble = ConnectionRefusedError()
+    health = await _with_a_backlog(database, kafka_settings, owner)
+    someone = uuid4()
+    await health._followings[0].owner.ask({someone: Announced(someone, 1)})
+    await health._look()
+    await health._drop_consumer()
+
+
+async def test_a_broker_that_does_not_answer_is_not_the_followers_fault(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    health = await _with_a_backlog(database, kafka_settings, OwnedStates())
+    health._kafka = KafkaSettings(
+        bootstrap_servers="127.0.0.1:1", request_timeout=timedelta(milliseconds=200)
+    )
+    await health._drop_consumer()
+    await health._look()
+
+
+async def test_a_database_that_does_not_answer_is_not_the_followers_fault(
+    database: Database, kafka_settings: KafkaSettings, fresh_database: FreshDatabase
+) -> None:
+    gone = await Database.connect(await fresh_database("servicekit.migrations"), "health-tests")
+    await make_live(gone)
+    health = await _with_a_backlog(gone, kafka_settings, OwnedStates(), live=False)
+    await gone.close()
+    await health._look()
+    await health._drop_consumer()
+
+
+def test_the_wait_for_the_next_try_doubles_from_a_second_to_five_minutes_with_jitter() -> None:
+    for attempts, seconds in [(0, 1), (1, 1), (2, 2), (5, 16), (9, 256), (10, 300), (1000, 300)]:
+        delays = {back_off(attempts) for _ in range(50)}
+        assert len(delays) > 1
+        assert all(0.75 * seconds <= delay <= 1.25 * seconds for delay in delays)
+
+
+async def test_subscribers_are_what_the_contracts_say(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    projection = Copies(database).projection(OwnedStates())
+    follower = Follower(database, kafka_settings, "cv-status", [projection])
+    assert subscriptions(follower.broker) == [
+        Subscription(
+            topic=kafka_settings.topic_prefix + CITIZENS.name,
+            group="cv-status.copies",
+            ack_policy="nack_on_error",
+            offset_reset="earliest",
+            auto_commit=False,
+            batch=True,
+        )
+    ]
+    assert_follows_contracts(follower, "cv-status", kafka_settings.topic_prefix)
+
+
+async def test_the_topology_test_sees_a_topic_too_many_and_one_too_few(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    citizens = Copies(database).projection(OwnedStates())
+    follower = Follower(database, kafka_settings, "cv-registry", [citizens])
+    with pytest.raises(AssertionError):
+        assert_follows_contracts(follower, "cv-registry", kafka_settings.topic_prefix)
+    with pytest.raises(AssertionError):
+        assert_follows_contracts(
+            Follower(database, kafka_settings, "cv-status", []), "cv-status", kafka_settings.topic_prefix
+        )
+    assert topic_of(CitizenChanged) is CITIZENS
+    with pytest.raises(AssertionError):
+        assert_follows_contracts(
+            Follower(
+                database,
+                kafka_settings,
+                "cv-status",
+                [
+                    citizens,
+                    replace(citizens, name="again", topic=replace(CITIZENS, name="cv-status.status-set")),
+                ],
+            ),
+            "cv-status",
+            kafka_settings.topic_prefix,
+        )
+
+
+async def _with_a_backlog(
+    database: Database, kafka: KafkaSettings, owner: OwnedStates, *, live: bool = True
+) -> FollowHealth:
+    """A follower that never runs: its records wait, and a minute has gone by since its last progress."""
+    if live:
+        await make_live(database)
+    follower = Follower(database, kafka, "cv-status", [Copies(database).projection(owner)])
+    async with EventLog(kafka) as log:
+        await log.send(owner.put(uuid4(), 1))
+    health = follower.health
+    await health.measure()
+    health._stuck_after = 30.0
+    health._progress_at = {"copies": time.monotonic() - 60}
+    return health

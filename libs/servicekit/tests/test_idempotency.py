@@ -1,0 +1,155 @@
+# ruff: noqa: PT012 - it is the whole transaction that raises
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from cv_contracts.faults import Fault, Precondition, Unavailable
+from cvhub.testing import FreshDatabase
+from servicekit.data.idempotency import Answer, RequestKey, RequestLog
+from servicekit.data.postgres import Database
+from servicekit.web.identity import Organisation
+
+pytestmark = pytest.mark.infra
+
+KEY = RequestKey("client", Organisation(1, "101"), 11, "3f1c", "request-1")
+LOG = RequestLog(b"a secret of the tests")
+BODY = b'{"a": 1}'
+FIRST = Answer(200, b'{"MessageIdentifier": 1}', {"etag": '"5"'})
+
+
+@pytest_asyncio.fixture
+async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
+    settings = await fresh_database("servicekit.migrations")
+    database = await Database.connect(settings.model_copy(update={"pool_max": 8}), "test")
+    yield database
+    await database.close()
+
+
+async def ask(
+    database: Database, key: RequestKey | None = KEY, body: bytes = BODY, log: RequestLog = LOG
+) -> Answer:
+    async with database.write("subject") as tx:
+        first = await log.replay(tx, key, body)
+        return first or await log.remember(tx, key, body, FIRST)
+
+
+async def age(database: Database, days: float) -> None:
+    await database.execute(
+        "update request_log set answered_at = answered_at - $1::interval", timedelta(days=days)
+    )
+
+
+async def test_the_same_request_gets_the_first_answer_again(database: Database) -> None:
+    assert await ask(database) == FIRST
+    again = await ask(database)
+    assert (again.status, again.body) == (FIRST.status, FIRST.body)
+    assert again.headers == {"etag": '"5"', "x-idempotent-replay": "true"}
+
+
+async def test_the_same_id_with_another_body_is_refused_with_412(database: Database) -> None:
+    await ask(database)
+    with pytest.raises(Precondition) as refused:
+        await ask(database, body=b'{"a": 2}')
+    assert refused.value.status == 412
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(KEY, client="other"),
+        replace(KEY, organisation=Organisation(4, "101")),
+        replace(KEY, organisation=Organisation(1, "147")),
+        replace(KEY, method=12),
+        replace(KEY, subject="77aa"),
+        replace(KEY, request_id="request-2"),
+    ],
+)
+async def test_an_id_is_unique_per_client_organisation_method_and_citizen(
+    database: Database, other: RequestKey
+) -> None:
+    await ask(database)
+    assert await ask(database, other, b'{"a": 2}') == FIRST
+
+
+async def test_without_an_id_nothing_is_remembered(database: Database) -> None:
+    await ask(database, None)
+    assert await ask(database, None) == FIRST
+    assert await database.fetchval("select count(*) from request_log") == 0
+
+
+async def test_a_write_that_is_rolled_back_is_not_remembered(database: Database) -> None:
+    with pytest.raises(LookupError):
+        async with database.write("subject") as tx:
+            await LOG.remember(tx, KEY, BODY, FIRST)
+            raise LookupError
+    assert await ask(database, body=b"other") == FIRST
+
+
+@pytest.mark.parametrize("request_id", ["x" * 47, ""])
+def test_an_id_that_is_too_long_or_empty_is_fault_1014_and_not_quoted(request_id: str) -> None:
+    with pytest.raises(Fault) as fault:
+        RequestKey("client", Organisation(1, "101"), 11, "3f1c", request_id)
+    assert fault.value.code == 1014
+    assert [error.element for error in fault.value.errors] == ["x-requestId"]
+    assert "xxx" not in fault.value.errors[0].reason
+
+
+def test_an_id_of_46_characters_is_taken() -> None:
+    assert RequestKey("client", Organisation(1, "101"), 11, "3f1c", "x" * 46).request_id == "x" * 46
+
+
+async def test_fifty_identical_requests_at_once_run_once(database: Database) -> None:
+    answers = await asyncio.gather(*(ask(database) for _ in range(50)))
+    assert sum("x-idempotent-replay" not in answer.headers for answer in answers) == 1
+    assert {answer.body for answer in answers} == {FIRST.body}
+
+
+async def test_two_at_once_under_different_locks_still_run_once(database: Database) -> None:
+    async with database.write("one") as tx:
+        await LOG.remember(tx, KEY, BODY, FIRST)
+        other = asyncio.create_task(_remember_under_another_lock(database))
+        await asyncio.wait({other}, timeout=0.1)
+    with pytest.raises(Unavailable):
+        await other
+
+
+async def _remember_under_another_lock(database: Database) -> None:
+    async with database.write("two") as tx:
+        assert await LOG.replay(tx, KEY, BODY) is None
+        await LOG.remember(tx, KEY, BODY, FIRST)
+
+
+async def test_an_answer_is_remembered_for_7_days(database: Database) -> None:
+    await ask(database)
+    await age(database, 6.99)
+    assert "x-idempotent-replay" in (await ask(database)).headers
+    await age(database, 0.02)
+    assert await ask(database, body=b"other") == FIRST
+    assert "x-idempotent-replay" in (await ask(database, body=b"other")).headers
+
+
+async def test_what_is_older_is_forgotten_in_chunks(database: Database) -> None:
+    await database.execute(
+        "insert into request_log (request, body_hash, status, body, headers, answered_at) "
+        "select int4send(n), '', 200, '', '{}', now() - interval '8 days' from generate_series(1, 2500) n"
+    )
+    await ask(database)
+    assert await LOG.clean(database) == 2500
+    assert await database.fetchval("select count(*) from request_log") == 1
+
+
+async def test_neither_the_id_nor_the_body_can_be_found_out_from_the_table(database: Database) -> None:
+    await ask(database)
+    await ask(database, log=RequestLog(b"another secret of tests"))
+    rows = await database.fetch("select request, body_hash from request_log")
+    assert len({row["request"] for row in rows}) == len({row["body_hash"] for row in rows}) == 2
+    assert all(b"request-1" not in row["request"] for row in rows)
+
+
+def test_a_short_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        RequestLog(b"short")

@@ -1,0 +1,106 @@
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import Database, MigrationChanged, migrate
+
+pytestmark = pytest.mark.infra
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / f"migrations_{tmp_path.name}"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "0001_init.sql").write_text("create table one (n int); insert into one values (1);")
+    (folder / "0002_more.sql").write_text("create table two (n int);\ninsert into one values (2);")
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder
+
+
+async def numbers(dsn: str) -> list[int]:
+    conn = await asyncpg.connect(dsn)
+    rows = await conn.fetch("select n from one order by n")
+    await conn.close()
+    return [row["n"] for row in rows]
+
+
+async def test_our_own_tables_come_first_then_the_service_s_and_a_repeat_does_nothing(
+    fresh_database: FreshDatabase, package: Path
+) -> None:
+    dsn = (await fresh_database()).dsn
+    applied = await migrate(dsn, package.name)
+    assert applied[0] == "0001_outbox.sql"
+    assert applied[-2:] == ["0001_init.sql", "0002_more.sql"]
+    assert await migrate(dsn, package.name) == []
+    assert await numbers(dsn) == [1, 2]
+
+
+async def test_five_starters_at_once_apply_each_migration_once(
+    fresh_database: FreshDatabase, package: Path
+) -> None:
+    dsn = (await fresh_database()).dsn
+    applied = await asyncio.gather(*(migrate(dsn, package.name) for _ in range(5)))
+    assert sum(bool(names) for names in applied) == 1
+    assert await numbers(dsn) == [1, 2]
+
+
+async def test_a_new_number_is_applied_alone(fresh_database: FreshDatabase, package: Path) -> None:
+    dsn = (await fresh_database()).dsn
+    await migrate(dsn, package.name)
+    (package / "0003_third.sql").write_text("insert into one values (3)")
+    assert await migrate(dsn, package.name) == ["0003_third.sql"]
+
+
+async def test_a_changed_migration_is_refused_and_the_error_says_what_to_do(
+    fresh_database: FreshDatabase, package: Path
+) -> None:
+    dsn = (await fresh_database()).dsn
+    await migrate(dsn, package.name)
+    (package / "0001_init.sql").write_text("create table one (n bigint)")
+    (package / "0003_third.sql").write_text("insert into one values (3)")
+    with pytest.raises(MigrationChanged, match=r"0001_init\.sql.*Restore the file.*next number"):
+        await migrate(dsn, package.name)
+    assert await numbers(dsn) == [1, 2]
+
+
+async def test_other_line_ends_are_no_change(fresh_database: FreshDatabase, package: Path) -> None:
+    dsn = (await fresh_database()).dsn
+    await migrate(dsn, package.name)
+    file = package / "0002_more.sql"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert await migrate(dsn, package.name) == []
+
+
+async def test_a_migration_that_fails_leaves_the_ones_before_it_and_nothing_of_itself(
+    fresh_database: FreshDatabase, package: Path
+) -> None:
+    dsn = (await fresh_database()).dsn
+    (package / "0002_more.sql").write_text("insert into one values (2); select * from nothing;")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await migrate(dsn, package.name)
+    assert await numbers(dsn) == [1]
+    (package / "0002_more.sql").write_text("insert into one values (2)")
+    assert await migrate(dsn, package.name) == ["0002_more.sql"]
+
+
+async def test_two_files_with_one_number_are_refused(fresh_database: FreshDatabase, package: Path) -> None:
+    dsn = (await fresh_database()).dsn
+    (package / "0002_again.sql").write_text("select 1")
+    with pytest.raises(ValueError, match="same number"):
+        await migrate(dsn, package.name)
+
+
+async def test_the_tables_of_the_outbox_are_named_as_debezium_s_router_reads_them(
+    fresh_database: FreshDatabase,
+) -> None:
+    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
+    rows = await database.fetch(
+        "select column_name from information_schema.columns where table_name = 'outbox'"
+    )
+    await database.close()
+    names = {row["column_name"] for row in rows}
+    assert {"id", "aggregatetype", "aggregateid", "type", "payload", "tracingspancontext"} <= names

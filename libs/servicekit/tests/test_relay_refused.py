@@ -1,0 +1,212 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from cv_contracts.events.cv_registry import CVChanged
+from cvhub.testing import FreshDatabase
+from servicekit import kafka
+from servicekit.data.postgres import Database
+from servicekit.publish import sending
+from servicekit.publish.outbox import Outbox, OutboxRow
+from servicekit.publish.refused import discard, refused, retry
+from servicekit.publish.relay import Relay
+from servicekit.settings import KafkaSettings
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+SOURCE = "cv-registry"
+TOPIC = "cv-registry.cv-changed"
+SMALL, LARGE = b"{}", b"x" * 5_000
+versions = count(1)
+
+
+@pytest_asyncio.fixture
+async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
+    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
+    yield database
+    await database.close()
+
+
+@asynccontextmanager
+async def relaying(database: Database, settings: KafkaSettings) -> AsyncIterator[Relay]:
+    relay = Relay(database, settings, SOURCE, Outbox(SOURCE))
+    task = asyncio.create_task(relay.run())
+    yield relay
+    relay.stop()
+    await asyncio.wait_for(task, 60)
+
+
+def row(subject: UUID, payload: bytes = SMALL, topic: str = TOPIC, partition: int | None = None) -> OutboxRow:
+    return OutboxRow(
+        uuid4(),
+        topic,
+        str(subject),
+        CVChanged.TYPE,
+        payload,
+        next(versions),
+        datetime.now(UTC),
+        None,
+        partition,
+    )
+
+
+async def add(database: Database, *rows: OutboxRow) -> None:
+    async with database.write("k") as tx:
+        await Outbox(SOURCE).add_rows(tx, rows)
+
+
+async def limit_records(settings: KafkaSettings, size: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    await admin.start()
+    try:
+        topic = ConfigResource(
+            ConfigResourceType.TOPIC, settings.topic_prefix + TOPIC, configs={"max.message.bytes": str(size)}
+        )
+        await admin.alter_configs([topic])
+        asked = ConfigResource(ConfigResourceType.TOPIC, topic.name, configs={"max.message.bytes": None})
+
+        async def in_force() -> None:
+            (answer,) = await admin.describe_configs([asked])
+            assert answer.resources[0][4][0][1] == str(size)
+
+        await eventually(in_force)
+    finally:
+        await admin.close()
+
+
+async def delivered(settings: KafkaSettings, topic: str = TOPIC) -> list[UUID]:
+    """Give the ids of the events, partition by partition."""
+    consumer = kafka.consumer(settings, group_id=None)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(settings.topic_prefix + topic, n) for n in range(6)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        found = []
+        for partition in partitions:
+            consumer.seek(partition, 0)
+        while any([await consumer.position(p) < ends[p] for p in partitions]):
+            for chunk in (await consumer.getmany(timeout_ms=200)).values():
+                found += chunk
+    finally:
+        await consumer.stop()
+    return [UUID(dict(record.headers)["ce_id"].decode()) for record in found]
+
+
+async def waiting(database: Database, rows: int) -> None:
+    assert await database.fetchval("select count(*) from outbox") == rows
+
+
+def one_partition(number: int) -> list[UUID]:
+    """Give subjects whose records all go to one partition, and so into one batch."""
+    subjects = (uuid4() for _ in range(1_000))
+    return [s for s in subjects if kafka.partition_of(str(s).encode(), 6) == 0][:number]
+
+
+async def test_a_record_that_the_broker_refuses_goes_aside_and_holds_back_only_its_key(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    await limit_records(kafka_settings, 2_000)
+    bad, *others = one_partition(4)
+    before, refused_row, after = row(bad), row(bad, LARGE), row(bad)
+    good = [row(subject) for _ in range(3) for subject in others]
+    await add(database, *good[:3], before, refused_row, *good[3:], after)
+    async with relaying(database, kafka_settings) as relay:
+        await eventually(lambda: waiting(database, 1))
+        later = row(others[0])
+        await add(database, later, row(bad))
+        await eventually(lambda: waiting(database, 2))
+        backlog = await relay.backlog()
+    assert (backlog.rows, backlog.refused, relay.progress.refused) == (2, 1, 1)
+    (record,) = await refused(database)
+    assert (record.event_id, record.topic, record.size) == (refused_row.id, TOPIC, len(LARGE))
+    assert record.reason == "MessageSizeTooLargeError"
+    assert record.held_back == 2
+    found = await delivered(kafka_settings)
+    assert sorted(found) == sorted([row.id for row in [*good, before, later]])
+    order = [found.index(row.id) for row in good[::3]]
+    assert order == sorted(order)
+
+
+async def test_a_retry_sends_the_record_before_the_later_ones_of_its_key(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    await limit_records(kafka_settings, 2_000)
+    subject = uuid4()
+    rows = [row(subject), row(subject, LARGE), row(subject), row(subject)]
+    await add(database, *rows)
+    async with relaying(database, kafka_settings):
+        await eventually(lambda: waiting(database, 2))
+        await limit_records(kafka_settings, 1_000_000)
+        (record,) = await refused(database)
+        assert await retry(database, record.seq, reason="the limit was raised", by="operator")
+        await eventually(lambda: waiting(database, 0))
+    assert await delivered(kafka_settings) == [row.id for row in rows]
+    decision = await database.fetchrow("select * from outbox_decisions")
+    assert decision is not None
+    assert (decision["decision"], decision["event_id"]) == ("retry", rows[1].id)
+    assert (decision["reason"], decision["decided_by"]) == ("the limit was raised", "operator")
+
+
+async def test_a_discarded_record_lets_the_later_ones_of_its_key_go_on(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    subject = uuid4()
+    rows = [row(subject, b"x" * 1_000_001), row(subject)]
+    await add(database, *rows)
+    async with relaying(database, kafka_settings):
+        await eventually(lambda: waiting(database, 1))
+        (record,) = await refused(database)
+        assert record.reason == "too-large"
+        assert await discard(database, record.seq, reason="was a mistake", by="operator")
+        assert not await discard(database, record.seq, reason="was a mistake", by="operator")
+        await eventually(lambda: waiting(database, 0))
+    assert await delivered(kafka_settings) == [rows[1].id]
+
+
+async def test_a_decision_needs_a_reason_and_a_name(database: Database) -> None:
+    with pytest.raises(ValueError, match="reason"):
+        await discard(database, 1, reason=" ", by="operator")
+    with pytest.raises(ValueError, match="name"):
+        await retry(database, 1, reason="why", by="")
+
+
+async def test_an_impossible_topic_and_a_partition_that_is_not_there_are_refused(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    good = row(uuid4())
+    await add(database, row(uuid4(), topic="no topic"), row(uuid4(), partition=99), good)
+    async with relaying(database, kafka_settings):
+        await eventually(lambda: waiting(database, 0))
+    assert [record.reason for record in await refused(database)] == ["invalid-topic", "no-such-partition"]
+    assert await delivered(kafka_settings) == [good.id]
+
+
+async def test_a_topic_that_is_missing_waits_alone_and_is_sent_once_it_is_there(
+    database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "TOPIC_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "TOPIC_PATIENCE_SECONDS", 0.3)
+    early, good = [row(uuid4(), topic="not-yet") for _ in range(600)], row(uuid4())
+    await add(database, *early, good)
+    async with relaying(database, kafka_settings):
+        await eventually(lambda: waiting(database, 600))
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_settings.bootstrap_servers)
+        await admin.start()
+        await admin.create_topics([NewTopic(kafka_settings.topic_prefix + "not-yet", 6, 1)])
+        await eventually(lambda: waiting(database, 0))
+        found = await delivered(kafka_settings, "not-yet")
+        await admin.delete_topics([kafka_settings.topic_prefix + "not-yet"])
+        await admin.close()
+    assert sorted(found) == sorted(row.id for row in early)
+    assert await delivered(kafka_settings) == [good.id]

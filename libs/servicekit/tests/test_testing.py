@@ -1,0 +1,62 @@
+"""`eventually` waits for what will be true soon, and tells what was wrong when it never was."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from servicekit.testing import StillFailing, eventually
+
+SOON = timedelta(milliseconds=60)
+
+
+def after(times: int, failure: Exception | None = None) -> Callable[[], bool]:
+    seen = 0
+
+    def check() -> bool:
+        nonlocal seen
+        seen += 1
+        if seen < times and failure is not None:
+            raise failure
+        return seen >= times
+
+    return check
+
+
+async def test_it_waits_until_a_check_holds() -> None:
+    assert await eventually(after(3), every=timedelta(milliseconds=1)) is True
+    assert await eventually(after(3, AssertionError("not yet")), every=timedelta(milliseconds=1)) is True
+
+
+async def test_it_gives_what_the_check_returned_also_from_a_coroutine() -> None:
+    async def answer() -> str:
+        return "found"
+
+    assert await eventually(answer) == "found"
+    assert await eventually(lambda: 0) == 0
+
+
+async def test_it_shows_the_last_failure_when_the_time_is_up() -> None:
+    def never() -> None:
+        assert [1] == [2]
+
+    with pytest.raises(
+        StillFailing, match=r"never still fails after \d+ attempts in 0.06 s; last: AssertionError"
+    ) as caught:
+        await eventually(never, SOON, every=timedelta(milliseconds=5))
+    assert isinstance(caught.value.__cause__, AssertionError)
+
+
+async def test_it_says_so_when_the_check_was_only_false() -> None:
+    with pytest.raises(StillFailing, match="returned False"):
+        await eventually(lambda: False, SOON)
+
+
+async def test_a_check_that_hangs_is_given_up_in_time() -> None:
+    with pytest.raises(StillFailing, match="TimeoutError"):
+        await eventually(asyncio.Event().wait, SOON)
+
+
+async def test_a_check_is_tried_at_least_once() -> None:
+    assert await eventually(lambda: True, timedelta(0))
