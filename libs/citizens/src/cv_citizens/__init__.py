@@ -1,0 +1,1 @@
+"""The citizens as every owner knows them, and the one access policy."""

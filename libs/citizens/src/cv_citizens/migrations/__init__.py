@@ -1,0 +1,1 @@
+"""Tables of the replica of citizens, for every service that keeps one."""

@@ -1,0 +1,37 @@
+"""Where a replica of citizens comes from: the registry's internal routes."""
+
+from typing import Final, Literal, Protocol
+
+from servicekit.follow.owned_states import HttpStates, Post, StateOwner
+from servicekit.follow.states import BadState, Known, from_wire
+
+__all__ = ["WIRE_NAMES", "HttpRegistry", "Number", "Post", "Registry"]
+
+Number = Literal["person_number", "cv_number"]
+WIRE_NAMES: Final[dict[Number, str]] = {"person_number": "personNumber", "cv_number": "cvNumber"}
+
+
+class Registry(StateOwner, Protocol):
+    """The registry as whoever keeps a replica of its citizens sees it. Any exception means that it gave no answer."""
+
+    async def lookup(self, by: Number, number: str, /) -> Known | None:
+        """Give the citizen who has this number now."""
+        ...
+
+
+class HttpRegistry(HttpStates):
+    """The registry over its internal routes. Numbers travel in bodies: addresses end up in logs."""
+
+    def __init__(self, post: Post) -> None:
+        super().__init__(post, "/internal/citizens")
+
+    async def lookup(self, by: Number, number: str) -> Known | None:
+        element = WIRE_NAMES[by]
+        match (await self._ask("lookup", {element: number})).get("states"):
+            case []:
+                return None
+            case [dict() as answer]:
+                state = from_wire(answer)
+                if isinstance(state, Known) and state.state.get(element) == number:
+                    return state
+        raise BadState("the answer is not about whoever has the number")

@@ -1,0 +1,82 @@
+from datetime import UTC, date, datetime
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from cv_citizens.citizen import Citizen, Relation
+from cv_citizens.danish_time import danish_date, danish_today
+from cv_contracts.ids import CvId, PersonId
+
+DAY = date(2026, 11, 22)
+
+
+def a_citizen(*relations: Relation) -> Citizen:
+    return Citizen(
+        person_id=PersonId(uuid4()),
+        version=17,
+        cv_id=CvId(uuid4()),
+        cv_number="12345678",
+        relations=relations,
+        contact_group=3,
+        enrolled=True,
+        dead=True,
+        name_protected=True,
+    )
+
+
+def test_a_citizen_survives_the_way_through_json() -> None:
+    citizen = a_citizen(
+        Relation(8, "10100", date(2020, 1, 1)),
+        Relation(4, "12345678", date(2021, 1, 1), date(2027, 1, 1), (8, "10100")),
+    )
+    state = orjson.loads(orjson.dumps(citizen.to_state()))
+    assert Citizen.from_state(citizen.person_id, citizen.version, state) == citizen
+
+
+def test_elements_that_access_does_not_need_are_ignored() -> None:
+    citizen = a_citizen()
+    state = {**citizen.to_state(), "familyName": "x", "address": {"postalCode": "0000"}}
+    assert Citizen.from_state(citizen.person_id, citizen.version, state) == citizen
+
+
+def test_both_days_of_a_relation_are_included() -> None:
+    relation = Relation(7, "101", date(2026, 1, 1), date(2026, 1, 31))
+    days = [date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 31), date(2026, 2, 1)]
+    assert [relation.holds(day) for day in days] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("relations", "code"),
+    [
+        ((), None),
+        ((Relation(7, "101", DAY),), "101"),
+        ((Relation(8, "14700", DAY),), "147"),
+        ((Relation(8, "14700", DAY), Relation(7, "101", DAY)), "101"),
+        ((Relation(7, "101", date(2020, 1, 1), date(2021, 1, 1)), Relation(7, "147", DAY)), "147"),
+        ((Relation(7, "101", date(2020, 1, 1), date(2021, 1, 1)),), "101"),
+        ((Relation(1, "10", DAY),), None),
+    ],
+)
+def test_the_municipality_is_that_of_the_day_or_the_last_known(
+    relations: tuple[Relation, ...], code: str | None
+) -> None:
+    assert a_citizen(*relations).municipality(DAY) == code
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        (datetime(2026, 11, 22, 22, 59, tzinfo=UTC), date(2026, 11, 22)),
+        (datetime(2026, 11, 22, 23, 30, tzinfo=UTC), date(2026, 11, 23)),
+        (datetime(2026, 7, 1, 21, 59, tzinfo=UTC), date(2026, 7, 1)),
+        (datetime(2026, 7, 1, 22, 0, tzinfo=UTC), date(2026, 7, 2)),
+    ],
+)
+def test_the_day_is_the_one_in_copenhagen(moment: datetime, day: date) -> None:
+    assert danish_date(moment) == danish_today(lambda: moment) == day
+
+
+def test_a_moment_without_a_zone_has_no_danish_day() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        danish_date(datetime(2026, 1, 1))  # noqa: DTZ001 - the point of the test
