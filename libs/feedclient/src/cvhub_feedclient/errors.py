@@ -1,0 +1,26 @@
+"""What can go wrong for good.
+
+FeedError
+├── FeedRefused   the feed answers no, and trying again would not help (no scope, a bad position)
+└── NotMyRange    a page does not begin where the last one ended, so something may lie between
+"""
+
+
+class FeedError(Exception):
+    """Following has ended; the copy and its place are as the last transaction left them."""
+
+
+class FeedRefused(FeedError):  # noqa: N818 - says what happened
+    """The feed refuses the call; `code` is the fault's number where it has one. Holds nothing about a person."""
+
+    def __init__(self, status: int, code: int | None) -> None:
+        super().__init__(f"the feed answered {status}" + ("" if code is None else f" with fault {code}"))
+        self.status = status
+        self.code = code
+
+
+class NotMyRange(FeedError):  # noqa: N818 - says what is the matter
+    """The range of a page does not go on from the place of the copy: the proof of completeness does not hold."""
+
+    def __init__(self) -> None:
+        super().__init__("a page does not begin where the last one ended")

@@ -1,0 +1,99 @@
+"""The feed over HTTP: one page at a time, each checked to be what it says it is."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+import httpx
+
+from cvhub_feedclient.errors import FeedRefused, NotMyRange
+from cvhub_feedclient.messages import Event, Page, Present, SnapshotPage
+
+__all__ = ["Away", "Began", "Reader", "Restored"]
+
+FEED: Final = "/v1/feed/cv"
+SNAPSHOT: Final = "/v1/feed/cv/snapshot"
+ANSWER_SECONDS: Final = 10.0
+
+
+class Away(Exception):  # noqa: N818 - what is the matter
+    """No answer that can be used now; `seconds` is how long the feed asks to wait, if it does."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        super().__init__("the feed does not answer now")
+        self.seconds = seconds
+
+
+class Began(Exception):  # noqa: N818 - what has happened
+    """The feed has begun a new epoch: what you have must be built anew from its snapshot."""
+
+
+class Restored(Exception):  # noqa: N818 - what has happened
+    """The feed was restored from a back-up: go on from `position`, and expect events that you have had."""
+
+    def __init__(self, position: str) -> None:
+        super().__init__("the feed was restored from a back-up")
+        self.position = position
+
+
+class Reader:
+    """Reads pages. The client given has the gateway's address and, in its `auth` or headers, who you are."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, *, kinds: str | None = None, limit: int | None = None
+    ) -> None:
+        self._client = client
+        self._fixed = {"kind": kinds, "limit": None if limit is None else str(limit)}
+
+    async def page(self, position: str | None, wait: timedelta) -> Page:
+        """Give the page after a position, as soon as there is something on it or the time is over."""
+        query = {**self._fixed, "lastEventId": position, "timeout": str(round(wait.total_seconds() * 1000))}
+        answer = await self._get(FEED, query, wait.total_seconds())
+        start, end = answer.headers["x-feed-from"], answer.headers["x-feed-to"]
+        if position is not None and start != position:
+            raise NotMyRange
+        return Page([Event.of(raw) for raw in _json(answer)], start, end)
+
+    async def snapshot(self, mark: str | None) -> SnapshotPage:
+        """Give the page of a snapshot after a mark, the first page of a new one without."""
+        answer = await self._get(SNAPSHOT, {"after": mark, "limit": self._fixed["limit"]}, 0)
+        body = _json(answer)
+        items = [
+            Present(one["cvId"], one["cvNumber"], one["version"], one["change"]) for one in body["items"]
+        ]
+        return SnapshotPage(items, body["position"], body["next"])
+
+    async def _get(self, path: str, query: dict[str, str | None], wait: float) -> httpx.Response:
+        params = {name: value for name, value in query.items() if value is not None}
+        try:
+            answer = await self._client.get(path, params=params, timeout=wait + ANSWER_SECONDS)
+        except httpx.TransportError as error:
+            raise Away from error
+        if answer.status_code == httpx.codes.OK:
+            return answer
+        if answer.status_code == httpx.codes.GONE:
+            raise Began
+        if answer.status_code == httpx.codes.CONFLICT:
+            raise Restored(_json(answer)["lastEventId"])
+        if answer.status_code >= 500 or answer.status_code in (408, 429):
+            raise Away(_seconds(answer))
+        raise FeedRefused(answer.status_code, _code(answer))
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise Away from None
+
+
+def _seconds(answer: httpx.Response) -> float | None:
+    text = answer.headers.get("retry-after", "")
+    return float(text) if text.isdigit() else None
+
+
+def _code(answer: httpx.Response) -> int | None:
+    try:
+        code = answer.json().get("code")
+    except (ValueError, AttributeError):
+        return None
+    return code if isinstance(code, int) else None

@@ -1,0 +1,170 @@
+"""Following: nothing missed, nothing done twice, through whatever happens to the feed or to the follower."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from cvhub_feedclient import Event, FeedRefused, Follower, NotMyRange, Place, Present, Reader, Waiting
+
+QUICK = Waiting(timedelta(milliseconds=1), timedelta(milliseconds=2))
+
+
+class Copy:
+    """A copy whose transactions may fail when a test wants it: then neither effect nor place is kept."""
+
+    def __init__(self) -> None:
+        self.kept = Place()
+        self.versions: dict[str, int] = {}
+        self.effects: list[str] = []
+        self.fails_at: set[int] = set()
+        self.calls = 0
+
+    async def place(self) -> Place:
+        return Place.of(self.kept.to_dict())
+
+    async def begin(self, place: Place) -> None:
+        self._transaction()
+        self.versions, self.kept = {}, place
+
+    async def present(self, items: Sequence[Present], place: Place) -> None:
+        self._transaction()
+        self.versions |= {item.subject: item.version for item in items}
+        self.kept = place
+
+    async def happened(self, events: Sequence[Event], place: Place) -> None:
+        self._transaction()
+        for event in events:
+            if not (place.repeats and event.event_id in self.effects):
+                self.effects.append(event.event_id)
+                self.versions[event.subject] = event.version or 0
+        self.kept = place
+
+    def _transaction(self) -> None:
+        self.calls += 1
+        if self.calls in self.fails_at:
+            raise RuntimeError("killed")
+
+
+def follower(feed: Any, copy: Copy, **options: Any) -> Follower:
+    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
+    noticed: list[str] = options.pop("noticed", [])
+    return Follower(Reader(client, limit=2), copy, waiting=QUICK, noticed=noticed.append, **options)
+
+
+async def test_the_snapshot_comes_first_and_what_follows_it_comes_once(feed: Any) -> None:
+    for n in range(5):
+        feed.happen(f"cv{n}", n)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    assert copy.versions == {f"cv{n}": n for n in range(5)}
+    assert copy.effects == []
+    feed.happen("cv0", 10)
+    feed.happen("cv9", 11)
+    await follower(feed, copy).catch_up()
+    assert copy.effects == ["event-cv0-10-replaced", "event-cv9-11-replaced"]
+    assert copy.versions["cv0"] == 10
+
+
+@pytest.mark.parametrize("killed_at", range(1, 9))
+async def test_killed_at_any_transaction_it_goes_on_from_its_own_place(feed: Any, killed_at: int) -> None:
+    for n in range(5):
+        feed.happen(f"cv{n}", n)
+    copy = Copy()
+    copy.fails_at = {killed_at}
+    try:
+        await follower(feed, copy).catch_up()
+        for n in range(5):
+            feed.happen(f"cv{n}", 100 + n)
+        await follower(feed, copy).catch_up()
+    except RuntimeError:
+        await follower(feed, copy).catch_up()
+        if len(feed.events) == 5:
+            for n in range(5):
+                feed.happen(f"cv{n}", 100 + n)
+            await follower(feed, copy).catch_up()
+    assert copy.versions == {f"cv{n}": 100 + n for n in range(5)}
+    assert copy.effects == [f"event-cv{n}-{100 + n}-replaced" for n in range(5)]
+
+
+async def test_what_passes_is_waited_for(feed: Any) -> None:
+    feed.happen("cv1", 1)
+    feed.script = [
+        httpx.ConnectError("away"),
+        httpx.Response(503, headers={"retry-after": "0"}, json={"code": 1011}),
+        httpx.Response(502, content=b"<html>"),
+        httpx.Response(429, json={}),
+        httpx.ReadTimeout("slow"),
+    ]
+    noticed: list[str] = []
+    copy = Copy()
+    await follower(feed, copy, noticed=noticed).catch_up()
+    assert copy.versions == {"cv1": 1}
+    assert noticed == ["away"] * 5
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 1012), (403, 1013), (400, 1014)])
+async def test_a_refusal_ends_it(feed: Any, status: int, code: int) -> None:
+    feed.script = [httpx.Response(status, json={"code": code})]
+    with pytest.raises(FeedRefused) as refusal:
+        await follower(feed, Copy()).catch_up()
+    assert (refusal.value.status, refusal.value.code) == (status, code)
+
+
+async def test_a_page_that_does_not_go_on_from_the_place_is_never_applied(feed: Any) -> None:
+    feed.happen("cv1", 1)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    before = copy.kept
+    feed.script = [
+        httpx.Response(200, json=feed.events, headers={"x-feed-from": "e1:7", "x-feed-to": "e1:8"})
+    ]
+    with pytest.raises(NotMyRange):
+        await follower(feed, copy).catch_up()
+    assert (copy.kept, copy.effects) == (before, [])
+
+
+async def test_a_feed_that_begins_anew_is_copied_anew(feed: Any) -> None:
+    feed.happen("gone", 1)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    feed.epoch, feed.events, feed.present = 2, [], {}
+    feed.happen("cv1", 5)
+    noticed: list[str] = []
+    await follower(feed, copy, noticed=noticed).catch_up()
+    assert noticed == ["began"]
+    assert copy.versions == {"cv1": 5}
+
+
+async def test_a_restored_feed_repeats_itself_and_no_effect_comes_twice(feed: Any) -> None:
+    feed.happen("cv1", 1)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    feed.happen("cv1", 2)
+    feed.happen("cv1", 3)
+    await follower(feed, copy).catch_up()
+    assert len(copy.effects) == 2
+    feed.known = 1
+    noticed: list[str] = []
+    await follower(feed, copy, noticed=noticed).catch_up()
+    assert noticed == ["restored"]
+    assert copy.effects == ["event-cv1-2-replaced", "event-cv1-3-replaced"]
+    assert copy.kept.repeats
+
+
+def test_waiting_doubles_up_to_its_longest_and_is_at_least_what_was_asked() -> None:
+    waiting = Waiting(timedelta(seconds=1), timedelta(seconds=8))
+    for failures, most in ((0, 1), (1, 2), (2, 4), (3, 8), (30, 8)):
+        assert most / 2 <= waiting.after(failures) <= most
+    assert waiting.after(0, 20) == 20
+
+
+def test_events_say_when_nothing_may_be_kept() -> None:
+    raw = {"id": "1", "eventid": "2", "subject": "s", "time": "t"}
+    handed_over = {**raw, "type": "dk.cvhub.change-feed.citizen-handed-over.v1"}
+    erased = Event.of({**raw, "type": "dk.cvhub.cv-registry.cv-changed.v1", "method": "DELETE"})
+    left = Event.of({**handed_over, "data": {"change": "left", "version": 1}})
+    came = Event.of({**handed_over, "data": {"change": "came", "version": 1}})
+    assert [erased.is_goodbye, left.is_goodbye, came.is_goodbye] == [True, True, False]
