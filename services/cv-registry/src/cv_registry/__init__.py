@@ -1,0 +1,1 @@
+"""Owner of the citizens, their CVs and the revisions of them."""

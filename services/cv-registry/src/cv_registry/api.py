@@ -1,0 +1,91 @@
+"""Routes that the gateway forwards: methods 2, 3, 10-13. Bodies are read by the methods themselves, headers here."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Request, Response
+
+from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.common import is_person_number
+from cv_registry.as_pdf import is_known, wants_pdf
+from cv_registry.asylum import CREATE, UPDATE
+from cv_registry.hot import NOT_A_PERSON_NUMBER, PERSON_NUMBER_HEADER
+from cv_registry.letters import METHOD as ACCOUNT_LETTER
+from cv_registry.parts import Parts, parts_of
+from cv_registry.receipts import WriteCall
+from cv_registry.replacing import METHOD as REPLACE_CV
+from servicekit.data.consistency import parse
+from servicekit.data.idempotency import LONGEST_REQUEST_ID, REQUEST_ID_HEADER, Answer
+from servicekit.web.calls import CallerDep
+from servicekit.web.http import CONSISTENCY_HEADER, at_once
+from servicekit.web.identity import Caller
+
+_BAD_REQUEST_ID: Final = FieldError(REQUEST_ID_HEADER, f"is empty or longer than {LONGEST_REQUEST_ID}")
+
+router = APIRouter()
+PartsDep = Annotated[Parts, at_once(parts_of)]
+
+
+def _write_call(method: int, caller: Caller, request: Request) -> WriteCall:
+    person_number = request.headers.get(PERSON_NUMBER_HEADER, "")
+    errors = [] if is_person_number(person_number) else [NOT_A_PERSON_NUMBER]
+    request_id = request.headers.get(REQUEST_ID_HEADER)
+    if request_id is not None and not 1 <= len(request_id) <= LONGEST_REQUEST_ID:
+        errors.append(_BAD_REQUEST_ID)
+    if errors:
+        raise Fault(1014, errors=tuple(errors))
+    return WriteCall(method, caller, person_number, request_id)
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+@router.get("/v6/Cv/pdf")
+async def get_cv_as_pdf(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    person_number = request.headers.get(PERSON_NUMBER_HEADER, "")
+    if not is_person_number(person_number):
+        raise Fault(1014, errors=(NOT_A_PERSON_NUMBER,))
+    seen = parse(request.headers.get(CONSISTENCY_HEADER))
+    shown = await parts.as_pdf(caller, person_number, seen, as_pdf=wants_pdf(_all(request, "accept")))
+    headers = {"cache-control": "no-store", "vary": "accept", "etag": shown.etag}
+    if is_known(shown.etag, _all(request, "if-none-match")):
+        return Response(status_code=304, headers=headers)
+    return Response(shown.body, media_type=shown.media_type, headers=headers)
+
+
+def _all(request: Request, header: str) -> str:
+    return ",".join(request.headers.getlist(header))
+
+
+@router.put("/v6/Cv")
+async def replace_cv(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    call = _write_call(REPLACE_CV, caller, request)
+    if_match = request.headers.get("if-match")
+    return _response(await parts.replacing.replace(call, await request.body(), if_match))
+
+
+@router.post("/v6/JobnetAccount/letter")
+async def create_jobnet_account_letter(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    call = _write_call(ACCOUNT_LETTER, caller, request)
+    return _response(await parts.letters.create(call, await request.body()))
+
+
+@router.post("/v6/AsylumTransition")
+async def create_asylum_transition(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    call = _write_call(CREATE, caller, request)
+    return _response(await parts.asylum.set(call, await request.body()))
+
+
+@router.put("/v6/AsylumTransition")
+async def update_asylum_transition(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    call = _write_call(UPDATE, caller, request)
+    return _response(await parts.asylum.set(call, await request.body()))
+
+
+@router.post("/v6/Cv/bynumber")
+async def get_cv_by_cv_number(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    if token := request.headers.get(CONSISTENCY_HEADER):
+        parse(token)
+    etag, body = await parts.reading.get_cv_by_cv_number(caller, await request.body())
+    headers = {"content-type": "application/json", "cache-control": "no-store", "etag": etag}
+    return Response(body, headers=headers)

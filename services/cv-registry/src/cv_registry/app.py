@@ -1,0 +1,51 @@
+"""Composition root of cv-registry."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from cv_citizens.danish_time import Clock, utc_now
+from cv_registry import api, internal, operating
+from cv_registry.background import background
+from cv_registry.hot import GetCv
+from cv_registry.parts import assemble
+from cv_registry.settings import SERVICE, Settings
+from servicekit.web.health import Health
+from servicekit.web.http import HotResponse, Routes, install
+from servicekit.web.identity import ServiceVerifier
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
+    """Build the ASGI application; nothing is connected before its lifespan begins."""
+    health = Health()
+    verifier = ServiceVerifier.from_settings(SERVICE, settings.identity)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with assemble(settings, clock) as parts, background(parts, settings, health):
+            app.state.parts = parts
+            app.state.get_cv = GetCv(parts.reading, verifier)
+            yield
+
+    app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    install(app, verifier)
+    app.include_router(api.router)
+    for router in (
+        internal.router,
+        internal.citizens,
+        internal.cvs,
+        internal.cv_contacts,
+        internal.operations,
+        operating.router,
+        internal.erasures,
+    ):
+        app.include_router(router)
+    routes = Routes(app, settings.http, health)
+
+    async def get_cv(headers: Mapping[bytes, bytes], query: bytes) -> HotResponse:
+        handler: GetCv = app.state.get_cv
+        return await handler(headers, query)
+
+    routes.add("GET", "/v6/Cv", get_cv)
+    return routes

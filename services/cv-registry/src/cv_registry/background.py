@@ -1,0 +1,36 @@
+"""What runs beside the requests: the relay, the follower, the heartbeat, letters left in the middle, the forgetting of old requests."""
+
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+
+from cv_registry.parts import Parts
+from cv_registry.settings import Settings
+from servicekit.background import repeat, running
+from servicekit.web.health import Health
+
+ARCHIVED_EVERY = timedelta(hours=6)
+
+
+def background(parts: Parts, settings: Settings, health: Health) -> AbstractAsyncContextManager[None]:
+    """Run everything while requests are served, then let the relay finish what it has begun."""
+    health.check("database", lambda: parts.database.fetchval("SELECT 1"))
+    every = timedelta(seconds=settings.heartbeat_seconds)
+    health.check("code-lists", parts.code_lists.standing)
+    work = {
+        "code-lists": parts.code_lists.run(),
+        "heartbeat": repeat("heartbeat", every, lambda: make_heartbeat(parts, every)),
+        "letters": repeat("letters", settings.letters_settled_every, parts.letters.settle_left),
+        "cleaning": parts.request_log.keep_clean(parts.database),
+    }
+    if parts.archiving is not None:
+        work["archiving"] = repeat("archiving", ARCHIVED_EVERY, parts.archiving.archive_idle)
+    if parts.follower is not None:
+        health.check("follower", parts.follower.health.standing)
+        work["follower"] = parts.follower.run()
+    return running(health, work, parts.relay)
+
+
+async def make_heartbeat(parts: Parts, every: timedelta) -> None:
+    """Tell the followers of the citizens that they are up to date; one instance of several does it each time."""
+    now = datetime.now(UTC)
+    await parts.citizens.heartbeat(now, now - every * 0.9)

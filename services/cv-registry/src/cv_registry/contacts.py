@@ -1,0 +1,113 @@
+"""The contact part of a CV, which contact-verification owns: prepared there before a replace, shown here from both sides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import structlog
+
+from cv_contracts.codelists import CodeLists
+from cv_contracts.faults import Fault
+from cv_contracts.ids import PersonId
+from cv_contracts.wire.replace_cv import ReplaceContactInformationType
+from servicekit.follow.owned_states import Post
+from servicekit.follow.states import Known
+from servicekit.web.client import ServiceError, ServiceRefused
+
+log = structlog.get_logger(__name__)
+
+PASSED_ON: Final = frozenset({9153, 9154, 9155, 9156, 9157, 9158})
+"""Faults of the values themselves; any other trouble is 9234."""
+NOT_SAVED: Final = 9234
+NOTHING: Final = b"{}"
+
+_PREPARE: Final = "/internal/contact-changes/prepare"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedContact:
+    """What contact-verification has prepared: the values as they will be (JSON by type) under the version reserved."""
+
+    id: UUID
+    version: int
+    values: bytes = field(repr=False)
+
+
+class Contacts:
+    """Contact-verification, as ReplaceCV needs it."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    async def prepare(
+        self, person_id: PersonId, information: ReplaceContactInformationType
+    ) -> PreparedContact:
+        """Let the change be checked and prepared; raises 9153-9158, or 9234 when there is no good answer."""
+        try:
+            answer = await self._post(
+                _PREPARE, {"personId": str(person_id), "contactInformation": information.json_dict()}
+            )
+            return _prepared(answer)
+        except ServiceRefused as refusal:
+            if refusal.code is not None and refusal.code in PASSED_ON:
+                raise Fault(refusal.code) from None
+            log.warning("contact_data_not_prepared", status=refusal.status)
+        except (ServiceError, KeyError, TypeError, ValueError) as error:
+            log.warning("contact_data_not_prepared", error_type=type(error).__name__)
+        raise Fault(NOT_SAVED)
+
+
+def _prepared(answer: Any) -> PreparedContact:
+    values = {str(int(number)): str(value) for number, value in answer["values"].items()}
+    return PreparedContact(UUID(answer["prepareId"]), int(answer["version"]), orjson.dumps(values))
+
+
+@dataclass(frozen=True, slots=True)
+class ShownContact:
+    """Contact data as two sides tell of them: those followed, and those of a ReplaceCV that may not have arrived there."""
+
+    ready: bytes | None = field(repr=False)
+    types: bytes | None = field(repr=False)
+    replaced: int | None
+    committed_version: int | None
+    committed_values: bytes | None = field(repr=False)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the newest CV's contact data have not come back from contact-verification yet."""
+        return self.committed_version is not None and self.committed_version > (self.replaced or 0)
+
+
+def row_of(known: Known, lists: CodeLists) -> tuple[UUID, int, int, bytes, bytes]:
+    """Give the columns of `contacts` from a state of contact-verification."""
+    contacts: Sequence[Mapping[str, Any]] = known.state["contacts"]
+    types = {str(contact["type"]): [contact["version"], contact.get("value")] for contact in contacts}
+    ready = information({number: value for number, (_, value) in types.items() if value is not None}, lists)
+    return known.subject, known.version, known.state["replaced"], ready, orjson.dumps(types)
+
+
+def information(values: Mapping[str, str], lists: CodeLists) -> bytes:
+    """Give the JSON of ContactInformation from values by type."""
+    by_role = {lists.contact_data_types[int(number)].role: value for number, value in values.items()}
+    elements: dict[str, Any] = {}
+    if "EMAIL" in by_role:
+        elements["E-mail"] = by_role["EMAIL"]
+    if phones := [by_role[role] for role in ("MOBILE", "LANDLINE") if role in by_role]:
+        elements["PhoneNumber"] = phones
+    return orjson.dumps(elements)
+
+
+def shown(contact: ShownContact, lists: CodeLists) -> bytes:
+    """Give ContactInformation as it is now: type by type, the change with the higher version."""
+    if not contact.under_way:
+        return contact.ready or NOTHING
+    version = contact.committed_version or 0
+    values: dict[str, str] = orjson.loads(contact.committed_values or NOTHING)
+    for number, (saved_version, value) in orjson.loads(contact.types or NOTHING).items():
+        if saved_version > version:
+            values.pop(number, None)
+            if value is not None:
+                values[number] = value
+    return information(values, lists)

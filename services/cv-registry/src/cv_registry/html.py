@@ -1,0 +1,25 @@
+"""The HTML of a professional profile: sanitised, never refused (decision 16), and its plain text."""
+
+import html
+import re
+from typing import Final
+
+import nh3
+
+TAGS: Final = {"p", "br", "ul", "ol", "li", "strong", "b", "em", "i", "u", "span"}
+
+_CLEANER: Final = nh3.Cleaner(tags=TAGS, attributes={}, link_rel=None)
+_LINE_END = re.compile(r"<br>|</(?:p|li|ul|ol)>")
+_TAG = re.compile(r"<[^>]*>")
+_BLANK_LINES = re.compile(r"\s*\n\s*")
+
+
+def sanitise(text: str) -> str:
+    """Text with the allowed tags only, none of them with an attribute; scripts and styles go with their content."""
+    return _CLEANER.clean(text)
+
+
+def plain_text(sanitised: str) -> str:
+    """Plain text of what `sanitise` gave: paragraphs and list items end a line."""
+    text = html.unescape(_TAG.sub("", _LINE_END.sub("\n", sanitised)))
+    return _BLANK_LINES.sub("\n", text).strip()

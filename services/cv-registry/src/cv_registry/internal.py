@@ -1,0 +1,231 @@
+"""Internal routes: intake, administrative moves, states for followers, the access log. Each lists who may call it."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Self
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+from cv_contracts.ids import CvId
+from cv_registry.domain import CvState
+from cv_registry.erasing import Ids
+from cv_registry.merging import PersonMerger
+from cv_registry.parts import Parts, parts_of
+from cv_registry.settings import CONTACT_OWNER
+from cv_registry.store_citizens import CitizenStore
+from cv_registry.store_contacts import CvContacts
+from cv_registry.store_cvs import CvStore
+from servicekit.follow.erasing import ErasedBody, Receipts, erasure_routes
+from servicekit.follow.operations import Operations, WhyBody, operation_routes
+from servicekit.follow.owner import state_routes, states_answer
+from servicekit.web.http import at_once, internal_only
+from servicekit.web.identity import ServiceIdentity
+
+CITIZENS_MOST: Final = 1_000
+SETTLED_MOST: Final = 500
+FOLLOWERS: Final = (
+    "cv-status",
+    "contact-verification",
+    "cv-search",
+    "pdf-renderer",
+    "change-feed",
+    "operator",
+)
+
+router = APIRouter(prefix="/internal")
+PartsDep = Annotated[Parts, at_once(parts_of)]
+StatusDep = Annotated[ServiceIdentity, internal_only("cv-status")]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+_intake = internal_only("citizen-intake")
+_administration = internal_only("citizen-intake", "operator")
+_followers = internal_only(*FOLLOWERS)
+_operator = internal_only("operator")
+_jobnet = internal_only("jobnet-login")
+_contact_owner = internal_only(CONTACT_OWNER)
+
+
+def _citizens(request: Request) -> CitizenStore:
+    return parts_of(request).citizens
+
+
+def _cvs(request: Request) -> CvStore:
+    return parts_of(request).cvs
+
+
+def _operations(request: Request) -> Operations:
+    parts = parts_of(request)
+    return Operations(parts.database, parts.follower)
+
+
+def _erasures(request: Request) -> Receipts:
+    return parts_of(request).erasures
+
+
+def _cv_contacts(request: Request) -> CvContacts:
+    return parts_of(request).cv_contacts
+
+
+citizens = state_routes("/internal/citizens", _citizens, FOLLOWERS)
+cvs = state_routes("/internal/cvs", _cvs, FOLLOWERS)
+cv_contacts = state_routes("/internal/cv-contacts", _cv_contacts, (CONTACT_OWNER, "operator"))
+operations = operation_routes(_operations)
+erasures = erasure_routes(_erasures)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel
+    )
+
+
+class CitizensBody(_Body):
+    """A delivery; each citizen is validated by itself, so that one bad row refuses nobody else's."""
+
+    citizens: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=CITIZENS_MOST)]
+
+
+class MoveBody(_Body):
+    """An administrative move in the life cycle of one CV."""
+
+    cv_id: UUID
+    state: CvState
+    reason: Text
+    by: Text
+
+
+class MergeBody(_Body):
+    """That two person numbers are one person's; the first one stays."""
+
+    person_number: Annotated[str, Field(max_length=20, repr=False)]
+    merged_person_number: Annotated[str, Field(max_length=20, repr=False)]
+    reason: Text
+    by: Text
+
+
+class LookupBody(_Body):
+    """A person number or a CV number, of which an owner does not know whose it is now."""
+
+    person_number: str | None = None
+    cv_number: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.person_number is None) == (self.cv_number is None):
+            raise ValueError("one number is needed")
+        return self
+
+
+class PersonBody(_Body):
+    """A citizen to be erased, named by the person number or the random id."""
+
+    person_number: str | None = Field(default=None, repr=False)
+    person_id: UUID | None = None
+
+
+class EraseBody(ErasedBody):
+    """An order to erase. `again`: followers may have forgotten that they did, for a back-up was restored."""
+
+    why: WhyBody
+    again: bool = False
+
+
+class CvBody(_Body):
+    """The CV that is to be frozen."""
+
+    cv_id: UUID
+
+
+class LoginBody(_Body):
+    """A login that somebody tries at Jobnet."""
+
+    user_name: Annotated[str, Field(max_length=40, repr=False)]
+    password: Annotated[SecretStr, Field(max_length=100)]
+
+
+class SettleBody(_Body):
+    """Prepared contact data of which nobody has told the end."""
+
+    prepare_ids: Annotated[list[UUID], Field(max_length=SETTLED_MOST)]
+
+
+class SubjectBody(_Body):
+    """The person whose accesses are asked for."""
+
+    subject: UUID
+
+
+@router.post("/citizens", dependencies=[_intake])
+async def take_citizens(body: CitizensBody, parts: PartsDep) -> Response:
+    results = await parts.intake.take_all(body.citizens)
+    return _json({"results": [result.to_json(i) for i, result in enumerate(results)]})
+
+
+@router.post("/cvs/state", dependencies=[_administration])
+async def move_cv(body: MoveBody, parts: PartsDep) -> Response:
+    moved = await parts.moving.move(CvId(body.cv_id), body.state, body.reason, body.by)
+    return _json({"outcome": moved.outcome, "version": moved.version})
+
+
+@router.post("/citizens/merge", dependencies=[_intake])
+async def merge_persons(body: MergeBody, parts: PartsDep) -> Response:
+    merger = PersonMerger(body.person_number, body.merged_person_number, body.reason, body.by)
+    merged = await parts.merging.persons(merger)
+    outcome = "applied" if merged.applied else "unchanged"
+    return _json({"outcome": outcome, "personId": merged.survivor_id, "mergedPersonId": merged.merged_id})
+
+
+@router.post("/citizens/lookup", dependencies=[_followers])
+async def citizen_lookup(request: Request, body: LookupBody, parts: PartsDep) -> Response:
+    return await states_answer(request, await parts.citizens.lookup(body.person_number, body.cv_number))
+
+
+@router.post("/cvs/content")
+async def cv_content(body: CvBody, parts: PartsDep, status: StatusDep) -> Response:
+    answer = await parts.reading.for_freezing(CvId(body.cv_id), status.caller)
+    return Response(answer or b'{"unknown":true}', media_type="application/json")
+
+
+@router.post("/jobnet-accounts/login", dependencies=[_jobnet])
+async def login(body: LoginBody, parts: PartsDep) -> Response:
+    return _json({"valid": await parts.letters.is_login(body.user_name, body.password.get_secret_value())})
+
+
+@router.post("/cv-contacts/settle", dependencies=[_contact_owner])
+async def settle(body: SettleBody, parts: PartsDep) -> Response:
+    decided = await parts.cv_contacts.settle(body.prepare_ids)
+    return _json(
+        {
+            "committed": [prepare for prepare, committed in decided.items() if committed],
+            "abandoned": [prepare for prepare, committed in decided.items() if not committed],
+        }
+    )
+
+
+@router.post("/erasures/find", dependencies=[_operator])
+async def find_to_erase(body: PersonBody, parts: PartsDep) -> Response:
+    found = await parts.erasing.find(body.person_number, body.person_id)
+    if found is None:
+        return _json({})
+    merged = await parts.merges.merged_into(found.person_id)
+    ids = {"personId": found.person_id, "cvId": found.cv_id}
+    return _json({**ids, "merged": merged} if merged else ids)
+
+
+@router.post("/erasures", dependencies=[_operator])
+async def erase(body: EraseBody, parts: PartsDep) -> Response:
+    ids = Ids(body.person_id, body.cv_id)
+    erased = await parts.erasing.erase(ids, body.why.why, again=body.again)
+    return _json({"personVersion": erased.person_version, "cvVersion": erased.cv_version})
+
+
+@router.post("/access-log", dependencies=[_operator])
+async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
+    return _json({"rows": [asdict(accessed) for accessed in await parts.access_log.of_subject(body.subject)]})
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body, default=str), media_type="application/json")

@@ -1,0 +1,121 @@
+"""Two persons who are one, and two municipalities that become one. Why it is so: docs/decisions/0010-mergers.md."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid4
+
+from cv_citizens.danish_time import Clock, danish_today
+from cv_contracts.codelists import CodeLists
+from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.faults import Fault, FieldError
+from cv_registry.closing import MunicipalityMerger, closed, moved_all
+from cv_registry.domain import CvState
+from cv_registry.store_citizens import CitizenStore
+from cv_registry.store_cvs import CvStore
+from cv_registry.store_merges import MergeStore, Person
+from servicekit.data.postgres import WriteTx
+
+__all__ = ["Merged", "Merging", "PersonMerger"]
+
+TOGETHER: Final = 200
+"""Citizens of one write of a municipality's merger."""
+_TAKEN_OVER: Final = (CvState.ACTIVE, CvState.ARCHIVED)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMerger:
+    """That two person numbers are one person's, and which of them stays."""
+
+    survivor: str
+    merged: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of a merger of persons; told again it changes nothing."""
+
+    applied: bool
+    survivor_id: UUID
+    merged_id: UUID
+
+
+class Merging:
+    """Merges persons and municipalities; followers hear of each citizen concerned as of any other change."""
+
+    def __init__(self, store: MergeStore, cvs: CvStore, lists: CodeLists, clock: Clock) -> None:
+        self._store = store
+        self._cvs = cvs
+        self._lists = lists
+        self._clock = clock
+
+    async def persons(self, merger: PersonMerger) -> Merged:
+        """Close one person in favour of the other; raises 1014 where that cannot be."""
+        numbers = (merger.survivor, merger.merged)
+        async with self._store.database.write(*_locks(numbers)) as tx:
+            persons = await self._store.persons(tx, numbers)
+            survivor, merged = _both(merger, persons)
+            ids = survivor.person_id, merged.person_id
+            if merged.survivor_id == survivor.person_id:
+                return Merged(False, *ids)
+            if merged.survivor_id is not None or survivor.survivor_id is not None:
+                raise _refused("mergedPersonNumber", "was merged before, or the other was")
+            await self._merge(tx, merger, survivor, merged)
+            return Merged(True, *ids)
+
+    async def _merge(self, tx: WriteTx, merger: PersonMerger, survivor: Person, merged: Person) -> None:
+        if survivor.cv_state is None and merged.cv_state in _TAKEN_OVER:
+            await self._store.take_over(tx, merged, survivor)
+        if merged.cv_state not in (None, CvState.DELETED):
+            event = CVChanged(
+                id=uuid4(),
+                subject=merged.cv_id,
+                version=tx.version_after(merged.cv_version),
+                time=tx.now,
+                change="deleted",
+            )
+            await self._cvs.move(tx, CvState.DELETED, merger.reason, merger.by, event)
+        await self._store.close(tx, merged, survivor, merger.reason, merger.by)
+        state = closed(merged.state, survivor.person_id, danish_today(self._clock))
+        await self._store.change(tx, [(merged, state)])
+
+    async def municipalities(self, merger: MunicipalityMerger) -> int:
+        """Let all that belongs to a municipality belong to another from a day on; gives how many citizens changed.
+
+        Stopped at any point it is begun again: whoever has moved already stays as he is.
+        """
+        if merger.former == merger.into or merger.into not in self._lists.municipalities:
+            raise _refused("into", "is no other municipality of the code list")
+        after, changed = UUID(int=0), 0
+        while rows := await self._store.of_municipality(merger.former, after, TOGETHER):
+            changed += await self._move([row["person_number"] for row in rows], merger)
+            after = rows[-1]["person_id"]
+        return changed
+
+    async def _move(self, person_numbers: list[str], merger: MunicipalityMerger) -> int:
+        async with self._store.database.write(*map(CitizenStore.lock, person_numbers)) as tx:
+            persons = list((await self._store.persons(tx, person_numbers)).values())
+            states = moved_all([person.state for person in persons], merger)
+            changes = [(p, s) for p, s in zip(persons, states, strict=True) if s is not None]
+            if changes:
+                await self._store.change(tx, changes)
+        return len(changes)
+
+
+def _locks(person_numbers: Iterable[str]) -> list[str]:
+    return [lock(number) for number in person_numbers for lock in (CitizenStore.lock, CvStore.lock)]
+
+
+def _both(merger: PersonMerger, persons: dict[str, Person]) -> tuple[Person, Person]:
+    for element, number in (("personNumber", merger.survivor), ("mergedPersonNumber", merger.merged)):
+        if number not in persons:
+            raise _refused(element, "is nobody's")
+    if merger.survivor == merger.merged:
+        raise _refused("mergedPersonNumber", "is the same")
+    return persons[merger.survivor], persons[merger.merged]
+
+
+def _refused(element: str, reason: str) -> Fault:
+    return Fault(1014, errors=(FieldError(element, reason),))

@@ -1,0 +1,100 @@
+"""What an operator asks the registry about one citizen: the random id, and why the access table allows or refuses. No data."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from cv_citizens.citizen import Citizen, Relation
+from cv_citizens.policy import Actor, explain
+from cv_contracts.faults import FAULTS
+from cv_contracts.methods import METHOD_BY_NUMBER
+from cv_registry.parts import Parts, parts_of
+from servicekit.data.access_log import AccessRow
+from servicekit.web.http import at_once, internal_only
+from servicekit.web.identity import Organisation
+
+router = APIRouter(prefix="/internal/operations", dependencies=[internal_only("operator")])
+PartsDep = Annotated[Parts, at_once(parts_of)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel
+    )
+
+
+class NumberBody(_Body):
+    """The citizen asked about."""
+
+    person_number: Annotated[str, Field(max_length=20, repr=False)]
+
+
+class OrganisationBody(_Body):
+    """An organisation by its type and code."""
+
+    type: int
+    code: Annotated[str, Field(max_length=20)]
+
+    @property
+    def organisation(self) -> Organisation:
+        return Organisation(self.type, self.code)
+
+
+class ExplainBody(NumberBody):
+    """A method, the authority acted as, and the organisation of the user; without it the authority's own user."""
+
+    method: Annotated[int, Field(ge=min(METHOD_BY_NUMBER), le=max(METHOD_BY_NUMBER))]
+    active: OrganisationBody
+    request: OrganisationBody | None = None
+
+    @property
+    def actor(self) -> Actor:
+        active = self.active.organisation
+        return Actor(active, active if self.request is None else self.request.organisation)
+
+
+@router.post("/citizens/find")
+async def find(body: NumberBody, parts: PartsDep) -> Response:
+    found = await parts.citizens.lookup(body.person_number, None)
+    return _json({"personId": found[0].subject} if found else {})
+
+
+@router.post("/explain")
+async def explained(body: ExplainBody, parts: PartsDep) -> Response:
+    """Explain a decision of today; that the operator asked is in the citizen's access log."""
+    found = await parts.citizens.lookup(body.person_number, None)
+    if not found or found[0].state is None:
+        return _json({"unknown": True})
+    citizen = Citizen.from_state(found[0].subject, found[0].version, orjson.loads(found[0].state))
+    await parts.access_log.record(AccessRow(citizen.person_id, "explain", None, service="operator"))
+    today = parts.reading.today()
+    told = explain(body.method, body.actor, citizen, today)
+    fault = told.decision.fault
+    return _json(
+        {
+            "allowed": told.decision.allowed,
+            "fault": fault,
+            "title": None if fault is None else FAULTS[fault].title,
+            "seesAddress": told.decision.sees_address,
+            "why": told.why,
+            "row": {
+                "method": body.method,
+                "organisationType": body.actor.organisation_type,
+                **asdict(told.rule),
+            },
+            "relation": _relation(told.relation),
+            "day": today,
+        }
+    )
+
+
+def _relation(relation: Relation | None) -> dict[str, Any] | None:
+    return None if relation is None else relation.to_state()
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body, default=str), media_type="application/json")

@@ -1,0 +1,199 @@
+"""The parts of a running registry, put together once, in its lifespan."""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import Request
+
+from cv_citizens.danish_time import Clock
+from cv_citizens.documents import Documents
+from cv_registry.archiving import Archiving
+from cv_registry.as_pdf import AsPdf
+from cv_registry.asylum import AsylumTransitions
+from cv_registry.citizens import CitizensIntake
+from cv_registry.contacts import Contacts
+from cv_registry.erasing import HOLDINGS, Erasing
+from cv_registry.followers import followed
+from cv_registry.letters import AccountLetters
+from cv_registry.merging import Merging
+from cv_registry.moving import Moving
+from cv_registry.passwords import Passwords
+from cv_registry.printing import HttpPrintService, PrintService
+from cv_registry.reading import Reading
+from cv_registry.receipts import Receipts
+from cv_registry.replacing import Replacing
+from cv_registry.settings import CONTACT_OWNER, SERVICE, Settings
+from cv_registry.store_citizens import CitizenStore
+from cv_registry.store_contacts import CvContacts
+from cv_registry.store_cvs import CvStore
+from cv_registry.store_letters import LetterStore
+from cv_registry.store_merges import MergeStore
+from servicekit.code_lists import CodeListWatch
+from servicekit.data.access_log import AccessLog
+from servicekit.data.idempotency import RequestLog
+from servicekit.data.postgres import Database
+from servicekit.follow.applied import Applied
+from servicekit.follow.erasing import Receipts as ErasureReceipts
+from servicekit.follow.erasing import receipted
+from servicekit.follow.follower import Follower
+from servicekit.follow.projection import Projection
+from servicekit.publish.outbox import Outbox
+from servicekit.publish.relay import Relay
+from servicekit.web.client import ServiceClient
+from servicekit.web.identity import ServiceSigner
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that routes and background tasks use."""
+
+    database: Database
+    code_lists: CodeListWatch
+    access_log: AccessLog
+    request_log: RequestLog
+    relay: Relay
+    follower: Follower | None
+    """None where the settings name nobody to follow."""
+    citizens: CitizenStore
+    cvs: CvStore
+    cv_contacts: CvContacts
+    intake: CitizensIntake
+    reading: Reading
+    as_pdf: AsPdf
+    replacing: Replacing
+    asylum: AsylumTransitions
+    moving: Moving
+    merges: MergeStore
+    merging: Merging
+    archiving: Archiving | None
+    """None where the settings let no CV be archived by time."""
+    letters: AccountLetters
+    erasing: Erasing
+    erasures: ErasureReceipts
+
+
+def parts_of(request: Request) -> Parts:
+    """Dependency: the parts of this application."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+@asynccontextmanager
+async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
+    """Connect to the database and build all parts upon it."""
+    code_lists = CodeListWatch(settings.code_lists)
+    with (
+        followed(settings, code_lists.lists) as projections,
+        _contacts(settings) as contacts,
+        _documents(settings) as documents,
+    ):
+        database = await Database.connect(settings.postgres, SERVICE)
+        try:
+            async with _printing(settings) as print_service:
+                yield _parts(
+                    settings,
+                    clock,
+                    database,
+                    code_lists=code_lists,
+                    projections=projections,
+                    contacts=contacts,
+                    documents=documents,
+                    print_service=print_service,
+                )
+        finally:
+            await database.close()
+
+
+@contextmanager
+def _contacts(settings: Settings) -> Iterator[Contacts | None]:
+    """Keep the way to contact-verification open during the block, if the settings name it."""
+    if settings.contact_url is None:
+        yield None
+        return
+    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
+    client = ServiceClient(settings.contact_url, CONTACT_OWNER, signer, deadline=settings.contact_timeout)
+    with closing(client):
+        yield Contacts(client.post_json)
+
+
+@contextmanager
+def _documents(settings: Settings) -> Iterator[Documents]:
+    """Keep the way to pdf-renderer open during the block."""
+    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
+    client = ServiceClient(settings.renderer_url, "pdf-renderer", signer, deadline=settings.renderer_timeout)
+    with closing(client):
+        yield Documents(client.post_json)
+
+
+@asynccontextmanager
+async def _printing(settings: Settings) -> AsyncIterator[PrintService | None]:
+    """Keep the way to the print service open during the block, if the settings name it."""
+    if settings.print_url is None:
+        yield None
+        return
+    file = settings.print_ca_file
+    tls = None if file is None else ssl.create_default_context(cafile=file)
+    seconds = settings.print_timeout.total_seconds()
+    async with HttpPrintService(settings.print_url, settings.print_token, seconds, tls) as print_service:
+        yield print_service
+
+
+def _parts(
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    *,
+    code_lists: CodeListWatch,
+    projections: Sequence[Projection],
+    contacts: Contacts | None,
+    documents: Documents,
+    print_service: PrintService | None,
+) -> Parts:
+    lists = code_lists.lists
+    outbox = Outbox(SERVICE)
+    access_log = AccessLog(database)
+    request_log = RequestLog(settings.request_secret.get_secret_value().encode())
+    receipts = Receipts(request_log)
+    citizens, cvs = CitizenStore(database, outbox), CvStore(database, outbox)
+    follower = None
+    if projections:
+        follower = Follower(database, settings.kafka, SERVICE, receipted(projections, HOLDINGS))
+    applied = follower.applied if follower else Applied(database, {})
+    merges = MergeStore(database, outbox)
+    moving, days = Moving(cvs), settings.archive_after_days
+    archiving = None if days is None else Archiving(database, moving, timedelta(days=days), clock)
+    reading = Reading(cvs, applied, access_log, lists, clock)
+    return Parts(
+        database=database,
+        code_lists=code_lists,
+        access_log=access_log,
+        request_log=request_log,
+        relay=Relay(database, settings.kafka, SERVICE, outbox),
+        follower=follower,
+        citizens=citizens,
+        cvs=cvs,
+        cv_contacts=CvContacts(database),
+        intake=CitizensIntake(citizens),
+        reading=reading,
+        as_pdf=AsPdf(reading, documents, access_log),
+        replacing=Replacing(cvs, receipts, contacts, lists, clock),
+        asylum=AsylumTransitions(citizens, receipts, lists, clock, settings.asylum_max_period),
+        moving=moving,
+        merges=merges,
+        merging=Merging(merges, cvs, lists, clock),
+        archiving=archiving,
+        letters=AccountLetters(
+            store=LetterStore(database, outbox),
+            request_log=request_log,
+            access_log=access_log,
+            documents=documents,
+            print_service=print_service,
+            passwords=Passwords(),
+            clock=clock,
+        ),
+        erasing=Erasing(database, outbox),
+        erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
+    )

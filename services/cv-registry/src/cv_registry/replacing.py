@@ -1,0 +1,165 @@
+"""ReplaceCV: the checks in the order of the specification, and the one short write."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+from uuid import uuid4
+
+import asyncpg
+from pydantic import ValidationError
+
+from cv_citizens.citizen import JOBCENTER, Citizen
+from cv_citizens.danish_time import Clock, danish_today
+from cv_citizens.policy import decide, fault_of_organisation
+from cv_contracts.codelists import CodeLists
+from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.faults import Fault, FieldError, Precondition
+from cv_contracts.wire.checks import check_code_lists, unknown_taxonomy
+from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.replace_cv import ReplaceContactInformationType, ReplaceCVRequest
+from cv_registry.contacts import NOT_SAVED, Contacts, PreparedContact
+from cv_registry.content import brings_contact, content_json
+from cv_registry.domain import fault_of_replacing, fault_of_window, holds_if_match
+from cv_registry.receipts import Receipts, WriteCall
+from cv_registry.store_cvs import CvStore, ReplaceableCv
+from servicekit.data.idempotency import Answer
+from servicekit.data.postgres import WriteTx
+
+METHOD: Final = 13
+DECIDED: Final = "contact_decisions_once"
+"""The constraint that a replace breaks whose prepared contact data were called abandoned meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A request that was read before the transaction: its content, or why it cannot become one (9233)."""
+
+    content: bytes
+    errors: tuple[FieldError, ...]
+    contact: ReplaceContactInformationType
+
+
+class Replacing:
+    """Creates or replaces the CV of a citizen."""
+
+    def __init__(
+        self,
+        store: CvStore,
+        receipts: Receipts,
+        contacts: Contacts | None,
+        lists: CodeLists,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._receipts = receipts
+        self._contacts = contacts
+        self._lists = lists
+        self._clock = clock
+
+    async def replace(self, call: WriteCall, body: bytes, if_match: str | None) -> Answer:
+        """Replace, or raise the first fault that applies."""
+        prepared = self._prepare(body)
+        if code := fault_of_organisation(METHOD, call.actor):
+            raise Fault(code)
+        contact = None
+        if self._contacts is not None:
+            async with self._writing(call) as tx:
+                decided = await self._decide(tx, call, body, prepared, if_match)
+            if isinstance(decided, Answer):
+                return decided
+            # Between two transactions, for another service is asked. What nobody commits then, it settles with us later.
+            contact = await self._contacts.prepare(decided.citizen.person_id, prepared.contact)
+        async with self._writing(call) as tx:
+            return await self._replace(tx, call, body, prepared, if_match=if_match, contact=contact)
+
+    def _prepare(self, body: bytes) -> _Prepared:
+        try:
+            request = ReplaceCVRequest.from_json(body)
+        except ValidationError as error:
+            raise faults_of(error) from None
+        if unknown := check_code_lists(request, self._lists):
+            raise Fault(1014, errors=tuple(unknown))
+        errors = tuple(unknown_taxonomy(request, self._lists))
+        content = b"" if errors else content_json(request, self._lists)
+        return _Prepared(content, errors, request.ContactInformation)
+
+    def _writing(self, call: WriteCall) -> AbstractAsyncContextManager[WriteTx]:
+        """Let calls of one request id wait for each other, so that all get the first answer; others need one statement."""
+        database = self._store.database
+        return database.single_write() if call.request_id is None else database.write(call.lock)
+
+    async def _decide(
+        self, tx: WriteTx, call: WriteCall, body: bytes, prepared: _Prepared, if_match: str | None
+    ) -> ReplaceableCv | Answer:
+        """Give the CV if it may be replaced, or the first answer to this request; raises the first fault that applies."""
+        cv = await self._store.for_replacing(tx, call.person_number)
+        citizen = self._permitted(cv, call, danish_today(self._clock))
+        if answer := await self._receipts.replay(tx, call, citizen, body):
+            return answer
+        cv = self._check(cv, call, danish_today(self._clock))
+        if prepared.errors:
+            raise Fault(9233, errors=prepared.errors)
+        if not holds_if_match(if_match, cv.version):
+            raise Precondition
+        if self._contacts is None and brings_contact(prepared.contact):
+            raise Fault(NOT_SAVED)
+        return cv
+
+    async def _replace(
+        self,
+        tx: WriteTx,
+        call: WriteCall,
+        body: bytes,
+        prepared: _Prepared,
+        *,
+        if_match: str | None,
+        contact: PreparedContact | None,
+    ) -> Answer:
+        cv = await self._decide(tx, call, body, prepared, if_match)
+        if isinstance(cv, Answer):
+            return cv
+        citizen = cv.citizen
+        event = CVChanged(
+            id=uuid4(),
+            subject=citizen.cv_id,
+            version=tx.version_after(cv.version),
+            time=tx.now,
+            change="created" if cv.version is None else "replaced",
+        )
+        try:
+            done = await self._store.replace(
+                tx, call.person_number, cv.version, prepared.content, event=event, contact=contact
+            )
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name != DECIDED:
+                raise
+            raise Fault(NOT_SAVED) from None
+        if not done:
+            self._check(
+                await self._store.for_replacing(tx, call.person_number), call, danish_today(self._clock)
+            )
+            raise Fault(4823)
+        return await self._receipts.give(tx, call, citizen, body, event)
+
+    def _permitted(self, cv: ReplaceableCv | None, call: WriteCall, today: date) -> Citizen:
+        if cv is None:
+            raise Fault(4103)
+        if code := decide(METHOD, call.actor, cv.citizen, today).fault:
+            raise Fault(code)
+        return cv.citizen
+
+    def _check(self, cv: ReplaceableCv | None, call: WriteCall, today: date) -> ReplaceableCv:
+        citizen = self._permitted(cv, call, today)
+        if cv is None or citizen.cv_number is None:
+            raise Fault(4103)
+        if code := fault_of_replacing(cv.state, dead=citizen.dead):
+            raise Fault(code)
+        if not cv.free:
+            raise Fault(4823)
+        if call.actor.organisation_type == JOBCENTER:
+            group = self._lists.contact_groups.get(citizen.contact_group or 0)
+            may_replace = group is not None and group.replace_cv
+            if code := fault_of_window(cv.dates, today, group_may_replace=may_replace):
+                raise Fault(code)
+        return cv

@@ -1,0 +1,277 @@
+"""SQL of CVs: the one read of GetCV, the one write of ReplaceCV, moves, states for followers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from cv_citizens.citizen import Citizen
+from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.ids import CvId
+from cv_registry.contacts import PreparedContact, ShownContact
+from cv_registry.domain import AsylumDates, CvState
+from cv_registry.store_citizens import SubjectState, asylum_dates, citizen_of
+from servicekit.data.postgres import Database, WriteTx, lock_number
+from servicekit.data.shared_reads import SharedReads
+from servicekit.follow.owner import Versions
+from servicekit.publish.outbox import Outbox, outbox_insert
+
+# Everything GetCV answers from, by person number; status and contact data as the live generations have them.
+_FOR_READING: Final = """
+SELECT c.person_id, c.person_number, c.version, c.state, c.personal, c.personal_protected,
+       v.version AS cv_version, v.state AS cv_state, v.revised_at, r.content, s.status, s.comment,
+       k.ready, k.types, k.replaced, v.contact_version, v.contact_values
+FROM citizens c
+LEFT JOIN cvs v ON v.cv_id = c.cv_id
+LEFT JOIN cv_revisions r ON r.cv_id = v.cv_id AND r.version = v.revision
+LEFT JOIN statuses s ON s.cv_id = c.cv_id AND s.generation = (
+    SELECT generation FROM projection_generations WHERE projection = 'statuses' AND status = 'live'
+)
+LEFT JOIN contacts k ON k.person_id = c.person_id AND k.generation = (
+    SELECT generation FROM projection_generations WHERE projection = 'contacts' AND status = 'live'
+)
+WHERE c.{condition}
+"""
+_BY_PERSON_NUMBERS: Final = _FOR_READING.format(condition="person_number = ANY($1)")
+_BY_CV_NUMBER: Final = _FOR_READING.format(condition="cv_number = $1")
+_BY_CV_ID: Final = _FOR_READING.format(condition="cv_id = $1")
+
+_IS_RETIRED: Final = "SELECT 1 FROM retired_cv_numbers WHERE cv_number = $1"
+
+# Everything that decides whether a CV may be replaced; `free` says that nobody is replacing it now.
+_FOR_REPLACING: Final = """
+SELECT c.person_id, c.version, c.state, v.version AS cv_version, v.state AS cv_state,
+       a.transition_date, a.edit_end_date, pg_try_advisory_xact_lock($2) AS free
+FROM citizens c
+LEFT JOIN cvs v ON v.cv_id = c.cv_id
+LEFT JOIN LATERAL (
+    SELECT transition_date, edit_end_date FROM asylum_transitions
+    WHERE person_id = c.person_id ORDER BY version DESC LIMIT 1
+) a ON true
+WHERE c.person_number = $1
+"""
+
+# The CV, its new revision and the event, in one trip, if the CV still has the version ($5) that was decided on.
+# Its lock comes first. Who had to wait for it finds the version changed, for an UPDATE looks again at a row that was.
+_WRITTEN: Final = f"""
+, revision AS (
+    INSERT INTO cv_revisions (cv_id, version, revised_at, content) SELECT $1, $2, $3, $4 FROM cv
+), decision AS (
+    INSERT INTO contact_decisions (prepare_id, committed, decided_at) SELECT $7, true, $3 FROM cv WHERE $7::uuid IS NOT NULL
+)
+{outbox_insert(10, each="cv")}
+"""
+_REPLACE: Final = f"""
+WITH own AS MATERIALIZED (SELECT pg_advisory_xact_lock($6)), cv AS (
+    UPDATE cvs SET version = $2, revision = $2, revised_at = $3, prepare_id = $7, contact_version = $8, contact_values = $9
+    FROM own
+    WHERE cv_id = $1 AND version = $5 RETURNING cv_id
+){_WRITTEN}"""
+_CREATE: Final = f"""
+WITH own AS MATERIALIZED (SELECT pg_advisory_xact_lock($6)), citizen AS (
+    SELECT cv_id FROM citizens, own WHERE cv_id = $1 AND $5::bigint IS NULL FOR KEY SHARE OF citizens
+), cv AS (
+    INSERT INTO cvs (cv_id, version, state, revision, revised_at, prepare_id, contact_version, contact_values)
+    SELECT cv_id, $2, 'ACTIVE', $2, $3, $7, $8, $9 FROM citizen
+    ON CONFLICT (cv_id) DO NOTHING RETURNING cv_id
+){_WRITTEN}"""
+
+# Whose CV this is, and its life now.
+_FOR_MOVING: Final = """
+SELECT c.person_number, v.version AS cv_version, v.state AS cv_state
+FROM citizens c LEFT JOIN cvs v ON v.cv_id = c.cv_id
+WHERE c.cv_id = $1
+"""
+
+_MOVE: Final = f"""
+WITH cv AS (
+    UPDATE cvs SET version = $2, state = $3 WHERE cv_id = $1
+), move AS (
+    INSERT INTO cv_state_moves (cv_id, version, state, reason, moved_by, moved_at)
+    VALUES ($1, $2, $3, $4, $5, $6)
+)
+{outbox_insert(7)}
+"""
+
+_STATE_COLUMNS: Final = """
+SELECT v.cv_id AS subject, v.version, c.person_id, v.state, v.revision, v.revised_at, r.content
+FROM cvs v
+JOIN citizens c ON c.cv_id = v.cv_id
+JOIN cv_revisions r ON r.cv_id = v.cv_id AND r.version = v.revision
+"""
+
+# States for followers, content included.
+_STATES: Final = f"{_STATE_COLUMNS} WHERE v.cv_id = ANY($1)"
+_ERASED: Final = "SELECT subject, version FROM erasures WHERE subject = ANY($1)"
+
+# One page of all CVs by key order.
+_SNAPSHOT: Final = f"{_STATE_COLUMNS} WHERE v.cv_id > $1 ORDER BY v.cv_id LIMIT $2"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableCv:
+    """A citizen and the CV as GetCV sends it; the CV's parts are None when there never was one, the status when never set."""
+
+    citizen: Citizen
+    personal: bytes
+    personal_protected: bytes | None
+    version: int | None
+    state: CvState | None
+    revised_at: datetime | None
+    content: bytes | None
+    status: int | None
+    status_comment: str | None
+    contact: ShownContact
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceableCv:
+    """What decides about a replace; not `free` when somebody is replacing the CV at this moment."""
+
+    citizen: Citizen
+    version: int | None
+    state: CvState | None
+    dates: AsylumDates | None
+    free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MovableCv:
+    """What decides about an administrative move; state is None when there never was a CV."""
+
+    person_number: str
+    version: int | None
+    state: CvState | None
+
+
+class CvStore:
+    """CVs in the registry's own database; every write is made under `lock` of the citizen's person number."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self.database = database
+        self.versions = Versions(database, "cvs", "cv_id", erased="kind is distinct from 'person'")
+        self._outbox = outbox
+        self._by_person_number = SharedReads[str](database, _BY_PERSON_NUMBERS, "person_number")
+
+    @staticmethod
+    def lock(person_number: str) -> str:
+        """Key of all writes about one CV. A replace tries it (4823), an administrative move waits for it."""
+        return f"cv {person_number}"
+
+    async def by_person_number(self, person_number: str) -> ReadableCv | None:
+        row = await self._by_person_number.row(person_number)
+        return None if row is None else _readable(row)
+
+    async def by_cv_number(self, cv_number: str) -> ReadableCv | None:
+        row = await self.database.fetchrow(_BY_CV_NUMBER, cv_number)
+        return None if row is None else _readable(row)
+
+    async def by_cv_id(self, cv_id: CvId) -> ReadableCv | None:
+        row = await self.database.fetchrow(_BY_CV_ID, cv_id)
+        return None if row is None else _readable(row)
+
+    async def is_retired(self, cv_number: str) -> bool:
+        return await self.database.fetchval(_IS_RETIRED, cv_number) is not None
+
+    async def for_replacing(self, tx: WriteTx, person_number: str) -> ReplaceableCv | None:
+        """Read what decides about a replace."""
+        row = await tx.conn.fetchrow(_FOR_REPLACING, person_number, lock_number(self.lock(person_number)))
+        if row is None:
+            return None
+        state = _state(row["cv_state"])
+        return ReplaceableCv(citizen_of(row), row["cv_version"], state, asylum_dates(row), row["free"])
+
+    async def replace(
+        self,
+        tx: WriteTx,
+        person_number: str,
+        before: int | None,
+        content: bytes,
+        *,
+        event: CVChanged,
+        contact: PreparedContact | None = None,
+    ) -> bool:
+        """Create the CV or replace its version `before`; False, and nothing is written, if it has another by now.
+
+        Raises UniqueViolationError where the prepared contact data were called abandoned in the meantime.
+        """
+        done = await tx.conn.execute(
+            _CREATE if before is None else _REPLACE,
+            event.subject,
+            event.version,
+            event.time,
+            content,
+            before,
+            lock_number(self.lock(person_number)),
+            contact and contact.id,
+            contact and contact.version,
+            contact and contact.values,
+            *self._outbox.row(event),
+        )
+        if done != "INSERT 0 1":
+            return False
+        tx.after_commit(self._outbox.wake)
+        return True
+
+    async def person_number_of(self, cv_id: CvId) -> str | None:
+        row = await self.database.fetchrow(_FOR_MOVING, cv_id)
+        return None if row is None else str(row["person_number"])
+
+    async def for_moving(self, tx: WriteTx, cv_id: CvId) -> MovableCv | None:
+        row = await tx.conn.fetchrow(_FOR_MOVING, cv_id)
+        if row is None:
+            return None
+        return MovableCv(row["person_number"], row["cv_version"], _state(row["cv_state"]))
+
+    async def move(self, tx: WriteTx, wanted: CvState, reason: str, by: str, event: CVChanged) -> None:
+        await tx.conn.execute(
+            _MOVE, event.subject, event.version, wanted, reason, by, event.time, *self._outbox.row(event)
+        )
+        tx.after_commit(self._outbox.wake)
+
+    async def states(self, subjects: Sequence[UUID]) -> list[SubjectState]:
+        living = [_subject_state(row) for row in await self.database.fetch(_STATES, subjects)]
+        erased = await self.database.fetch(_ERASED, subjects)
+        return living + [SubjectState(row["subject"], row["version"], None) for row in erased]
+
+    async def page(self, after: UUID, limit: int) -> list[SubjectState]:
+        return [_subject_state(row) for row in await self.database.fetch(_SNAPSHOT, after, limit)]
+
+
+def _state(name: str | None) -> CvState | None:
+    return None if name is None else CvState(name)
+
+
+def _readable(row: asyncpg.Record) -> ReadableCv:
+    return ReadableCv(
+        citizen_of(row),
+        row["personal"],
+        row["personal_protected"],
+        row["cv_version"],
+        _state(row["cv_state"]),
+        row["revised_at"],
+        row["content"],
+        row["status"],
+        row["comment"],
+        ShownContact(
+            row["ready"], row["types"], row["replaced"], row["contact_version"], row["contact_values"]
+        ),
+    )
+
+
+def _subject_state(row: asyncpg.Record) -> SubjectState:
+    """State of a CV; its content is stored JSON and goes out as it is."""
+    head = orjson.dumps(
+        {
+            "personId": str(row["person_id"]),
+            "state": row["state"],
+            "revision": row["revision"],
+            "revisionDate": row["revised_at"],
+        }
+    )
+    state = head[:-1] + b',"content":{' + row["content"] + b"}}"
+    return SubjectState(row["subject"], row["version"], state.decode())

@@ -1,0 +1,292 @@
+"""For tests and benchmarks: citizens and CVs made of nothing, and a registry that is called as the gateway calls it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Message
+
+from cv_contracts.codelists import default
+from cv_registry.settings import SERVICE, Settings
+from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
+from servicekit.web.identity import Caller, Organisation, ServiceSigner, User, generate_key, load_private_key
+
+SERVICES: Final = (
+    "gateway",
+    "citizen-intake",
+    "operator",
+    "cv-status",
+    "contact-verification",
+    "jobnet-login",
+    "stranger",
+)
+NO_KAFKA: Final = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+"""A port that nobody listens on: writes stay in the outbox, where a test can look at them."""
+
+JOBNET: Final = Organisation(101, "1")
+STAR: Final = Organisation(100, "1")
+FUND: Final = Organisation(1, "10")
+MUNICIPALITY: Final = Organisation(7, "101")
+JOBCENTER: Final = Organisation(8, "10100")
+OTHER_ACTOR: Final = Organisation(4, "12345678")
+COMPANY: Final = Organisation(24, "87654321")
+
+_serial = count(1)
+
+
+def a_person_number() -> str:
+    """Give a person number that no other citizen of this process has."""
+    serial = next(_serial)
+    return f"{serial % 28 + 1:02}0{serial // 28 % 9 + 1}{serial // 252 % 90 + 10:02}{serial // 22680:04}"
+
+
+def relation(organisation: Organisation, start: str = "2020-01-01", **more: Any) -> dict[str, Any]:
+    return {
+        "organisationType": organisation.type,
+        "organisationCode": organisation.code,
+        "from": start,
+        **more,
+    }
+
+
+def a_citizen(**changes: Any) -> dict[str, Any]:
+    """Give a CitizenIntake: a living, unprotected citizen of Copenhagen, in an a-kasse and in contact group 3."""
+    return {
+        "sourceVersion": 1,
+        "personNumber": a_person_number(),
+        "familyName": "Prøvesen",
+        "givenName": "Åse",
+        "dateOfBirth": "1990-02-03",
+        "gender": "Female",
+        "address": {
+            "countryCode": "DK",
+            "addressLine": "Prøvegade 7, 2. tv",
+            "postalCode": "1050",
+            "postalArea": "København K",
+        },
+        "nameProtected": False,
+        "addressProtected": False,
+        "relations": [relation(MUNICIPALITY), relation(JOBCENTER), relation(FUND)],
+        "contactGroup": 3,
+        "enrolled": True,
+        "dead": False,
+        **changes,
+    }
+
+
+def a_cv(**changes: Any) -> dict[str, Any]:
+    """Give a ReplaceCV body with something in every part."""
+    lists = default()
+    occupation, qualification = next(iter(lists.occupations)), next(iter(lists.qualifications))
+    return {
+        "ContactInformation": {},
+        "JobConditions": {"FullTimeEmployment": True, "StandardJobConditions": True},
+        "JobTargetCollection": [
+            {
+                "OccupationTaxonomyReference": occupation,
+                "HasEducation": True,
+                "MonthsOfExperience": 18,
+                "LastExperience": "2024",
+            }
+        ],
+        "CV": {
+            "PreviousJobExperienceCollection": [
+                {"JobTitle": "Tømrer", "StartDate": {"Year": "2019", "Month": "--05"}, "Place": "Ærø"}
+            ],
+            "EducationCollection": [{"Title": "Tømrer", "EducationLevel": "Vocational"}],
+            "QualificationCollection": [{"QualificationTaxonomyReference": qualification}],
+            "DriverLicenseCollection": [{"Code": "B"}],
+            "LanguageSkillCollection": [{"Code": next(iter(lists.languages)), "Level": "Expert"}],
+            "OtherExperienceCollection": [
+                {
+                    "Title": "Træner",
+                    "Place": "Odense",
+                    "SummaryText": "Håndbold",
+                    "StartDate": {"Year": "2021"},
+                }
+            ],
+            "ProfessionalSummaryText": {"HTMLText": "<p>Jeg <b>bygger</b> huse</p>"},
+            "OtherCVReferenceCollection": ["https://cv.example"],
+        },
+        **changes,
+    }
+
+
+def a_caller(
+    active: Organisation = JOBNET, request: Organisation | None = None, client: str = "test-client"
+) -> Caller:
+    own = request or active
+    return Caller(
+        client=client,
+        own=own,
+        active=active,
+        request_organisation=own,
+        user=User("Sagsbehandler Test", 2, "test-user"),
+        scopes=frozenset({"cv.read", "cv.write"}),
+    )
+
+
+def identities(folder: Path) -> tuple[IdentitySettings, dict[str, ServiceSigner]]:
+    """Make keys of all services, and the files in which the registry finds them."""
+    trusted, signers = {}, {}
+    for service in (*SERVICES, SERVICE):
+        pem, public = generate_key()
+        key_file = folder / f"{service}.pem"
+        key_file.write_bytes(pem)
+        signers[service] = ServiceSigner(service, load_private_key(key_file))
+        trusted[service] = public
+    trusted_file = folder / "trusted.json"
+    trusted_file.write_text(json.dumps(trusted))
+    return IdentitySettings(key_file=folder / f"{SERVICE}.pem", trusted_file=trusted_file), signers
+
+
+def some_settings(
+    postgres: PostgresSettings, identity: IdentitySettings, kafka: KafkaSettings = NO_KAFKA, **more: Any
+) -> Settings:
+    return Settings(
+        http=HttpSettings(port=0),
+        postgres=postgres,
+        kafka=kafka,
+        identity=identity,
+        request_secret=SecretStr("a secret for tests only"),
+        **more,
+    )
+
+
+class SettableClock:
+    """A clock that stands still where it was put."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self.now = now or datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class RegistryClient:
+    """Calls a registry over ASGI as the gateway or another service would."""
+
+    http: httpx.AsyncClient
+    signers: Mapping[str, ServiceSigner]
+    caller: Caller = field(default_factory=a_caller)
+
+    async def call(
+        self,
+        verb: str,
+        path: str,
+        body: Any = None,
+        *,
+        caller: Caller | None = None,
+        service: str = "gateway",
+        **headers: str | None,
+    ) -> httpx.Response:
+        """Send a call; header names are given with underscores, a body that is not bytes is made JSON."""
+        caller = (caller or self.caller) if service == "gateway" else None
+        sent = {name.replace("_", "-"): value for name, value in headers.items() if value is not None}
+        sent["authorization"] = f"Bearer {self.signers[service].token(SERVICE, caller)}"
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        return await self.http.request(verb, path, content=content, headers=sent)
+
+    async def register(self, *citizens: dict[str, Any]) -> list[dict[str, Any]]:
+        """Take citizens in; every one must be accepted."""
+        results = await self.intake(*citizens)
+        assert all(result["outcome"] != "refused" for result in results), results  # noqa: S101 - only tests call this
+        return results
+
+    async def intake(self, *citizens: Any) -> list[dict[str, Any]]:
+        response = await self.call(
+            "POST",
+            "/internal/citizens",
+            {"citizens": list(citizens)},
+            service="citizen-intake",
+            content_type="application/json",
+        )
+        assert response.status_code == 200, response.text  # noqa: S101 - only tests call this
+        results: list[dict[str, Any]] = response.json()["results"]
+        return results
+
+    async def replace(self, person_number: str, cv: Any = None, **more: Any) -> httpx.Response:
+        body = a_cv() if cv is None else cv
+        return await self.call("PUT", "/v6/Cv", body, x_civilregistrationidentifier=person_number, **more)
+
+    async def get(self, person_number: str, **more: Any) -> httpx.Response:
+        return await self.call("GET", "/v6/Cv", x_civilregistrationidentifier=person_number, **more)
+
+    async def as_pdf(self, person_number: str, **more: Any) -> httpx.Response:
+        return await self.call("GET", "/v6/Cv/pdf", x_civilregistrationidentifier=person_number, **more)
+
+    async def letter(self, person_number: str, **more: Any) -> httpx.Response:
+        path = "/v6/JobnetAccount/letter"
+        return await self.call("POST", path, x_civilregistrationidentifier=person_number, **more)
+
+    async def by_number(self, cv_number: str, *, consent: bool = True, **more: Any) -> httpx.Response:
+        body = {"CVNumber": cv_number, "CitizenConsentObtained": consent}
+        return await self.call("POST", "/v6/Cv/bynumber", body, **more)
+
+    async def asylum(self, verb: str, person_number: str, body: Any, **more: Any) -> httpx.Response:
+        path = "/v6/AsylumTransition"
+        return await self.call(verb, path, body, x_civilregistrationidentifier=person_number, **more)
+
+    async def move(self, cv_id: str | UUID, state: str, **more: Any) -> httpx.Response:
+        body = {"cvId": str(cv_id), "state": state, "reason": "a test", "by": "the test"}
+        return await self.call(
+            "POST",
+            "/internal/cvs/state",
+            body,
+            service="operator",
+            content_type="application/json",
+            **more,
+        )
+
+
+_WINDOW: Final = {"AsylumCVTransitionDate": "2026-11-20", "CVEditEndDate": "2026-11-25"}
+
+
+async def in_window(registry: RegistryClient, **changes: Any) -> dict[str, Any]:
+    """Give a citizen whose jobcenter may replace the CV now."""
+    citizen = a_citizen(**changes)
+    await registry.register(citizen)
+    response = await registry.asylum("POST", citizen["personNumber"], _WINDOW, caller=a_caller(JOBCENTER))
+    assert response.status_code == 200, response.text  # noqa: S101 - only tests call this
+    return citizen
+
+
+async def with_cv(registry: RegistryClient, state: str = "ACTIVE", **changes: Any) -> dict[str, Any]:
+    """Give a citizen with a CV in some state; the citizen's ids are added."""
+    citizen = a_citizen(**changes)
+    (ids,) = await registry.register({**citizen, "dead": False})
+    assert (await registry.replace(citizen["personNumber"])).status_code == 200  # noqa: S101 - only tests call this
+    if state != "ACTIVE":
+        assert (await registry.move(ids["cvId"], state)).status_code == 200  # noqa: S101 - only tests call this
+    if citizen["dead"]:
+        await registry.register({**citizen, "sourceVersion": 2})
+    return {**citizen, **ids}
+
+
+@asynccontextmanager
+async def running(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
+    """Run the application's lifespan around a client that calls it in process."""
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    outbox: asyncio.Queue[Message] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
+    task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    started = await outbox.get()
+    assert started["type"] == "lifespan.startup.complete", started  # noqa: S101 - only tests call this
+    transport = httpx.ASGITransport(app=app)
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
+            yield client
+    finally:
+        await inbox.put({"type": "lifespan.shutdown"})
+        await task

@@ -1,0 +1,82 @@
+"""CVs that nobody has changed for a settable time are archived, with reason and who, and can be restored."""
+
+from datetime import timedelta
+
+import pytest
+
+from cv_registry.archiving import Archiving
+from cv_registry.domain import CvState
+from cv_registry.moving import Moving
+from cv_registry.store_cvs import CvStore
+from cv_registry.testing import RegistryClient, SettableClock, a_citizen
+from servicekit.data.postgres import Database
+from servicekit.publish.outbox import Outbox
+
+pytestmark = pytest.mark.infra
+
+IDLE = timedelta(days=90)
+
+
+@pytest.fixture
+def archiving(database: Database, clock: SettableClock) -> Archiving:
+    return Archiving(database, Moving(CvStore(database, Outbox("cv-registry"))), IDLE, clock)
+
+
+async def a_cv_of(registry: RegistryClient, database: Database, clock: SettableClock, days: int) -> str:
+    """Make a CV that was last replaced so many days ago; gives the person number."""
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    assert (await registry.replace(citizen["personNumber"])).status_code == 200
+    await database.execute(
+        "update cvs set revised_at = $2 where cv_id = $1::text::uuid",
+        ids["cvId"],
+        clock.now - timedelta(days=days),
+    )
+    return str(citizen["personNumber"])
+
+
+async def code(registry: RegistryClient, number: str) -> int | None:
+    found: int | None = (await registry.get(number)).json().get("code")
+    return found
+
+
+async def test_only_cvs_that_were_idle_for_long_enough_are_archived(
+    registry: RegistryClient, database: Database, clock: SettableClock, archiving: Archiving
+) -> None:
+    idle = await a_cv_of(registry, database, clock, 91)
+    fresh = await a_cv_of(registry, database, clock, 89)
+    assert await archiving.archive_idle() == 1
+    assert (await code(registry, idle), await code(registry, fresh)) == (4753, None)
+    [move] = await database.fetch("select state, reason, moved_by from cv_state_moves")
+    assert tuple(move) == ("ARCHIVED", "nobody has changed it for 90 days", "cv-registry")
+    payload = await database.fetchval(
+        "select payload from outbox where aggregatetype like '%cv-changed' order by seq desc limit 1"
+    )
+    assert b'"change":"archived"' in payload
+    assert await archiving.archive_idle() == 0
+
+
+async def test_a_restored_cv_begins_anew(
+    registry: RegistryClient, database: Database, clock: SettableClock, archiving: Archiving
+) -> None:
+    number = await a_cv_of(registry, database, clock, 200)
+    assert await archiving.archive_idle() == 1
+    cv_id = str(await database.fetchval("select cv_id from cvs"))
+    assert (await registry.move(cv_id, "ACTIVE")).status_code == 200
+    await database.execute("update cv_state_moves set moved_at = $1", clock.now)
+    assert await archiving.archive_idle() == 0
+    assert await code(registry, number) is None
+    clock.now += IDLE + timedelta(days=1)
+    assert await archiving.archive_idle() == 1
+
+
+async def test_a_cv_that_is_replaced_meanwhile_is_left_alone(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    number = await a_cv_of(registry, database, clock, 200)
+    [row] = await database.fetch("select cv_id, version from cvs")
+    assert (await registry.replace(number)).status_code == 200
+    moving = Moving(CvStore(database, Outbox("cv-registry")))
+    moved = await moving.move(row["cv_id"], CvState.ARCHIVED, "idle", "a test", only=row["version"])
+    assert moved.outcome == "unchanged"
+    assert await code(registry, number) is None

@@ -1,0 +1,345 @@
+"""ReplaceCV's contact data: prepared by contact-verification (a stand-in), committed with the CV, shown by GetCV at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from cv_contracts.codelists import default
+from cv_contracts.events.contact_verification import ContactSaved
+from cv_contracts.faults import Fault
+from cv_contracts.topics import topic_of
+from cv_contracts.wire.cv_profile import GetCVResponse
+from cv_registry.app import create_app
+from cv_registry.followers import followed
+from cv_registry.settings import SERVICE
+from cv_registry.testing import (
+    NO_KAFKA,
+    RegistryClient,
+    SettableClock,
+    a_citizen,
+    a_cv,
+    identities,
+    running,
+    some_settings,
+)
+from servicekit.data.postgres import Database
+from servicekit.follow.batch import apply_newer
+from servicekit.follow.owner import OwnedState, Versions, state_routes
+from servicekit.follow.owner_testing import serving
+from servicekit.follow.states import Erased, Known
+from servicekit.follow.testing import make_live
+from servicekit.settings import HttpSettings, IdentitySettings, PostgresSettings
+from servicekit.testing import free_port
+from servicekit.web.health import Health
+from servicekit.web.http import Routes, install
+from servicekit.web.identity import ServiceVerifier
+
+pytestmark = pytest.mark.infra
+
+MOBILE, MAIL = "+4520123456", "ny@example.com"
+
+
+@dataclass
+class ContactOwner:
+    """In the place of contact-verification: it prepares whatever comes, or answers as it is told."""
+
+    port: int = field(default_factory=free_port)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    prepared: list[dict[str, Any]] = field(default_factory=list)
+    mode: str = "ok"
+    fault: int | None = None
+    serves: bool = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def versions(self) -> Versions:
+        """Give what no ledger of erasures is beside; nobody compares versions here."""
+        return Versions(cast("Database", None), "nothing", "nobody")
+
+    async def states(self, _subjects: Sequence[UUID]) -> list[OwnedState]:
+        return []
+
+    async def page(self, _after: UUID, _limit: int) -> list[OwnedState]:
+        return []
+
+    async def prepare(self, request: Request) -> JSONResponse:
+        body = await request.json()
+        self.asked.append(body)
+        if self.mode == "slow":
+            await asyncio.sleep(30)
+        if self.mode == "garbage":
+            return JSONResponse({"prepareId": 1})
+        if self.mode == "error":
+            return JSONResponse({}, 500)
+        if self.fault is not None:
+            raise Fault(self.fault)
+        information = body["contactInformation"]
+        values = dict(zip(("1", "2"), information.get("PhoneNumber", []), strict=False))
+        if "E-mail" in information:
+            values["3"] = information["E-mail"]
+        answer = {"prepareId": str(uuid4()), "version": 1_000 + len(self.prepared), "values": values}
+        self.prepared.append(answer)
+        return JSONResponse(answer)
+
+    @asynccontextmanager
+    async def serving(self, identity: IdentitySettings) -> AsyncIterator[None]:
+        app = FastAPI(openapi_url=None)
+        install(app, ServiceVerifier.from_settings("contact-verification", identity))
+
+        def source(_request: Request) -> ContactOwner:
+            return self
+
+        app.include_router(state_routes("/internal/contacts", source, [SERVICE]))
+        app.add_api_route("/internal/contact-changes/prepare", self.prepare, methods=["POST"])
+        async with serving(Routes(app, HttpSettings(), Health()), self.port):
+            yield
+
+
+@pytest.fixture
+def owner() -> ContactOwner:
+    return ContactOwner()
+
+
+@pytest_asyncio.fixture
+async def registry(
+    postgres: PostgresSettings,
+    database: Database,
+    tmp_path: Path,
+    clock: SettableClock,
+    owner: ContactOwner,
+) -> AsyncIterator[RegistryClient]:
+    identity, signers = identities(tmp_path)
+    more = {"contact_url": owner.url, "contact_timeout": 1.0}
+    settings = some_settings(postgres, identity, NO_KAFKA).model_copy(update=more)
+    settings = type(settings)(**{**dict(settings), **more})
+    await make_live(database, "contacts")
+    async with owner.serving(identity), running(create_app(settings, clock=clock)) as client:
+        yield RegistryClient(client, signers)
+
+
+def cv_with(**contact: Any) -> dict[str, Any]:
+    return a_cv(ContactInformation={name.replace("_", "-"): value for name, value in contact.items()})
+
+
+async def shown(registry: RegistryClient, person_number: str) -> Any:
+    answer = await registry.get(person_number)
+    assert answer.status_code == 200
+    GetCVResponse.from_json(answer.content)
+    return answer.json()["CVProfile"]["PersonalData"]["ContactInformation"]
+
+
+async def heard(database: Database, person: str, version: int, replaced: int, **contacts: Any) -> None:
+    """Let the registry have followed a state of contact-verification; `contacts` are version and value by type."""
+    state = {
+        "contacts": [
+            {"type": int(kind[1:]), "version": v, **({} if value is None else {"value": value, "status": 1})}
+            for kind, (v, value) in contacts.items()
+        ],
+        "replaced": replaced,
+    }
+    await apply(database, Known(UUID(person), version, state))
+
+
+async def apply(database: Database, state: Known | Erased) -> None:
+    settings = some_settings(database.settings, IDENTITY[0]).model_copy(
+        update={"contact_url": "http://127.0.0.1:9"}
+    )
+    with followed(settings, default()) as projections:
+        [projection] = [p for p in projections if p.name == "contacts"]
+        async with database.pool.acquire() as conn, conn.transaction():
+            await apply_newer(conn, projection, [state])
+
+
+IDENTITY: list[IdentitySettings] = []
+
+
+@pytest.fixture(autouse=True)
+def _identity(tmp_path_factory: pytest.TempPathFactory) -> None:
+    IDENTITY[:] = [identities(tmp_path_factory.mktemp("identity"))[0]]
+
+
+async def test_the_new_contact_data_are_shown_at_once(registry: RegistryClient, owner: ContactOwner) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    number = citizen["personNumber"]
+    answer = await registry.replace(number, cv_with(E_mail=MAIL, PhoneNumber=[MOBILE]))
+    assert answer.status_code == 200
+    token = answer.headers["x-consistency-token"]
+    body = (await registry.get(number, x_consistency_token=token)).json()
+    assert body["CVProfile"]["PersonalData"]["ContactInformation"] == {
+        "E-mail": MAIL,
+        "PhoneNumber": [MOBILE],
+    }
+    assert owner.asked == [
+        {"personId": ids["personId"], "contactInformation": {"E-mail": MAIL, "PhoneNumber": [MOBILE]}}
+    ]
+
+
+async def test_what_is_followed_is_shown_once_it_has_the_cvs_data(
+    registry: RegistryClient, database: Database, owner: ContactOwner
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    number, person = citizen["personNumber"], ids["personId"]
+    await heard(database, person, 10, 0, t3=(10, "gammel@example.com"))
+    await registry.replace(number, cv_with(E_mail=MAIL, PhoneNumber=[MOBILE]))
+    version = owner.prepared[0]["version"]
+    assert await shown(registry, number) == {"E-mail": MAIL, "PhoneNumber": [MOBILE]}
+    await heard(database, person, version - 1, 0, t3=(20, "gammel@example.com"))
+    assert await shown(registry, number) == {"E-mail": MAIL, "PhoneNumber": [MOBILE]}
+    await heard(
+        database, person, version, version, t1=(version, MOBILE), t2=(version, None), t3=(version, MAIL)
+    )
+    assert await shown(registry, number) == {"E-mail": MAIL, "PhoneNumber": [MOBILE]}
+    await heard(database, person, version + 1, version, t1=(version + 1, None), t3=(version, MAIL))
+    assert await shown(registry, number) == {"E-mail": MAIL}
+
+
+async def test_a_later_direct_save_shows_before_the_cv_is_activated(
+    registry: RegistryClient, database: Database, owner: ContactOwner
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    await registry.replace(citizen["personNumber"], cv_with(E_mail=MAIL, PhoneNumber=[MOBILE]))
+    later = owner.prepared[0]["version"] + 5
+    await heard(database, ids["personId"], later, 0, t3=(later, "direkte@example.com"), t1=(1, "+4520000000"))
+    assert await shown(registry, citizen["personNumber"]) == {
+        "E-mail": "direkte@example.com",
+        "PhoneNumber": [MOBILE],
+    }
+
+
+async def test_two_in_a_row_show_the_seconds(registry: RegistryClient) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    await registry.replace(citizen["personNumber"], cv_with(E_mail="en@example.com", PhoneNumber=[MOBILE]))
+    await registry.replace(citizen["personNumber"], cv_with(E_mail="to@example.com"))
+    assert await shown(registry, citizen["personNumber"]) == {"E-mail": "to@example.com"}
+
+
+@pytest.mark.parametrize("code", [9153, 9154, 9155, 9156, 9157, 9158])
+async def test_faults_of_the_contact_data_are_passed_on_and_nothing_is_changed(
+    registry: RegistryClient, database: Database, owner: ContactOwner, code: int
+) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    owner.fault = code
+    answer = await registry.replace(citizen["personNumber"], cv_with(E_mail="nobody"))
+    assert answer.json()["code"] == code
+    assert await database.fetchval("SELECT count(*) FROM cvs") == 0
+
+
+@pytest.mark.parametrize("mode", ["slow", "garbage", "error", "unlisted"])
+async def test_without_an_answer_it_is_9234_and_nothing_is_changed(
+    registry: RegistryClient, database: Database, owner: ContactOwner, mode: str
+) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    owner.mode = mode
+    owner.fault = 1014 if mode == "unlisted" else None
+    for contact in ({"E_mail": MAIL}, {}):
+        answer = await registry.replace(citizen["personNumber"], cv_with(**contact))
+        assert (answer.status_code, answer.json()["code"]) == (502, 9234)
+    assert await database.fetchval("SELECT count(*) FROM cvs") == 0
+
+
+async def test_nothing_is_prepared_for_a_replace_that_is_refused(
+    registry: RegistryClient, owner: ContactOwner
+) -> None:
+    citizen = a_citizen(dead=True)
+    await registry.register(citizen)
+    assert (await registry.replace(citizen["personNumber"])).json()["code"] == 4405
+    assert owner.asked == []
+
+
+async def test_a_repeated_request_id_prepares_nothing_again(
+    registry: RegistryClient, owner: ContactOwner
+) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    cv = cv_with(E_mail=MAIL)
+    first = await registry.replace(citizen["personNumber"], cv, x_requestid="r")
+    owner.mode = "error"
+    again = await registry.replace(citizen["personNumber"], cv, x_requestid="r")
+    assert (again.status_code, again.content) == (200, first.content)
+    assert len(owner.asked) == 1
+
+
+async def settle(registry: RegistryClient, *prepares: str) -> Any:
+    answer = await registry.call(
+        "POST",
+        "/internal/cv-contacts/settle",
+        {"prepareIds": list(prepares)},
+        service="contact-verification",
+        content_type="application/json",
+    )
+    return answer.json()
+
+
+async def test_what_was_committed_is_told_so_and_what_was_not_never_will_be(
+    registry: RegistryClient, owner: ContactOwner
+) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    await registry.replace(citizen["personNumber"], cv_with(E_mail=MAIL))
+    committed, other = owner.prepared[0]["prepareId"], str(uuid4())
+    for _ in range(2):
+        assert await settle(registry, committed, other) == {"committed": [committed], "abandoned": [other]}
+
+
+async def test_a_replace_whose_change_was_called_abandoned_meanwhile_is_9234(
+    registry: RegistryClient, database: Database, owner: ContactOwner
+) -> None:
+    """As if the registry had stood still between prepare and commit for longer than the owner waits."""
+    citizen = a_citizen()
+    await registry.register(citizen)
+    await database.execute(
+        "CREATE FUNCTION abandon() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO contact_decisions VALUES (NEW.prepare_id, false, now()); RETURN NEW; END $$;"
+        " CREATE TRIGGER abandoned BEFORE INSERT ON cvs FOR EACH ROW EXECUTE FUNCTION abandon()"
+    )
+    answer = await registry.replace(citizen["personNumber"], cv_with(E_mail=MAIL))
+    assert answer.json()["code"] == 9234
+    assert await database.fetchval("SELECT count(*) FROM cvs") == 0
+
+
+async def test_followers_of_the_contact_part_get_the_change_of_the_newest_cv(
+    registry: RegistryClient, owner: ContactOwner
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    for mail in (MAIL, "to@example.com"):
+        await registry.replace(citizen["personNumber"], cv_with(E_mail=mail))
+    answer = await registry.call(
+        "POST",
+        "/internal/cv-contacts/states",
+        {"subjects": [ids["cvId"]]},
+        service="contact-verification",
+        content_type="application/json",
+    )
+    [state] = answer.json()["states"]
+    assert state["state"] == {"personId": ids["personId"], "prepareId": owner.prepared[1]["prepareId"]}
+
+
+async def test_an_erased_persons_contact_data_leave(registry: RegistryClient, database: Database) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    await heard(database, ids["personId"], 10, 0, t3=(10, MAIL))
+    await apply(database, Erased(UUID(ids["personId"]), 11))
+    assert await database.fetchval("SELECT count(*) FROM contacts") == 0
+
+
+async def test_the_registry_follows_what_the_contracts_say() -> None:
+    assert SERVICE in topic_of(ContactSaved).followers

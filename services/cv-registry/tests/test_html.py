@@ -1,0 +1,33 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cv_registry.html import plain_text, sanitise
+
+
+@pytest.mark.parametrize(
+    ("given_text", "kept", "plain"),
+    [
+        ("Hej", "Hej", "Hej"),
+        ("<p>En</p><p>to</p>", "<p>En</p><p>to</p>", "En\nto"),
+        ("<ul><li>a</li><li>b</li></ul>", "<ul><li>a</li><li>b</li></ul>", "a\nb"),
+        ('<p class="x" onclick="y()">Hej</p>', "<p>Hej</p>", "Hej"),
+        ("a<script>alert(1)</script>b", "ab", "ab"),
+        ('<a href="javascript:x">link</a>', "link", "link"),
+        ("<img src=x onerror=y>", "", ""),
+        ("<h1>Titel</h1>", "Titel", "Titel"),
+        ("1 < 2 & 3 > 2", "1 &lt; 2 &amp; 3 &gt; 2", "1 < 2 & 3 > 2"),
+        ("<b>fed</b> <i>skrå</i> <u>streg</u>", "<b>fed</b> <i>skrå</i> <u>streg</u>", "fed skrå streg"),
+        ("linje<br>linje", "linje<br>linje", "linje\nlinje"),
+    ],
+)
+def test_html_is_sanitised_and_its_plain_text_derived(given_text: str, kept: str, plain: str) -> None:
+    assert sanitise(given_text) == kept
+    assert plain_text(kept) == plain
+
+
+@given(st.text(alphabet=st.sampled_from("<>/&;\"'=!- \nabpulistrongxhrefonclick"), max_size=80))
+def test_what_was_sanitised_once_stays_as_it_is(text: str) -> None:
+    once = sanitise(text)
+    assert sanitise(once) == once
+    assert "onclick=" not in once or "<" not in once.split("onclick=")[0][-1:]

@@ -1,0 +1,269 @@
+"""The citizens' intake: repeats, late deliveries, refusals, CV numbers; each on a real PostgreSQL."""
+
+import asyncio
+import random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from cv_registry.testing import OTHER_ACTOR, RegistryClient, a_citizen, a_person_number, relation
+from servicekit.data.postgres import Database
+
+pytestmark = pytest.mark.infra
+
+
+async def events_of(database: Database, subject: str) -> list[str]:
+    rows = await database.fetch(
+        "SELECT payload FROM outbox WHERE aggregateid = $1 AND partition IS NULL ORDER BY seq", subject
+    )
+    return [row["payload"].decode() for row in rows]
+
+
+async def test_a_new_citizen_gets_random_ids_and_a_cv_number(
+    registry: RegistryClient, database: Database
+) -> None:
+    (result,) = await registry.register(a_citizen())
+    assert result["outcome"] == "applied"
+    assert UUID(result["personId"]).version == UUID(result["cvId"]).version == 4
+    assert result["cvNumber"][0] != "0"
+    assert len(result["cvNumber"]) == 8
+    (event,) = await events_of(database, result["personId"])
+    assert '"change":"registered"' in event
+
+
+async def test_a_repeated_delivery_changes_nothing_and_says_so(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    (first,) = await registry.register(citizen)
+    (again,) = await registry.register(citizen)
+    assert again == {**first, "outcome": "unchanged"}
+    assert len(await events_of(database, first["personId"])) == 1
+
+
+async def test_a_late_delivery_is_stale(registry: RegistryClient, database: Database) -> None:
+    citizen = a_citizen(sourceVersion=5)
+    (first,) = await registry.register(citizen)
+    (late,) = await registry.register({**citizen, "sourceVersion": 4, "familyName": "Gammelnavn"})
+    assert late["outcome"] == "stale"
+    assert len(await events_of(database, first["personId"])) == 1
+    assert (await registry.get(citizen["personNumber"])).json()["code"] == 4755
+
+
+async def test_deliveries_out_of_order_end_in_the_newest(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    deliveries = [{**citizen, "sourceVersion": v, "contactGroup": v} for v in range(1, 21)]
+    random.Random(7).shuffle(deliveries)  # noqa: S311 - an order, not a secret
+    await asyncio.gather(*(registry.register(delivery) for delivery in deliveries))
+    row = await database.fetchrow(
+        "SELECT source_version, state->>'contactGroup' AS contact_group FROM citizens WHERE person_number = $1",
+        citizen["personNumber"],
+    )
+    assert row is not None
+    assert (row["source_version"], row["contact_group"]) == (20, "20")
+
+
+async def test_a_newer_version_that_says_nothing_new_is_no_event_but_makes_older_ones_stale(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen(sourceVersion=1)
+    (first,) = await registry.register(citizen)
+    (same,) = await registry.register({**citizen, "sourceVersion": 9})
+    (late,) = await registry.register({**citizen, "sourceVersion": 5, "enrolled": False})
+    assert (same["outcome"], late["outcome"]) == ("unchanged", "stale")
+    assert len(await events_of(database, first["personId"])) == 1
+
+
+async def test_one_source_version_cannot_say_two_things(registry: RegistryClient) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    (refused,) = await registry.intake({**citizen, "enrolled": False})
+    assert refused["outcome"] == "refused"
+    assert refused["errors"][0]["element"] == "sourceVersion"
+
+
+async def test_versions_rise_with_every_change(registry: RegistryClient, database: Database) -> None:
+    citizen = a_citizen()
+    versions = []
+    for source_version in range(1, 6):
+        await registry.register({**citizen, "sourceVersion": source_version, "contactGroup": source_version})
+        versions.append(await database.fetchval("SELECT max(version) FROM citizens"))
+    assert versions == sorted(set(versions))
+
+
+@pytest.mark.parametrize(
+    ("change", "element"),
+    [
+        ({"personNumber": "0000000000"}, "personNumber"),
+        ({"personNumber": "3002901234"}, "personNumber"),
+        ({"personNumber": "01019012345"}, "personNumber"),
+        ({"personNumber": "0101901234\n"}, "personNumber"),
+        ({"cvNumber": "01234567"}, "cvNumber"),
+        ({"familyName": ""}, "familyName"),
+        ({"familyName": "x" * 51}, "familyName"),
+        ({"givenName": "x" * 71}, "givenName"),
+        ({"middleName": "x" * 41}, "middleName"),
+        ({"gender": "Other"}, "gender"),
+        ({"sourceVersion": -1}, "sourceVersion"),
+        ({"unheardOf": 1}, "body"),
+        ({"address": {"addressLine": "x" * 101, "postalCode": "", "postalArea": ""}}, "address.addressLine"),
+        ({"address": {"addressLine": "\x00", "postalCode": "", "postalArea": ""}}, "address.addressLine"),
+        ({"relations": [{"organisationType": 24, "organisationCode": "1", "from": "2020-01-01"}]}, None),
+        ({"relations": [{"organisationType": 7, "organisationCode": "10", "from": "2020-01-01"}]}, None),
+        ({"relations": [relation(OTHER_ACTOR)]}, None),
+        ({"relations": [{"organisationType": 7, "organisationCode": "101", "from": "2020-13-01"}]}, None),
+        ({"cvNumber": "12345678", "cvNumberWithdrawn": True}, None),
+    ],
+)
+async def test_a_bad_citizen_is_refused_with_the_element_and_without_the_value(
+    registry: RegistryClient, change: dict[str, Any], element: str | None
+) -> None:
+    good, bad = a_citizen(), a_citizen(**change)
+    refused, taken = await registry.intake(bad, good)
+    assert (refused["index"], refused["outcome"], taken["outcome"]) == (0, "refused", "applied")
+    assert "personId" not in refused
+    if element is not None:
+        assert refused["errors"][0]["element"] == element
+    for value in change.values():
+        assert not isinstance(value, str) or len(value) < 2 or value not in str(refused["errors"])
+
+
+async def test_a_number_of_another_citizen_is_refused(registry: RegistryClient) -> None:
+    (first,) = await registry.register(a_citizen())
+    (second,) = await registry.intake(a_citizen(cvNumber=first["cvNumber"]))
+    assert second["outcome"] == "refused"
+    assert second["errors"][0]["element"] == "cvNumber"
+
+
+async def test_a_changed_number_retires_the_old_one_for_good(registry: RegistryClient) -> None:
+    citizen = a_citizen(cvNumber="23456789")
+    await registry.register(citizen)
+    await registry.register({**citizen, "sourceVersion": 2, "cvNumber": "34567890"})
+    (other,) = await registry.intake(a_citizen(cvNumber="23456789"))
+    (back,) = await registry.intake({**citizen, "sourceVersion": 3})
+    assert other["outcome"] == back["outcome"] == "refused"
+    assert (await registry.by_number("23456789")).json()["code"] == 4103
+
+
+async def test_a_number_is_kept_when_a_delivery_does_not_name_it(registry: RegistryClient) -> None:
+    citizen = a_citizen()
+    (first,) = await registry.register(citizen)
+    (second,) = await registry.register({**citizen, "sourceVersion": 2, "enrolled": False})
+    assert second["cvNumber"] == first["cvNumber"]
+
+
+async def test_the_same_new_citizen_told_many_times_at_once_is_registered_once(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    results = await asyncio.gather(*(registry.register(citizen) for _ in range(20)))
+    outcomes = sorted(result["outcome"] for (result,) in results)
+    assert outcomes == ["applied"] + ["unchanged"] * 19
+    assert len({result["personId"] for (result,) in results}) == 1
+    assert await database.fetchval("SELECT count(*) FROM outbox WHERE partition IS NULL") == 1
+
+
+async def test_a_new_person_number_stays_the_same_person_with_the_same_cv(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    (first,) = await registry.register(citizen)
+    assert (await registry.replace(citizen["personNumber"])).status_code == 200
+    changed = {
+        **citizen,
+        "sourceVersion": 2,
+        "personNumber": a_person_number(),
+        "formerPersonNumber": citizen["personNumber"],
+    }
+    (second,) = await registry.register(changed)
+    assert second == first
+    assert (await registry.get(changed["personNumber"])).status_code == 200
+    assert (await registry.get(citizen["personNumber"])).json()["code"] == 1010
+    assert (await registry.replace(changed["personNumber"])).status_code == 200
+    (_, event) = await events_of(database, first["personId"])
+    assert '"change":"changed"' in event
+    states = await database.fetchval("select state::text from citizens")
+    assert citizen["personNumber"] not in states
+    (again,) = await registry.register(changed)
+    assert again["outcome"] == "unchanged"
+    (late,) = await registry.intake({**changed, "sourceVersion": 1, "enrolled": False})
+    assert late["outcome"] == "stale"
+
+
+async def test_a_former_number_of_nobody_here_registers_the_citizen(registry: RegistryClient) -> None:
+    (result,) = await registry.register(a_citizen(formerPersonNumber=a_person_number()))
+    assert result["outcome"] == "applied"
+
+
+async def test_two_citizens_do_not_become_one_by_a_former_number(registry: RegistryClient) -> None:
+    one, other = a_citizen(), a_citizen()
+    await registry.register(one, other)
+    (refused,) = await registry.intake(
+        {**one, "sourceVersion": 2, "formerPersonNumber": other["personNumber"]}
+    )
+    assert refused["errors"][0]["element"] == "formerPersonNumber"
+
+
+async def test_writes_about_both_numbers_meet_their_change(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    changed = {**citizen, "personNumber": a_person_number(), "formerPersonNumber": citizen["personNumber"]}
+    deliveries = [{**citizen, "sourceVersion": 1}] * 5 + [{**changed, "sourceVersion": 2}] * 5
+    await asyncio.gather(*(registry.intake(delivery) for delivery in deliveries))
+    rows = await database.fetch("select person_number from citizens")
+    assert [row["person_number"] for row in rows] == [changed["personNumber"]]
+
+
+async def test_a_late_delivery_under_a_former_number_registers_nobody(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    changed = {**citizen, "personNumber": a_person_number(), "formerPersonNumber": citizen["personNumber"]}
+    (first,) = await registry.register(citizen)
+    await registry.register({**changed, "sourceVersion": 3})
+    (late,) = await registry.intake({**citizen, "sourceVersion": 2})
+    (wrong,) = await registry.intake({**citizen, "sourceVersion": 4})
+    assert (late["outcome"], late["personId"], wrong["outcome"]) == ("stale", first["personId"], "refused")
+    assert await database.fetchval("select count(*) from citizens") == 1
+
+
+async def test_a_number_that_was_changed_by_mistake_is_taken_back(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen, other = a_citizen(), a_person_number()
+    (first,) = await registry.register(citizen)
+    changed = {**citizen, "personNumber": other, "formerPersonNumber": citizen["personNumber"]}
+    await registry.register({**changed, "sourceVersion": 2})
+    back = {**citizen, "sourceVersion": 3, "formerPersonNumber": other}
+    assert await registry.register(back) == [first]
+    assert await database.fetchval("select array_agg(person_number) from former_person_numbers") == [other]
+
+
+async def test_a_delivery_holds_at_most_a_thousand_citizens(registry: RegistryClient) -> None:
+    number = a_person_number()
+    response = await registry.call(
+        "POST",
+        "/internal/citizens",
+        {"citizens": [{"personNumber": number}] * 1001},
+        service="citizen-intake",
+        content_type="application/json",
+    )
+    assert response.status_code == 400
+    assert number not in response.text
+
+
+@pytest.mark.parametrize("service", ["gateway", "operator", "cv-status"])
+async def test_only_the_intake_may_deliver(registry: RegistryClient, service: str) -> None:
+    response = await registry.call(
+        "POST",
+        "/internal/citizens",
+        {"citizens": [a_citizen()]},
+        service=service,
+        content_type="application/json",
+    )
+    assert (response.status_code, response.json()["code"]) == (403, 1013)

@@ -1,0 +1,223 @@
+"""Two persons who are one, and two municipalities that become one: what stays, what others are told, what comes late."""
+
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from cv_citizens.citizen import Citizen
+from cv_citizens.policy import Actor, decide
+from cv_contracts.codelists import default
+from cv_registry.closing import MunicipalityMerger, moved
+from cv_registry.merging import Merging
+from cv_registry.store_cvs import CvStore
+from cv_registry.store_merges import MergeStore
+from cv_registry.testing import (
+    JOBCENTER,
+    JOBNET,
+    MUNICIPALITY,
+    RegistryClient,
+    SettableClock,
+    a_caller,
+    a_citizen,
+    a_cv,
+    a_person_number,
+    relation,
+)
+from servicekit.data.postgres import Database
+from servicekit.publish.outbox import Outbox
+from servicekit.web.identity import Organisation
+
+pytestmark = pytest.mark.infra
+
+
+async def merge(registry: RegistryClient, survivor: str, merged: str) -> dict[str, Any]:
+    body = {"personNumber": survivor, "mergedPersonNumber": merged, "reason": "one person", "by": "intake"}
+    answer = await registry.call(
+        "POST", "/internal/citizens/merge", body, service="citizen-intake", content_type="application/json"
+    )
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def two(registry: RegistryClient, *, with_cv: tuple[bool, bool]) -> list[dict[str, Any]]:
+    """Give two citizens, the first of whom is to stay, with their ids."""
+    people = [a_citizen(), a_citizen()]
+    ids = await registry.register(*people)
+    for person, has_cv in zip(people, with_cv, strict=True):
+        if has_cv:
+            assert (await registry.replace(person["personNumber"])).status_code == 200
+    return [{**person, **one} for person, one in zip(people, ids, strict=True)]
+
+
+async def changes(database: Database, subject: str) -> list[str]:
+    rows = await database.fetch("SELECT payload FROM outbox WHERE aggregateid = $1 ORDER BY seq", subject)
+    return [json.loads(row["payload"])["change"] for row in rows]
+
+
+async def test_the_survivor_keeps_everything_and_the_other_is_nobodys_any_more(
+    registry: RegistryClient, database: Database
+) -> None:
+    survivor, merged = await two(registry, with_cv=(True, True))
+    before = (await registry.get(survivor["personNumber"])).json()
+    answer = await merge(registry, survivor["personNumber"], merged["personNumber"])
+    assert answer == {
+        "outcome": "applied",
+        "personId": survivor["personId"],
+        "mergedPersonId": merged["personId"],
+    }
+    assert (await registry.get(survivor["personNumber"])).json() == before
+    assert (await registry.get(merged["personNumber"])).json()["code"] == 4103
+    for organisation in (MUNICIPALITY, JOBCENTER):
+        refused = await registry.get(merged["personNumber"], caller=a_caller(organisation))
+        assert refused.json()["code"] == 4575
+    assert (await registry.by_number(merged["cvNumber"])).json()["code"] == 4103
+    assert await changes(database, merged["personId"]) == ["registered", "changed"]
+    assert await changes(database, merged["cvId"]) == ["created", "deleted"]
+    assert await changes(database, survivor["cvId"]) == ["created"]
+
+
+async def test_who_has_no_cv_takes_over_the_others(registry: RegistryClient, database: Database) -> None:
+    survivor, merged = await two(registry, with_cv=(False, True))
+    content = (await registry.get(merged["personNumber"])).json()["CVProfile"]["CV"]
+    await merge(registry, survivor["personNumber"], merged["personNumber"])
+    assert (await registry.get(survivor["personNumber"])).json()["CVProfile"]["CV"] == content
+    assert await changes(database, survivor["cvId"]) == ["created"]
+    assert await changes(database, merged["cvId"]) == ["created", "deleted"]
+    assert (await registry.replace(survivor["personNumber"], a_cv())).status_code == 200
+
+
+async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change_nothing(
+    registry: RegistryClient, database: Database
+) -> None:
+    survivor, merged = await two(registry, with_cv=(True, False))
+    numbers = survivor["personNumber"], merged["personNumber"]
+    await merge(registry, *numbers)
+    count = await database.fetchval("SELECT count(*) FROM outbox")
+    assert (await merge(registry, *numbers))["outcome"] == "unchanged"
+    raw = {name: merged[name] for name in a_citizen() if name != "cvNumber"}
+    for source_version in (1, 9):
+        (late,) = await registry.intake({**raw, "sourceVersion": source_version})
+        assert late["outcome"] == "refused"
+    (renumbered,) = await registry.intake(
+        {**raw, "sourceVersion": 10, "personNumber": a_person_number(), "formerPersonNumber": numbers[1]}
+    )
+    assert renumbered["outcome"] == "refused"
+    assert await database.fetchval("SELECT count(*) FROM outbox") == count
+    third = a_citizen()
+    await registry.register(third)
+    assert (await merge(registry, third["personNumber"], numbers[1]))["code"] == 1014
+    assert (await merge(registry, numbers[1], third["personNumber"]))["code"] == 1014
+    assert (await merge(registry, numbers[0], a_person_number()))["code"] == 1014
+    assert (await merge(registry, numbers[0], numbers[0]))["code"] == 1014
+
+
+async def test_an_erasure_is_told_whom_else_there_is_of_the_person(registry: RegistryClient) -> None:
+    survivor, merged = await two(registry, with_cv=(True, True))
+    await merge(registry, survivor["personNumber"], merged["personNumber"])
+
+    async def found(person: dict[str, Any]) -> dict[str, Any]:
+        body = {"personNumber": person["personNumber"]}
+        answer = await registry.call(
+            "POST", "/internal/erasures/find", body, service="operator", content_type="application/json"
+        )
+        return dict(answer.json())
+
+    assert (await found(survivor))["merged"] == [merged["personId"]]
+    body = {
+        "personId": merged["personId"],
+        "cvId": merged["cvId"],
+        "why": {"who": "operator", "reason": "asked for"},
+    }
+    await registry.call(
+        "POST", "/internal/erasures", body, service="operator", content_type="application/json"
+    )
+    assert "merged" not in await found(survivor)
+
+
+FROM, INTO, DAY = "101", "751", date(2027, 1, 1)
+MERGER = MunicipalityMerger(FROM, INTO, DAY)
+
+
+def merging(database: Database, clock: SettableClock) -> Merging:
+    outbox = Outbox("cv-registry")
+    return Merging(MergeStore(database, outbox), CvStore(database, outbox), default(), clock)
+
+
+async def test_a_municipalitys_citizens_are_the_others_from_danish_midnight_on(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    citizen, elsewhere = a_citizen(), a_citizen(relations=[relation(Organisation(7, "147"))])
+    await registry.register(citizen, elsewhere)
+    number = citizen["personNumber"]
+    await registry.replace(number)
+    assert await merging(database, clock).municipalities(MERGER) == 1
+    assert await merging(database, clock).municipalities(MERGER) == 0, "begun again it changes nothing"
+    old, new = a_caller(MUNICIPALITY), a_caller(Organisation(7, INTO))
+
+    async def who_may() -> list[int]:
+        return [(await registry.get(number, caller=one)).status_code for one in (old, new)]
+
+    clock.now = datetime(2026, 12, 31, 22, 59, tzinfo=UTC)
+    assert await who_may() == [200, 403]
+    clock.now = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
+    assert await who_may() == [403, 200]
+    shown = (await registry.get(number, caller=a_caller(JOBNET))).json()["Municipality"]
+    assert shown["MunicipalityCode"] == INTO
+    assert await changes(database, (await registry.register(elsewhere))[0]["personId"]) == ["registered"]
+
+
+async def test_what_the_source_tells_again_after_a_merger_is_late_and_what_is_newer_counts(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    await merging(database, clock).municipalities(MERGER)
+    assert [one["outcome"] for one in await registry.intake(citizen)] == ["stale"]
+    newer = {**citizen, "sourceVersion": 2, "enrolled": not citizen.get("enrolled", False)}
+    assert [one["outcome"] for one in await registry.intake(newer)] == ["applied"]
+
+
+def test_referrals_by_the_authorities_move_along_and_what_has_ended_stays() -> None:
+    state = {
+        "cvId": str(UUID(int=1)),
+        "relations": [
+            {"organisationType": 7, "organisationCode": FROM, "from": "2020-01-01"},
+            {"organisationType": 8, "organisationCode": "10100", "from": "2027-03-01", "to": "2027-04-01"},
+            {"organisationType": 7, "organisationCode": FROM, "from": "2010-01-01", "to": "2012-01-01"},
+            {"organisationType": 1, "organisationCode": "101", "from": "2020-01-01"},
+            {
+                "organisationType": 4,
+                "organisationCode": "12345678",
+                "from": "2026-01-01",
+                "to": "2027-02-01",
+                "referredByType": 7,
+                "referredByCode": FROM,
+            },
+        ],
+    }
+    after = moved(state, MERGER)
+    assert moved(after, MERGER) == after
+    told = [
+        (r["organisationType"], r["organisationCode"], r["from"], r.get("to")) for r in after["relations"]
+    ]
+    assert told == [
+        (7, FROM, "2020-01-01", "2026-12-31"),
+        (7, INTO, "2027-01-01", None),
+        (8, "75100", "2027-03-01", "2027-04-01"),
+        (7, FROM, "2010-01-01", "2012-01-01"),
+        (1, "101", "2020-01-01", None),
+        (4, "12345678", "2026-01-01", "2026-12-31"),
+        (4, "12345678", "2027-01-01", "2027-02-01"),
+    ]
+    citizen = Citizen.from_state(UUID(int=2), 1, after)
+    actor = Organisation(4, "12345678")
+    for authority, day, allowed in (
+        (FROM, date(2026, 12, 31), True),
+        (FROM, DAY, False),
+        (INTO, DAY, True),
+    ):
+        decision = decide(1, Actor(Organisation(7, authority), actor), citizen, day)
+        assert decision.allowed is allowed
