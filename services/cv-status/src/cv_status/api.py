@@ -1,0 +1,46 @@
+"""Routes that the gateway forwards: methods 4, 7 and 8; 6 is a hot route."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.status import GetAvailableCVStatusVersionsQuery, GetCVOnStatusQuery
+from cv_status.calls import read_call, write_call
+from cv_status.parts import Parts, parts_of
+from cv_status.set_cv_status import METHOD
+from servicekit.web.calls import CallerDep
+from servicekit.web.http import at_once
+
+router = APIRouter()
+PartsDep = Annotated[Parts, at_once(parts_of)]
+
+
+@router.post("/v6/Cv/cvstatus")
+async def set_cv_status(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    call = write_call(METHOD, caller, request.headers)
+    answer = await parts.set_cv_status(call, await request.body())
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+@router.get("/v6/Cv/versions")
+async def get_available_cv_status_versions(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    call = read_call(caller, request.headers)
+    try:
+        query = GetAvailableCVStatusVersionsQuery.from_query(request.query_params.multi_items())
+    except ValidationError as error:
+        raise faults_of(error) from None
+    body = await parts.reading.get_versions(call, query.CVStatusIdentifier)
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+@router.get("/v6/Cv/versions/onstatus")
+async def get_cv_on_status(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    call = read_call(caller, request.headers)
+    try:
+        query = GetCVOnStatusQuery.from_query(request.query_params.multi_items())
+    except ValidationError as error:
+        raise faults_of(error) from None
+    body = await parts.on_status(call, query)
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})

@@ -1,0 +1,20 @@
+"""What runs beside the requests: the relay, the follower, the cleaning of remembered requests."""
+
+from contextlib import AbstractAsyncContextManager
+
+from cv_status.parts import Parts
+from servicekit.background import running
+from servicekit.web.health import Health
+
+
+def background(parts: Parts, health: Health) -> AbstractAsyncContextManager[None]:
+    """Run everything while requests are served, then let the relay finish what it has begun."""
+    health.check("database", lambda: parts.database.fetchval("select 1"))
+    health.check("follower", parts.follower.health.ready)
+    health.check("code-lists", parts.code_lists.standing)
+    work = {
+        "code-lists": parts.code_lists.run(),
+        "follower": parts.follower.run(),
+        "cleaning": parts.request_log.keep_clean(parts.database),
+    }
+    return running(health, work, parts.relay)

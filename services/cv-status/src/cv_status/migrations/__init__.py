@@ -1,0 +1,3 @@
+"""Tables of cv-status, beside the replica of citizens."""
+
+REQUIRES = ("cv_citizens.migrations",)

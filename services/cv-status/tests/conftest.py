@@ -1,0 +1,118 @@
+"""A cv-status on a real PostgreSQL and Kafka, with a registry stand-in beside it."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from cv_citizens.standins import Renderer, rendering
+from cv_status.app import create_app
+from cv_status.settings import Settings
+from cv_status.testing import SERVICES, TODAY, Registry, World
+from cvhub.testing import FreshDatabase
+from servicekit.follow.testing import make_live
+from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
+from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+
+
+@pytest.fixture(scope="session")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    trusted = {}
+    for service in SERVICES:
+        pem, public = generate_key()
+        (folder / f"{service}.pem").write_bytes(pem)
+        trusted[service] = public
+    (folder / "trusted.json").write_text(json.dumps(trusted))
+    return folder
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    registry = Registry()
+    await registry.start()
+    yield registry
+    await registry.stop()
+
+
+@pytest.fixture
+async def renderer() -> AsyncIterator[Renderer]:
+    async with rendering() as renderer:
+        yield renderer
+
+
+@pytest.fixture
+def make_settings(identities: Path, registry: Registry, renderer: Renderer) -> Callable[..., Settings]:
+    def make(postgres: PostgresSettings, kafka: KafkaSettings, **more: Any) -> Settings:
+        identity = IdentitySettings(
+            key_file=identities / "cv-status.pem", trusted_file=identities / "trusted.json"
+        )
+        parts: dict[str, Any] = {
+            "postgres": postgres,
+            "kafka": kafka,
+            "identity": identity,
+            "request_secret": SecretStr("a secret of sixteen bytes"),
+            "registry_url": registry.url,
+            "registry_timeout": 1.0,
+            "renderer_url": renderer.url,
+            "renderer_timeout": 1.0,
+        }
+        return Settings(**{**parts, **more})
+
+    return make
+
+
+Start = Callable[[Settings], AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture
+def start(identities: Path, registry: Registry, renderer: Renderer) -> Start:
+    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+
+    @asynccontextmanager
+    async def start(settings: Settings) -> AsyncIterator[World]:
+        routes = create_app(settings, clock=lambda: TODAY)
+        app: Any = routes._app
+        transport = httpx.ASGITransport(app=routes)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://cv-status", timeout=30) as client,
+        ):
+            yield World(client, app.state.parts.database, registry, signers, settings, renderer)
+
+    return start
+
+
+@pytest.fixture
+async def settings(fresh_database: FreshDatabase, make_settings: Callable[..., Settings]) -> Settings:
+    """Give settings with a database of the test's own; there is no Kafka, which nobody who calls may notice."""
+    nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    return make_settings(await fresh_database("cv_status.migrations"), nowhere)
+
+
+@pytest.fixture
+async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
+    """Give a running service whose replica is live and fresh."""
+    async with start(settings) as world:
+        await make_live(world.database, "citizens")
+        await world.heartbeat()
+        yield world
+
+
+@pytest.fixture
+async def world_on_kafka(
+    fresh_database: FreshDatabase,
+    kafka_settings: KafkaSettings,
+    make_settings: Callable[..., Settings],
+    start: Start,
+) -> AsyncIterator[World]:
+    """Give a running service on a real Kafka, which nothing has been said on yet."""
+    postgres = await fresh_database("cv_status.migrations")
+    async with start(make_settings(postgres, kafka_settings)) as world:
+        await make_live(world.database, "citizens")
+        yield world

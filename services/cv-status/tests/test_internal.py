@@ -1,0 +1,96 @@
+"""What followers and operators are told, and who may ask."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from cv_status.testing import MUNICIPALITY, World, caller, relation
+
+pytestmark = pytest.mark.infra
+
+CASE_WORKER = caller(MUNICIPALITY)
+
+
+async def ask(world: World, path: str, body: Any, service: str = "cv-registry") -> Any:
+    answer = await world.client.post(f"/internal/{path}", json=body, headers=world.headers(None, service))
+    return answer.json() if answer.status_code == 200 else answer.json()["code"]
+
+
+async def test_followers_get_the_status_with_its_comment_and_unknown_for_what_was_never_set(
+    world: World,
+) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    await world.set(CASE_WORKER, person, 3, "Godkendt")
+    never = uuid4()
+    answer = await ask(world, "statuses/states", {"subjects": [str(person.cv_id), str(never)]})
+    state, unknown = sorted(answer["states"], key=lambda state: "unknown" in state)
+    version = await world.database.fetchrow("select id, version, frozen_at from frozen_versions")
+    assert version is not None
+    assert state == {
+        "subject": str(person.cv_id),
+        "version": version["version"],
+        "state": {
+            "status": 3,
+            "comment": "Godkendt",
+            "time": version["frozen_at"].isoformat(),
+            "cvVersion": 100,
+            "versionId": str(version["id"]),
+        },
+    }
+    assert unknown == {"subject": str(never), "unknown": True}
+
+
+async def test_pages_go_by_key_order_through_every_status(world: World) -> None:
+    people = [await world.citizen(relation(*MUNICIPALITY), contactGroup=2) for _ in range(5)]
+    for person in people:
+        await world.set(CASE_WORKER, person, 1)
+    found: list[str] = []
+    after = None
+    while True:
+        page = await ask(world, "statuses/snapshot", {"after": after, "limit": 2})
+        found += [state["subject"] for state in page["states"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert [UUID(subject) for subject in found] == sorted(person.cv_id for person in people)
+
+
+async def test_internal_routes_are_for_those_listed(world: World) -> None:
+    subject = str(uuid4())
+    for path, body in (
+        ("statuses/states", {"subjects": [subject]}),
+        ("statuses/snapshot", {}),
+        ("access-log", {"subject": subject}),
+    ):
+        assert await ask(world, path, body, "gateway") == 1013
+        assert await ask(world, path, body, "stranger") == 1013
+        assert isinstance(await ask(world, path, body, "operator"), dict)
+    assert await ask(world, "access-log", {"subject": subject}, "cv-registry") == 1013
+
+
+async def test_an_operator_can_ask_who_looked_at_a_person(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    await world.get(CASE_WORKER, person)
+    answer = await ask(world, "access-log", {"subject": str(person.person_id)}, "operator")
+    [row] = answer["rows"]
+    assert row["row"]["method"] == "GetCvStatus"
+    assert row["row"]["caller"]["active"] == {"type": 7, "code": "101"}
+
+
+async def test_more_than_500_subjects_are_refused(world: World) -> None:
+    assert await ask(world, "statuses/states", {"subjects": [str(uuid4())] * 501}) == 1014
+
+
+async def test_an_operator_sees_where_the_replica_stands(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.pending(person)
+    headers = world.headers(None, "operator")
+    [citizens] = (await world.client.get("/internal/operations/projections", headers=headers)).json()[
+        "projections"
+    ]
+    assert (citizens["name"], citizens["live"], citizens["pending"]) == ("citizens", 1, 1)
+    refused = await world.client.get(
+        "/internal/operations/projections", headers=world.headers(None, "cv-registry")
+    )
+    assert refused.json()["code"] == 1013
