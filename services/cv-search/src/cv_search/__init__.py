@@ -1,0 +1,1 @@
+"""Search over all searchable CVs, with exact facets."""

@@ -1,0 +1,151 @@
+"""Danish words: the same form for every way to write one, and the words inside a compound.
+
+Index and query go through the same functions, so an engine only compares finished words. Nothing here knows engines but
+the stemmer, which is Snowball's for Danish as tantivy ships it.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
+
+LONGEST: Final = 60
+"""Characters of a word; what is longer is no word. Danish compounds are longer than most."""
+REMEMBERED: Final = 300_000
+"""Words, and short texts, whose analysis is kept."""
+SHORT: Final = 100
+"""Characters of a text that is likely to come again, like a title."""
+Value = TypeVar("Value")
+_WORD: Final = re.compile(r"[^\W_]+[#+]*")
+_FOLDED: Final = str.maketrans(
+    {"ä": "æ", "ö": "ø", **{accented: plain for plain, all_ in
+     {"a": "áàâãą", "e": "éèêëę", "i": "íìîï", "o": "óòôõ", "u": "úùûü", "y": "ýÿ", "c": "çćč", "n": "ñń",
+      "s": "śšş", "z": "źżž", "l": "ł"}.items() for accented in all_}}
+)  # fmt: skip
+_ACCENTED: Final = re.compile("[" + "".join(map(chr, _FOLDED)) + "]")
+
+
+def normal(text: str) -> str:
+    """Give the text in lower case, with å for aa, æ for ae and ø for oe, and without foreign accents."""
+    lower = text.lower()
+    if not lower.isascii():
+        lower = unicodedata.normalize("NFC", lower)
+        if _ACCENTED.search(lower):
+            lower = lower.translate(_FOLDED)
+    return lower.replace("aa", "å").replace("ae", "æ").replace("oe", "ø")
+
+
+def spelled(text: str) -> list[str]:
+    """Give the words of a text as they are spelled, normal, stop words too; C# and C++ are words."""
+    return _WORD.findall(normal(text))
+
+
+def _remember(known: dict[str, Value], key: str, value: Value) -> None:
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[key] = value
+
+
+class Stems:
+    """Stems by word; a stop word has none. One for the whole process: words repeat endlessly."""
+
+    def __init__(self) -> None:
+        builder = TextAnalyzerBuilder(Tokenizer.raw())
+        for one in (Filter.remove_long(LONGEST), Filter.stopword("danish"), Filter.stemmer("danish")):
+            builder = builder.filter(one)
+        self._analyzer = builder.build()
+        self._known: dict[str, str] = {}
+
+    def __call__(self, word: str) -> str:
+        """Give the stem of a normal word; the empty string for a stop word."""
+        stem = self._known.get(word)
+        if stem is None:
+            stem = "".join(self._analyzer.analyze(word))
+            _remember(self._known, word, stem)
+        return stem
+
+
+stem: Final = Stems()
+
+
+def words(text: str) -> list[str]:
+    """Give the stems of a text in their order."""
+    return [stemmed for word in spelled(text) if (stemmed := stem(word))]
+
+
+HEAD_SHORTEST: Final = 4
+HEAD_ALONE_SHORTEST: Final = 6
+"""A head this long is believed in even after something that is no known word."""
+MODIFIER_SHORTEST: Final = 3
+
+
+class Compounds:
+    """Finds the known words inside a compound: sygeplejerske in intensivsygeplejerske, rengøring in rengøringsassistent."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        """Know the words of these texts."""
+        self._stems = {
+            stem(word)
+            for text in known
+            for word in spelled(text)
+            if len(word) >= HEAD_SHORTEST and stem(word)
+        }
+        self._known: dict[str, tuple[str, str]] = {}
+        self._short: dict[str, tuple[str, str]] = {}
+
+    def parts(self, word: str) -> tuple[str, ...]:
+        """Give the stems of the known words inside a normal word, not the word itself."""
+        whole = stem(word)
+        return tuple(sorted(self._inside(word) - {whole})) if whole else ()
+
+    def head(self, stemmed: str) -> str | None:
+        """Give the longest known word that a stem ends with, if it is the stem of a compound."""
+        for i in range(MODIFIER_SHORTEST, len(stemmed) - HEAD_SHORTEST + 1):
+            head = stem(stemmed[i:])
+            if head in self._stems and (
+                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(stemmed[:i]) is not None
+            ):
+                return head
+        return None
+
+    def analysed(self, text: str) -> tuple[str, str]:
+        """Give the stems of a text, and those of the known words inside its compounds, both with blanks between."""
+        if len(text) > SHORT:
+            return self._analysed(text)
+        found = self._short.get(text)
+        if found is None:
+            found = self._analysed(text)
+            _remember(self._short, text, found)
+        return found
+
+    def _analysed(self, text: str) -> tuple[str, str]:
+        known = self._known
+        pairs = [known.get(word) or self._learned(word) for word in spelled(text)]
+        return " ".join([one for one, _ in pairs if one]), " ".join([parts for _, parts in pairs if parts])
+
+    def _learned(self, word: str) -> tuple[str, str]:
+        pair = stem(word), " ".join(self.parts(word))
+        _remember(self._known, word, pair)
+        return pair
+
+    def _inside(self, word: str) -> set[str]:
+        """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
+        known, alone = set[str](), set[str]()
+        for i in range(MODIFIER_SHORTEST, len(word) - HEAD_SHORTEST + 1):
+            head = stem(word[i:])
+            if head not in self._stems or not stem(word[:i]):
+                continue
+            if modifier := self._modifier(word[:i]):
+                known |= {modifier, head}
+            elif len(word) - i >= HEAD_ALONE_SHORTEST:
+                alone.add(head)
+        return known or alone
+
+    def _modifier(self, modifier: str) -> str | None:
+        """Give the stem of the first part, without the s or e that joins."""
+        for form in (modifier, modifier[:-1] if modifier[-1] in "se" else ""):
+            if len(form) >= MODIFIER_SHORTEST and stem(form) in self._stems:
+                return stem(form)
+        return None

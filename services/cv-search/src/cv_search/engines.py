@@ -1,0 +1,24 @@
+"""Which engine a process searches with: tantivy, embedded, or where a cluster is named, OpenSearch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cv_search.port import Reader
+from cv_search.tantivy_engine import open_reader
+
+__all__ = ["ReaderFactory", "reader_factory"]
+
+ReaderFactory = Callable[[Path, str], Reader]
+"""Opens an index for reading that was made with reference data of this digest."""
+
+
+def reader_factory(opensearch_url: str | None) -> ReaderFactory:
+    """Give what opens an index for reading."""
+    if opensearch_url is None:
+        return open_reader
+    # Its HTTP client takes half a second to load and some 20 MB, which a process on tantivy does without.
+    from cv_search.opensearch_engine import OpenSearchReader  # noqa: PLC0415
+    from cv_search.opensearch_engine.calling import Cluster  # noqa: PLC0415
+
+    cluster = Cluster(opensearch_url)
+    return lambda path, digest: OpenSearchReader(cluster, path.name, digest)

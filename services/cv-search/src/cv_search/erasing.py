@@ -1,0 +1,137 @@
+"""What cv-search holds of a citizen, and how it leaves the index: engines only mark what is removed, so it is built anew."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from cv_contracts.faults import Unavailable
+from cv_search.indexing import Indexer
+from cv_search.store import CITIZENS, CVS, STATUSES, SearchDocuments
+from servicekit.data.postgres import passing_trouble
+from servicekit.follow.erasing import Held, Holdings, in_generations
+
+__all__ = ["HOLDINGS", "Purging"]
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY: Final = 1.0
+SAY_EVERY: Final = 60.0
+REST: Final = 30.0
+"""Seconds between two builds, so that many erasures cost one."""
+IN_INDEX: Final = "files of the index"
+
+_CITIZENS: Final = in_generations(CITIZENS, "person_id")
+
+HOLDINGS: Final = Holdings(
+    (
+        Held("citizen_parts", _CITIZENS),
+        Held("cv_parts", in_generations(CVS, "cv_id")),
+        Held("status_parts", in_generations(STATUSES, "cv_id")),
+        Held("search_documents", "cv_id = any($1) and document is not null"),
+    ),
+    related=f"""
+    select cv_id from citizen_parts where {_CITIZENS}
+    union select cv_id from search_documents where person_id = any($1)
+    """,
+    kept=Held(
+        "access_log",
+        "subject = any($1) or detail -> 'shown' ?| (select array_agg(id::text) from unnest($1::uuid[]) id)",
+    ),
+)
+
+_WANTED: Final = """
+select coalesce(max(change), 0) from (
+    select d.change from erasure_receipts r join search_documents d on d.cv_id = r.subject where d.document is null
+    union all
+    select d.change from erasure_receipts r join search_documents d on d.person_id = r.subject where d.document is null
+) as erased
+"""
+_SAY: Final = """
+insert into index_places as p (place, since) values ($1, $2)
+on conflict (place) do update set since = greatest(p.since, excluded.since), seen_at = now()
+returning since
+"""
+_GONE: Final = "delete from index_places where place = $1 or seen_at < now() - interval '10 minutes'"
+_LEFT: Final = """
+select count(*) from search_documents d
+where (d.cv_id = any($1) or d.person_id = any($1)) and d.document is null
+and ($2 or exists (
+    select from index_places p where p.since < d.change and p.seen_at > now() - interval '10 minutes'
+))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A build that was asked for: at which change, and how many builds there had been."""
+
+    change: int
+    rebuilds: int
+
+
+class Purging:
+    """Has the index built anew after erasures, and tells whether anything of the erased still lies in an index."""
+
+    def __init__(self, documents: SearchDocuments, indexer: Indexer) -> None:
+        self._documents = documents
+        self._database = documents.database
+        self._indexer = indexer
+        self._place: str | None = None
+        self._since = 0
+        self._said = 0.0
+        self._next = 0.0
+        self._asked: _Asked | None = None
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            try:
+                await self.step()
+            except Unavailable:
+                pass
+            except Exception as error:
+                if passing_trouble(error) is None:
+                    raise
+                log.warning("purge_waits", error_type=type(error).__name__)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def step(self) -> None:
+        """Say which index is searched here, and ask for another one if it is from before an erasure."""
+        await self._say(self._indexer.serving.place.path.name)
+        wanted = int(await self._database.fetchval(_WANTED))
+        if wanted <= self._since or monotonic() < self._next:
+            return
+        edge = await self._documents.edge()
+        if not self._indexer.building:
+            self._asked = _Asked(edge.change, self._indexer.progress.rebuilds)
+            self._next = monotonic() + REST
+            self._indexer.rebuild()
+            log.info("index_purge_begun")
+
+    async def left(self, subjects: Sequence[UUID]) -> Mapping[str, int]:
+        """Count the documents of the erased that may still lie in the files of an index.
+
+        An instance that is down is not waited for: it has its index built anew when it is back.
+        """
+        unknown = self._place is None
+        return {IN_INDEX: int(await self._database.fetchval(_LEFT, subjects, unknown))}
+
+    async def _say(self, place: str) -> None:
+        if place == self._place and monotonic() < self._said + SAY_EVERY:
+            return
+        asked = self._asked
+        built = asked is not None and self._indexer.progress.rebuilds > asked.rebuilds
+        if place != self._place and asked is not None and not built:
+            # The new index is searched a moment before its build counts as done.
+            return
+        since = asked.change if asked is not None and built else 0
+        self._since = int(await self._database.fetchval(_SAY, place, since))
+        if place != self._place:
+            await self._database.execute(_GONE, self._place)
+            self._place = place
+        self._said = monotonic()

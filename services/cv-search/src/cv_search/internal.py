@@ -1,0 +1,75 @@
+"""Internal routes: the access log, the index, an operator's work on what is followed. Each lists who may call it."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from cv_search.parts import Parts, parts_of
+from servicekit.follow.erasing import Receipts, erasure_routes
+from servicekit.follow.operations import Operations, WhyBody, operation_routes
+from servicekit.web.http import at_once, internal_only
+
+router = APIRouter(prefix="/internal", dependencies=[internal_only("operator")])
+PartsDep = Annotated[Parts, at_once(parts_of)]
+
+_KEY: Final = "operate the index"
+
+
+def _erasures(request: Request) -> Receipts:
+    return parts_of(request).erasures
+
+
+def _operations(request: Request) -> Operations:
+    parts = parts_of(request)
+    return Operations(parts.database, parts.follower)
+
+
+operations = operation_routes(_operations)
+erasures = erasure_routes(_erasures)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SubjectBody(_Body):
+    """The person whose accesses are asked for."""
+
+    subject: UUID
+
+
+@router.post("/access-log")
+async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
+    """Give the searches that have shown a person."""
+    return _json({"rows": await parts.access_log.showing(body.subject)})
+
+
+@router.get("/operations/index")
+async def index(parts: PartsDep) -> Response:
+    """Show how the writer of the index gets on, and how many searches are kept."""
+    kept = await parts.pins.kept()
+    return _json(
+        {
+            **asdict(parts.indexer.progress),
+            "building": parts.indexer.building,
+            "searches": kept.searches,
+            "searchBytes": kept.bytes,
+        }
+    )
+
+
+@router.post("/operations/index/rebuild")
+async def rebuild(body: WhyBody, parts: PartsDep) -> Response:
+    """Build the index anew beside the one that is searched."""
+    async with parts.database.write(_KEY) as tx:
+        await body.why.note(tx, "rebuild", "index")
+        tx.after_commit(parts.indexer.rebuild)
+    return _json({})
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body, default=str), media_type="application/json")

@@ -1,0 +1,135 @@
+"""The parts of a running cv-search, put together once, in its lifespan."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from cv_citizens.danish_time import Clock, danish_today
+from cv_search.cluster_indexes import ClusterIndexes
+from cv_search.erasing import HOLDINGS, Purging
+from cv_search.followers import projections
+from cv_search.in_force import InForce
+from cv_search.indexes import FolderIndexes, Indexes, ReferenceNow
+from cv_search.indexing import Indexer
+from cv_search.lease import Lease
+from cv_search.opensearch_engine.calling import Cluster
+from cv_search.pins import Pins
+from cv_search.readers import Readers, longest_search, plan_of
+from cv_search.refreshing import Refresh
+from cv_search.searching import Searching
+from cv_search.settings import SERVICE, IndexSettings, Settings
+from cv_search.store import SearchDocuments
+from cv_search.tantivy_engine import open_engine, open_reader
+from servicekit.code_lists import CodeListWatch
+from servicekit.data.access_log import AccessLog
+from servicekit.data.postgres import Database
+from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.follower import Follower
+from servicekit.web.client import ServiceClient
+from servicekit.web.identity import ServiceSigner
+from servicekit.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that routes and background tasks use."""
+
+    database: Database
+    code_lists: CodeListWatch
+    access_log: AccessLog
+    follower: Follower
+    documents: SearchDocuments
+    refresh: Refresh
+    indexer: Indexer
+    workers: Workers
+    pins: Pins
+    searching: Searching
+    purging: Purging
+    erasures: Receipts
+
+
+def parts_of(request: Request) -> Parts:
+    """Dependency: the parts of this application."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+@asynccontextmanager
+async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
+    """Connect to the database, start the readers and build all parts upon them."""
+    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
+    registry = ServiceClient(settings.registry_url, "cv-registry", signer, deadline=settings.owner_timeout)
+    cv_status = ServiceClient(settings.status_url, "cv-status", signer, deadline=settings.owner_timeout)
+    database = await Database.connect(settings.postgres, SERVICE)
+    try:
+        async with Workers(plan_of(settings)) as workers:
+            yield _parts(settings, clock, database, workers, (registry, cv_status))
+    finally:
+        registry.close()
+        cv_status.close()
+        await database.close()
+
+
+def _parts(
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    workers: Workers,
+    owners: tuple[ServiceClient, ServiceClient],
+) -> Parts:
+    registry, cv_status = owners
+    code_lists = CodeListWatch(settings.code_lists)
+    in_force = InForce(code_lists.lists)
+    documents = SearchDocuments(database, in_force.document, lambda: danish_today(clock))
+    followed = receipted(projections(registry.post_json, cv_status.post_json, documents), HOLDINGS)
+    follower = Follower(database, settings.kafka, SERVICE, followed)
+    lease = None if settings.index.opensearch_url is None else Lease(database, "index")
+    indexer = Indexer(
+        documents,
+        _indexes(settings.index, in_force.reference),
+        settings.index,
+        lease,
+        writes=settings.role.writes,
+    )
+    purging = Purging(documents, indexer)
+    access_log = AccessLog(database)
+    pins = Pins(database, settings.pins, longest_search(settings.readers))
+
+    async def take_up() -> None:
+        before = in_force.reference().digest
+        await in_force.renew()
+        if settings.role.writes and in_force.reference().digest != before:
+            indexer.rebuild()
+
+    code_lists.after_swap(take_up)
+    return Parts(
+        database=database,
+        code_lists=code_lists,
+        access_log=access_log,
+        follower=follower,
+        documents=documents,
+        refresh=Refresh(documents, in_force.maker),
+        indexer=indexer,
+        workers=workers,
+        pins=pins,
+        searching=Searching(
+            documents=documents,
+            indexer=indexer,
+            readers=Readers(workers),
+            pins=pins,
+            queries=in_force.queries,
+            applied=follower.applied,
+            access_log=access_log,
+            persons=settings.pins.persons,
+        ),
+        purging=purging,
+        erasures=Receipts(database, SERVICE, HOLDINGS, purging.left),
+    )
+
+
+def _indexes(settings: IndexSettings, reference: ReferenceNow) -> Indexes:
+    if settings.folder is not None:
+        return FolderIndexes(settings.folder, open_engine, open_reader, reference)
+    return ClusterIndexes(Cluster(settings.opensearch_url or ""), reference)

@@ -1,0 +1,185 @@
+"""From searchInput, as it was sent, to a Query; what cannot be searched for is fault 1014 naming the element."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import fmean
+from typing import Final
+
+from cv_citizens.citizen import JOBNET, STAR
+from cv_contracts.codelists import CodeLists, PostalCode
+from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.search import SearchInputType
+from cv_search.danish import normal
+from cv_search.port import Circle, Clause, Dimension, Organisation, Query
+from cv_search.reference import Reference
+from cv_search.text import BadText, clauses
+
+NOT_VALID: Final = 1014
+RADIUS_KM: Final = 40.0
+"""Around a postal code or a city."""
+GEO_ELEMENTS: Final = ("SearchFromGeoPointLat", "SearchFromGeoPointLon", "SearchInGeoDistance")
+FILTERS: Final[Mapping[str, Dimension]] = {
+    "OccupationNames": Dimension.OCCUPATION,
+    "Competences": Dimension.COMPETENCE,
+    "EducationLevels": Dimension.EDUCATION_LEVEL,
+    "Languages": Dimension.LANGUAGE,
+    "DriversLicenses": Dimension.LICENCE,
+    "TermsOfEmployments": Dimension.CONDITION,
+    "Cities": Dimension.CITY,
+    "WorkStart": Dimension.WORK_START,
+    "WorkTime": Dimension.WORK_TIME,
+    "EmploymentType": Dimension.EMPLOYMENT,
+    "OccupationNamesWithEducation": Dimension.WITH_EDUCATION,
+    "OccupationNamesWithExperience": Dimension.WITH_EXPERIENCE,
+    "OccupationNamesWithOutEducation": Dimension.WITHOUT_EDUCATION,
+    "OccupationNamesWithOutExperience": Dimension.WITHOUT_EXPERIENCE,
+}
+"""The fourteen filters by their elements."""
+_DISTRICT: Final = re.compile(r" (?:[nsvøck]|nv|nø|sv|sø)$")
+Refused = list[FieldError]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a result; the first page is 1."""
+
+    number: int
+    size: int
+
+    @property
+    def begin(self) -> int:
+        return (self.number - 1) * self.size
+
+    @property
+    def end(self) -> int:
+        return self.number * self.size
+
+
+class Queries:
+    """Makes queries with one set of code lists."""
+
+    def __init__(self, lists: CodeLists, reference: Reference) -> None:
+        self._lists = lists
+        self._reference = reference
+        self._cities = _cities(lists)
+        self._words = {
+            dimension: frozenset(
+                one.name for one in lists.conditions.values() if one.group == dimension.value
+            )
+            for dimension in (
+                Dimension.CONDITION,
+                Dimension.WORK_START,
+                Dimension.WORK_TIME,
+                Dimension.EMPLOYMENT,
+            )
+        }
+
+    def query(self, wanted: SearchInputType) -> Query:
+        """Give the query; raises Fault 1014 with every element that is refused."""
+        refused: Refused = []
+        after, before = _interval(wanted, refused)
+        query = Query(
+            text=self._text("SearchString", wanted.SearchString, refused),
+            secondary=self._text("SearchStringSecondary", wanted.SearchStringSecondary, refused),
+            circles=tuple(self._circles(wanted, refused)),
+            filters=tuple(self._filters(wanted, refused)),
+            organisation=self._organisation(wanted, refused),
+            enrolled_only=wanted.ShowOnlyEnrolled,
+            changed_after=after,
+            changed_before=before,
+            group_limit=wanted.GroupLimit,
+        )
+        if refused:
+            raise Fault(NOT_VALID, errors=tuple(refused))
+        return query
+
+    def _text(self, element: str, text: str | None, refused: Refused) -> tuple[Clause, ...]:
+        try:
+            return clauses(text or "", self._reference)
+        except BadText as bad:
+            _refuse(refused, element, str(bad))
+            return ()
+
+    def _circles(self, wanted: SearchInputType, refused: Refused) -> Iterator[Circle]:
+        """Give the circles, the most exact first: distance is measured from the first."""
+        yield from _geo_circle(wanted, refused)
+        if code := (wanted.CloseToPostalCode or "").strip():
+            place = self._lists.postal_codes.get(code)
+            yield from _around("CloseToPostalCode", [place] if place else [], refused)
+        if city := (wanted.CloseToCity or "").strip():
+            yield from _around("CloseToCity", self._cities.get(normal(city), []), refused)
+
+    def _filters(
+        self, wanted: SearchInputType, refused: Refused
+    ) -> Iterator[tuple[Dimension, frozenset[str]]]:
+        for element, dimension in FILTERS.items():
+            values: Sequence[str] | None = getattr(wanted, element)
+            if not values:
+                continue
+            known = self._words.get(dimension)
+            for i, value in enumerate(values):
+                if known is not None and value not in known:
+                    _refuse(refused, f"{element}[{i}]", "is not a value of its code list")
+            yield dimension, frozenset(values)
+
+    def _organisation(self, wanted: SearchInputType, refused: Refused) -> Organisation | None:
+        """Give the organisation whose citizens are searched; code 0 is no limit, and STAR and Jobnet have everybody."""
+        kind, code = wanted.OrganisationTypeIdentifier, wanted.OrganisationCode
+        if code == 0:
+            return None
+        if kind not in self._lists.organisation_types:
+            _refuse(refused, "OrganisationTypeIdentifier", "is not in its code list")
+        elif not self._lists.knows_organisation(kind, str(code)):
+            _refuse(refused, "OrganisationCode", "is not in its code list")
+        return None if kind in (STAR, JOBNET) else (kind, str(code))
+
+
+def page_of(wanted: SearchInputType) -> Page:
+    """Give the page that is asked for."""
+    return Page(wanted.PageNumber, wanted.ResultsPerPage)
+
+
+def _refuse(refused: Refused, element: str, reason: str) -> None:
+    refused.append(FieldError(f"searchInput.{element}", reason))
+
+
+def _geo_circle(wanted: SearchInputType, refused: Refused) -> Iterator[Circle]:
+    latitude, longitude = wanted.SearchFromGeoPointLat, wanted.SearchFromGeoPointLon
+    radius = wanted.SearchInGeoDistance
+    if latitude is not None and longitude is not None and radius is not None:
+        yield Circle(latitude, longitude, float(radius))
+        return
+    missing = [element for element in GEO_ELEMENTS if getattr(wanted, element) is None]
+    if len(missing) < len(GEO_ELEMENTS):
+        for element in missing:
+            _refuse(refused, element, "is missing: a circle needs its latitude, longitude and distance")
+
+
+def _around(element: str, places: Sequence[PostalCode], refused: Refused) -> Iterator[Circle]:
+    if not places:
+        _refuse(refused, element, "is not known")
+        return
+    yield Circle(
+        fmean(place.latitude for place in places), fmean(place.longitude for place in places), RADIUS_KM
+    )
+
+
+def _interval(wanted: SearchInputType, refused: Refused) -> tuple[datetime | None, datetime | None]:
+    if not wanted.IsDateIntervalSpecified:
+        return None, None
+    if wanted.UpdatedBefore <= wanted.UpdatedLaterThan:
+        _refuse(refused, "UpdatedBefore", "is not after UpdatedLaterThan")
+    return wanted.UpdatedLaterThan, wanted.UpdatedBefore
+
+
+def _cities(lists: CodeLists) -> Mapping[str, list[PostalCode]]:
+    """Give the postal codes of each city; Odense is also Odense C, Odense M and so on. Boxes count where nobody lives."""
+    cities: dict[str, list[PostalCode]] = defaultdict(list)
+    for postal in lists.postal_codes.values():
+        name = normal(postal.city)
+        for one in {name, _DISTRICT.sub("", name)}:
+            cities[one].append(postal)
+    return {name: [place for place in places if not place.box] or places for name, places in cities.items()}

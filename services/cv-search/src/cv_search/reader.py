@@ -1,0 +1,23 @@
+"""`python -m cv_search.reader`: a process that searches for the service that started it, and may die over any search."""
+
+import resource
+import sys
+
+from cv_search.engines import reader_factory
+from cv_search.searcher import Searcher
+from servicekit.memory import collect_seldom
+from servicekit.worker import serve
+
+
+def main() -> None:
+    """Search until the other side closes; arguments: budget in s, memory in MB, the cluster or nothing."""
+    budget, memory, cluster = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    searcher = Searcher(reader_factory(cluster or None), budget)
+    collect_seldom()
+    serve(searcher.work, budget)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Makes all documents anew where what they are made of has become another: a rebuilt projection, new code lists, a new day.
+
+Only those that come out different get a new number, so the index takes a rebuild as it takes any other change.
+"""
+
+import asyncio
+from collections.abc import Callable
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Final
+from uuid import UUID
+
+import orjson
+import structlog
+
+from cv_contracts.codelists import CodeLists
+from cv_search.store import PARTS, SearchDocuments, form_of_documents, live_parts
+from servicekit.data.postgres import passing_trouble
+from servicekit.follow.projection import Connection
+
+__all__ = ["Refresh", "maker_of"]
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE: Final = 200
+LOOK_EVERY: Final = 0.5
+LOOK_FOR_DAYS_EVERY: Final = 60.0
+REST_AFTER_TROUBLE: Final = 2.0
+_KEY: Final = "documents"
+
+_STATE: Final = "select made_from, making, making_after from search_state"
+_BEGIN: Final = "update search_state set making = $1, making_after = null"
+_MOVE: Final = "update search_state set making_after = $2 where making = $1"
+_END: Final = (
+    "update search_state set made_from = making, making = null, making_after = null where making = $1"
+)
+_NEXT: Final = """
+select cv_id from (
+    (select cv_id from cv_parts where generation = $1 and ($2::uuid is null or cv_id > $2) order by cv_id limit $3)
+    union
+    (select cv_id from search_documents where ($2::uuid is null or cv_id > $2) order by cv_id limit $3)
+) as both_of order by cv_id limit $3
+"""
+
+
+def maker_of(lists: CodeLists) -> str:
+    """Give what tells the maker of documents from any other: its code, its code lists, the form of its documents."""
+    code = files("cv_search").joinpath("document.py").read_bytes()
+    parts = (code, repr(lists).encode(), form_of_documents().encode())
+    return blake2b(b"".join(parts), digest_size=8).hexdigest()
+
+
+class Refresh:
+    """Brings the documents up to what they are to be made from. Killed at any point, the next one goes on."""
+
+    def __init__(self, documents: SearchDocuments, maker: Callable[[], str]) -> None:
+        self._documents = documents
+        self._maker = maker
+        self._next_days = 0.0
+
+    async def run(self) -> None:
+        """Refresh whenever there is something to, until cancelled."""
+        while True:
+            try:
+                await self.step()
+            except Exception as error:
+                if passing_trouble(error) is None:
+                    raise
+                log.warning("refresh_waits", error_type=type(error).__name__)
+                await asyncio.sleep(REST_AFTER_TROUBLE)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def step(self) -> None:
+        """Do all that there is to do now."""
+        while await self._some():
+            pass
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_days and await self.wanted() is not None:
+            await self._days()
+            self._next_days = now + LOOK_FOR_DAYS_EVERY
+
+    async def wanted(self) -> str | None:
+        """Say what documents are to be made from now; None while a kind of part is still missing."""
+        live = await live_parts(self._documents.database)
+        if len(live) < len(PARTS):
+            return None
+        return orjson.dumps({"maker": self._maker(), **live}, option=orjson.OPT_SORT_KEYS).decode()
+
+    async def _some(self) -> bool:
+        """Make the next documents; False when there are none left."""
+        wanted = await self.wanted()
+        row = await self._documents.database.fetchrow(_STATE)
+        if wanted is None or row is None or row["made_from"] == wanted:
+            return False
+        async with self._documents.database.write(_KEY) as tx:
+            made_from, making, after = await tx.conn.fetchrow(_STATE) or (None, None, None)
+            if made_from == wanted:
+                return False
+            if making != wanted:
+                await tx.conn.execute(_BEGIN, wanted)
+                log.info("documents_made_anew")
+                after = None
+            cvs = await self._next(tx.conn, after, orjson.loads(wanted))
+            await self._documents.make(tx.conn, cvs, leave_out_bad=True)
+            if len(cvs) == AT_ONCE:
+                await tx.conn.execute(_MOVE, wanted, cvs[-1])
+                return True
+            await tx.conn.execute(_END, wanted)
+            log.info("documents_made")
+            return False
+
+    async def _next(self, conn: Connection, after: UUID | None, live: dict[str, int]) -> list[UUID]:
+        rows = await conn.fetch(_NEXT, live["cvs"], after, AT_ONCE)
+        return [row["cv_id"] for row in rows]
+
+    async def _days(self) -> None:
+        """Make those anew that a new day changes: a relation begins or has ended."""
+        while cvs := await self._documents.due(AT_ONCE):
+            async with self._documents.database.write(_KEY) as tx:
+                await self._documents.make(tx.conn, cvs, leave_out_bad=True)

@@ -1,0 +1,46 @@
+"""When a text finds nothing: typos are forgiven and compounds shortened, word by word, then not all of it has to be found.
+
+It looks at the text alone. So filters narrow a result down and never change what its text means.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from cv_search.port import Clause
+
+TYPO_SHORTEST: Final = 4
+TWO_TYPOS_SHORTEST: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """Clauses, each with the typos forgiven in its words, and how many of them must be found."""
+
+    clauses: tuple[tuple[Clause, int], ...]
+    least: int
+
+
+def relax(clauses: tuple[Clause, ...], count: Callable[[Relaxed], int]) -> Relaxed:
+    """Give the strictest reading of a text that finds anything; `count` tells how many CVs one finds."""
+    exact = Relaxed(tuple((clause, 0) for clause in clauses), len(clauses))
+    if not clauses or count(exact):
+        return exact
+    forgiven = tuple(_forgiven(clause, count) for clause in clauses)
+    least = len(clauses)
+    for least in sorted({len(clauses), (len(clauses) + 1) // 2, 1}, reverse=True):
+        if count(Relaxed(forgiven, least)):
+            break
+    return Relaxed(forgiven, least)
+
+
+def _forgiven(clause: Clause, count: Callable[[Relaxed], int]) -> tuple[Clause, int]:
+    """Forgive as few typos as find anything; where none do, look for what a compound is a kind of."""
+    shortest = min(map(len, clause.words))
+    most = 0 if clause.phrase or clause.prefix or shortest < TYPO_SHORTEST else 1
+    most += most and shortest >= TWO_TYPOS_SHORTEST
+    for typos in range(most + 1):
+        if count(Relaxed(((clause, typos),), 1)):
+            return clause, typos
+    head = clause if clause.head is None else Clause((clause.head,))
+    return head, 0

@@ -1,0 +1,101 @@
+"""What a process that searches is asked and answers, and the index that it keeps open."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cv_search.engines import ReaderFactory
+from cv_search.port import Count, Dimension, EngineError, Query, Reader, Snapshot, TooCostly
+from servicekit.worker import WORKED
+
+__all__ = ["BEHIND", "COSTLY", "GONE", "Answered", "Asked", "Rest", "Searcher"]
+
+COSTLY: Final = b"c"
+GONE: Final = b"g"
+BEHIND: Final = b"b"
+"""Kinds of answers that hold no result: over its budget; no index there; the index does not hold the position asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One search: in which index, made with what reference data, on which position at least, and how many persons to name."""
+
+    path: Path
+    digest: str
+    position: int
+    query: Query = field(repr=False)
+    persons: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What more there is of the search just answered: the persons from one number on up to another."""
+
+    query: Query = field(repr=False)
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The result: its number, its groups, the ids of its first CVs, and the position that it is the result at."""
+
+    total: int
+    groups: Mapping[Dimension, tuple[Count, ...]]
+    ids: bytes
+    position: int
+
+
+class Searcher:
+    """Keeps one index open, at its newest moment that was asked for."""
+
+    def __init__(self, open_reader: ReaderFactory, budget: float) -> None:
+        self._open = open_reader
+        self._budget = budget
+        self._path: Path | None = None
+        self._reader: Reader | None = None
+        self._snapshot: Snapshot | None = None
+
+    def work(self, frame: bytes) -> tuple[bytes, bytes]:
+        """Search as a frame says."""
+        asked: Asked | Rest = pickle.loads(frame)  # noqa: S301 - from the process that started this one
+        try:
+            if isinstance(asked, Rest):
+                return WORKED, self._rest(asked)
+            snapshot = self._at(asked)
+            if snapshot.position < asked.position:
+                return BEHIND, b""
+            return WORKED, pickle.dumps(self._search(snapshot, asked), pickle.HIGHEST_PROTOCOL)
+        except TooCostly:
+            return COSTLY, b""
+        except (EngineError, OSError):
+            self._close()
+            return GONE, b""
+
+    def _search(self, snapshot: Snapshot, asked: Asked) -> Answered:
+        found = snapshot.search(asked.query, asked.persons, self._budget)
+        return Answered(found.total, found.groups, found.ids, snapshot.position)
+
+    def _rest(self, asked: Rest) -> bytes:
+        if self._snapshot is None:
+            raise EngineError("nothing was asked before")
+        return self._snapshot.ids(asked.query, asked.begin, asked.end, self._budget)
+
+    def _at(self, asked: Asked) -> Snapshot:
+        if self._reader is None or asked.path != self._path:
+            self._close()
+            self._path, self._reader = asked.path, self._open(asked.path, asked.digest)
+        if self._snapshot is None or self._snapshot.position < asked.position:
+            old, self._snapshot = self._snapshot, self._reader.snapshot()
+            if old is not None:
+                old.release()
+        return self._snapshot
+
+    def _close(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot.release()
+        if self._reader is not None:
+            self._reader.close()
+        self._path = self._reader = self._snapshot = None

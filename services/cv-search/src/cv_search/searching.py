@@ -1,0 +1,159 @@
+"""SearchCVText: may this caller search, what is found, and the page that is shown. No answer leaves before its access row."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from cv_citizens.policy import Actor, fault_of_organisation
+from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.search import SearchCVTextRequest, SearchInputType
+from cv_search.indexing import Indexer
+from cv_search.pins import Pin, Pins, owner_of
+from cv_search.port import ID_BYTES, Query, cvs_of
+from cv_search.query import Page, Queries, page_of
+from cv_search.readers import IndexGone, Readers, Result
+from cv_search.showing import cut_groups, groups_json
+from cv_search.store import SearchDocuments, Shown
+from servicekit.data.access_log import AccessLog, AccessRow
+from servicekit.data.consistency import DEFAULT_WAIT, ConsistencyToken
+from servicekit.follow.applied import Applied
+from servicekit.web.identity import Caller
+
+__all__ = ["METHOD", "NAME", "SearchCall", "Searching"]
+
+METHOD: Final = 5
+NAME: Final = "SearchCVText"
+NO_RESULT: Final = b"{}"
+NEW: Final = UUID(int=0)
+FIRST: Final = 200
+"""So many persons are named before a search is answered, for its first pages; the others after it."""
+
+_NOT_SHAPE: Final = {"Id", "GroupLimit", "PageNumber", "ResultsPerPage", "UpdatedBefore", "UpdatedLaterThan"}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCall:
+    """One call of SearchCVText, as far as its headers say."""
+
+    caller: Caller
+    seen: ConsistencyToken
+
+
+class Searching:
+    """Searches, and shows further pages of what was found."""
+
+    def __init__(
+        self,
+        *,
+        documents: SearchDocuments,
+        indexer: Indexer,
+        readers: Readers,
+        pins: Pins,
+        queries: Callable[[], Queries],
+        applied: Applied,
+        access_log: AccessLog,
+        persons: int,
+    ) -> None:
+        self._documents = documents
+        self._indexer = indexer
+        self._readers = readers
+        self._pins = pins
+        self._queries = queries
+        self._applied = applied
+        self._access_log = access_log
+        self._persons = persons
+
+    async def __call__(self, call: SearchCall, body: bytes) -> bytes:
+        """Answer, or raise the first fault that applies."""
+        try:
+            wanted = SearchCVTextRequest.from_json(body).searchInput
+        except ValidationError as error:
+            raise faults_of(error) from None
+        query = None if wanted is None else self._queries().query(wanted)
+        if code := fault_of_organisation(METHOD, Actor(call.caller.active, call.caller.request_organisation)):
+            raise Fault(code)
+        if wanted is None or query is None:
+            return NO_RESULT
+        await self._applied_and_indexed(call.seen)
+        page = page_of(wanted)
+        if wanted.Id == NEW:
+            number, pin, cvs = await self._searched(call, wanted, query, page)
+        else:
+            number = wanted.Id
+            pin, cvs = await self._pins.page(number, owner_of(call.caller), page)
+        _check(page, pin)
+        shown = await self._shown(cvs)
+        await self._access_log.record(_access_row(call, pin, page, shown))
+        return _answer(number, pin, page, wanted.GroupLimit, shown)
+
+    async def _applied_and_indexed(self, seen: ConsistencyToken) -> None:
+        """Wait until the index holds all that the caller has seen."""
+        if not seen.entries:
+            return
+        await self._applied.wait_for(seen)
+        change = await self._documents.change_of([subject for _, subject in seen.entries])
+        await self._indexer.covers(change, DEFAULT_WAIT)
+
+    async def _searched(
+        self, call: SearchCall, wanted: SearchInputType, query: Query, page: Page
+    ) -> tuple[UUID, Pin, list[UUID]]:
+        """Search, and keep what was found for its later pages."""
+        result = await self._found(query, max(FIRST, page.end))
+        found = result.answered
+        pin = Pin(found.total, min(found.total, self._persons), _shape(wanted), groups_json(found.groups))
+        number = await self._pins.keep(owner_of(call.caller), pin, found.ids, result.others)
+        return number, pin, cvs_of(found.ids[page.begin * ID_BYTES : page.end * ID_BYTES])
+
+    async def _found(self, query: Query, first: int) -> Result:
+        """Search; where another index took the place of the one being searched, search that one."""
+        while True:
+            serving = self._indexer.serving
+            try:
+                return await self._readers.search(serving, query, min(first, self._persons), self._persons)
+            except IndexGone:
+                if self._indexer.serving.place == serving.place:
+                    raise
+
+    async def _shown(self, cvs: Sequence[UUID]) -> list[Shown]:
+        """Give those who can be shown now, in the order of the result: whoever left since is dropped."""
+        found = await self._documents.shown(cvs) if cvs else {}
+        return [found[cv] for cv in cvs if cv in found]
+
+
+def _check(page: Page, pin: Pin) -> None:
+    if page.begin >= pin.named and pin.named < pin.total:
+        reason = f"lies beyond the first {pin.named} persons, which can be paged through: narrow the search"
+        raise Fault(1014, errors=(FieldError("searchInput.PageNumber", reason),))
+
+
+def _answer(number: UUID, pin: Pin, page: Page, group_limit: int, shown: Sequence[Shown]) -> bytes:
+    persons = b",".join(one.json for one in shown)
+    return b'{"SearchCVTextResult":{"Id":"%b","PageNumber":%d,"TotalResults":%d,"CVPersons":[%b],%b}}' % (
+        str(number).encode(),
+        page.number,
+        pin.total,
+        persons,
+        cut_groups(pin.groups, group_limit),
+    )
+
+
+def _shape(wanted: SearchInputType) -> dict[str, int]:
+    """Give which elements were sent and how many values each had, nothing of the values themselves."""
+    sent = wanted.model_dump(exclude_defaults=True, exclude=_NOT_SHAPE)
+    return {
+        name: len(value) if isinstance(value, tuple | list) else 1 for name, value in sent.items() if value
+    }
+
+
+def _access_row(call: SearchCall, pin: Pin, page: Page, shown: Sequence[Shown]) -> AccessRow:
+    detail = {
+        "query": pin.shape,
+        "found": pin.total,
+        "page": page.number,
+        "shown": [str(one.person_id) for one in shown],
+    }
+    return AccessRow(None, NAME, call.caller, detail=detail)

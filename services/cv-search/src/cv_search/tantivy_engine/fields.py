@@ -1,0 +1,104 @@
+"""The fields of the index. All numbers are signed, for a term of a signed field is always what it looks like."""
+
+from enum import IntEnum
+from typing import Final
+
+from tantivy import Schema, SchemaBuilder
+
+from cv_search.port import Dimension
+
+FORMAT: Final = 3
+"""Raised when fields, or what they hold, change: an index of another format is built anew."""
+
+ID: Final = "id"
+KIND: Final = "kind"
+KEPT: Final = "kept"
+"""What is read back of a name or a checkpoint: JSON."""
+NUMBER: Final = "number"
+CHANGED: Final = "changed"
+"""Microseconds since 1970."""
+ENROLLED: Final = "enrolled"
+PLACE: Final = "place"
+ORGANISATION: Final = "organisation"
+ROLE: Final = "role"
+"""Every occupation the CV names in a title."""
+ID_HIGH: Final = "id_high"
+ID_LOW: Final = "id_low"
+
+TARGET: Final = "target"
+TITLE: Final = "title"
+SKILL: Final = "skill"
+TEXT: Final = "text"
+TITLE_PART: Final = "title_part"
+TEXT_PART: Final = "text_part"
+WORD_FIELDS: Final = (TARGET, TITLE, SKILL, TEXT)
+PART_FIELDS: Final = (TITLE_PART, TEXT_PART)
+
+NO_CV_NUMBER: Final = 100_000_000
+"""Stands behind every CV number."""
+
+VALUE_FIELDS: Final = {dimension: f"v_{dimension.name.lower()}" for dimension in Dimension}
+
+COUNTED: Final = (Dimension.COMPETENCE, Dimension.LANGUAGE, Dimension.LICENCE, Dimension.CITY)
+"""Groups that are counted by their own field."""
+TARGETS: Final = "targets"
+"""An occupation and what the CV says of it: the three groups of occupations are counted in one go."""
+TARGET_GROUPS: Final = (Dimension.OCCUPATION, Dimension.WITH_EDUCATION, Dimension.WITH_EXPERIENCE)
+PROFILE: Final = "profile"
+"""One number for the values of five groups with few values, which are counted in one go too."""
+PROFILE_GROUPS: Final = (
+    Dimension.EDUCATION_LEVEL,
+    Dimension.CONDITION,
+    Dimension.EMPLOYMENT,
+    Dimension.WORK_TIME,
+    Dimension.WORK_START,
+)
+
+VOCABULARY: Final = {
+    **{VALUE_FIELDS[dimension]: dimension.name.lower() for dimension in Dimension},
+    **{
+        VALUE_FIELDS[one]: "occupation"
+        for one in (
+            Dimension.OCCUPATION,
+            Dimension.WITH_EDUCATION,
+            Dimension.WITH_EXPERIENCE,
+            Dimension.WITHOUT_EDUCATION,
+            Dimension.WITHOUT_EXPERIENCE,
+        )
+    },
+    ROLE: "occupation",
+    PROFILE: PROFILE,
+    PLACE: "place",
+    ORGANISATION: "organisation",
+}
+"""Which names the numbers of a field stand for."""
+
+
+class Kind(IntEnum):
+    """What a document of the index is."""
+
+    CV = 0
+    NAME = 1
+    CHECKPOINT = 2
+
+
+def schema() -> Schema:
+    """Build the schema."""
+    builder = SchemaBuilder()
+    builder.add_text_field(ID, tokenizer_name="raw", index_option="basic")
+    builder.add_bytes_field(KEPT, stored=True)
+    builder.add_integer_field(KIND, indexed=True)
+    for name in (NUMBER, CHANGED):
+        builder.add_integer_field(name, indexed=True, fast=True)
+    for name in (ID_HIGH, ID_LOW, TARGETS, PROFILE):
+        builder.add_integer_field(name, fast=True)
+    for name in (ENROLLED, ORGANISATION, ROLE):
+        builder.add_integer_field(name, indexed=True)
+    builder.add_integer_field(PLACE, indexed=True, fast=True)
+    for dimension, name in VALUE_FIELDS.items():
+        builder.add_integer_field(name, indexed=True, fast=dimension in COUNTED)
+    for name in WORD_FIELDS:
+        builder.add_text_field(name, tokenizer_name="whitespace", index_option="position")
+    for name in PART_FIELDS:
+        builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
+    return builder.build()

@@ -1,0 +1,75 @@
+"""From what a case worker types to clauses: words, phrases in quotes, beginnings of words with an asterisk.
+
+Nothing typed is ever given to an engine's own query language. Limits keep a search affordable; BadText tells which was
+passed.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from cv_search.danish import normal, stem, words
+from cv_search.port import Clause
+from cv_search.reference import LONGEST_NAME, Reference
+
+WORDS_MAX: Final = 32
+PHRASES_MAX: Final = 8
+BEGINNINGS_MAX: Final = 4
+BEGINNING_SHORTEST: Final = 3
+_PIECE: Final = re.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\W_]+[#+]*)(?P<star>\*)?')
+
+
+class BadText(ValueError):  # noqa: N818 - what was typed, not what went wrong
+    """The text passes a limit; the message says which, and nothing of the text."""
+
+
+def clauses(text: str, reference: Reference) -> tuple[Clause, ...]:
+    """Give the clauses of a text; none where it is empty or holds stop words only. Raises BadText."""
+    found: list[Clause] = []
+    row: list[str] = []
+    for piece in _PIECE.finditer(normal(text)):
+        if piece["word"] is not None and not piece["star"]:
+            row += filter(None, [stem(piece["word"])])
+            continue
+        found += _named(row, reference)
+        row = []
+        found += _phrase(piece["phrase"]) if piece["phrase"] is not None else [_beginning(piece["word"])]
+    found += _named(row, reference)
+    _check(found)
+    return tuple(dict.fromkeys(found))
+
+
+def _phrase(text: str) -> Iterator[Clause]:
+    inside = tuple(words(text))
+    if inside:
+        yield Clause(inside, phrase=True)
+
+
+def _beginning(word: str) -> Clause:
+    if len(word) < BEGINNING_SHORTEST:
+        raise BadText(f"has fewer than {BEGINNING_SHORTEST} letters before an asterisk")
+    return Clause((word,), prefix=True)
+
+
+def _named(row: list[str], reference: Reference) -> Iterator[Clause]:
+    """Take the longest names that the reference data know, from the left; every other word is a clause of its own."""
+    at = 0
+    while at < len(row):
+        for length in range(min(LONGEST_NAME, len(row) - at), 0, -1):
+            name = tuple(row[at : at + length])
+            meaning = reference.meaning(name)
+            if meaning is not None:
+                yield Clause(name, synonym_of=meaning.synonym_of, broader_than=meaning.broader_than)
+                break
+            if length == 1:
+                yield Clause(name, head=reference.compounds.head(row[at]))
+        at += length
+
+
+def _check(found: list[Clause]) -> None:
+    if sum(len(clause.words) for clause in found) > WORDS_MAX:
+        raise BadText(f"holds more than {WORDS_MAX} words")
+    if sum(clause.phrase for clause in found) > PHRASES_MAX:
+        raise BadText(f"holds more than {PHRASES_MAX} phrases in quotes")
+    if sum(clause.prefix for clause in found) > BEGINNINGS_MAX:
+        raise BadText(f"holds more than {BEGINNINGS_MAX} asterisks")

@@ -1,0 +1,107 @@
+"""Danish words: spelling, stems, compounds, and what is typed."""
+
+import pytest
+
+from cv_search.danish import normal, words
+from cv_search.port import Clause
+from cv_search.reference import Reference
+from cv_search.text import BEGINNINGS_MAX, PHRASES_MAX, WORDS_MAX, BadText, clauses
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Århus", "Aarhus"),
+        ("København", "Koebenhavn"),
+        ("læge", "laege"),
+        ("Ærø", "AEROE"),
+        ("sygeplejerske", "Sygeplejerskerne"),
+        ("udvikler", "udviklere"),
+        ("café", "cafe"),
+        ("café", "cafe\u0301"),
+        ("Malmö", "Malmø"),
+    ],
+)
+def test_ways_to_write_a_word_are_one(one: str, other: str) -> None:
+    assert words(one) == words(other) != []
+
+
+def test_symbols_of_programming_languages_and_long_compounds_are_kept() -> None:
+    assert words("C# og C++, .NET") == ["c#", "c++", "net"]
+    long = "speciallægepraksisplanlægningsstabiliseringsperiode"
+    assert words(long) == words(long + "n") != []
+    assert words("a" * 61) == []
+    assert normal("") == ""
+
+
+@pytest.mark.parametrize(
+    ("compound", "inside"),
+    [
+        ("Intensivsygeplejerske", "sygeplejerske"),
+        ("intensivsygeplejersker", "sygeplejerske"),
+        ("Softwareudvikler", "udvikler"),
+        ("Rengøringsassistent", "rengøring"),
+        ("Lastbilchauffør", "chauffør"),
+        ("Socialrådgiver", "rådgiver"),
+        ("Projektleder", "leder"),
+        ("Regnskabsmedarbejder", "regnskab"),
+    ],
+)
+def test_a_compound_holds_its_words(reference: Reference, compound: str, inside: str) -> None:
+    _, parts = reference.compounds.analysed(compound)
+    assert words(inside)[0] in parts.split()
+
+
+@pytest.mark.parametrize("plain", ["normal", "optimal", "administration", "medarbejder", "sygeplejerske"])
+def test_what_only_ends_like_a_word_is_no_compound(reference: Reference, plain: str) -> None:
+    _, parts = reference.compounds.analysed(plain)
+    assert set(parts.split()) & {"mal", "ration", "arbejd", "pleje", "ersk"} == set()
+
+
+def test_a_name_of_the_reference_data_stays_together_with_what_it_stands_for(reference: Reference) -> None:
+    (soldier,) = clauses("soldat", reference)
+    assert "Konstabel" in soldier.synonym_of
+    helper, town = clauses("social- og sundhedsassistent Odense", reference)
+    assert helper.words == ("social", "sundhedsassistent")
+    assert town == Clause(("odens",))
+    (journalist,) = clauses("journalister", reference)
+    assert "Sportsjournalist" in journalist.broader_than
+
+
+def test_a_compound_is_a_kind_of_the_known_word_that_it_ends_with(reference: Reference) -> None:
+    heads = {
+        "børnesygeplejersker": "sygeplejersk",
+        "sportsfysioterapeut": "fysioterapeut",
+        "xylofonstemmer": None,
+        "Odense": None,
+    }
+    assert {typed: clauses(typed, reference)[0].head for typed in heads} == heads
+
+
+def test_phrases_and_beginnings_stand_for_themselves(reference: Reference) -> None:
+    phrase, beginning, word = clauses('"ledelse af butik" bogh* kok"', reference)
+    assert (phrase.words, phrase.phrase, phrase.synonym_of) == (("led", "butik"), True, frozenset())
+    assert (beginning.words, beginning.prefix) == (("bogh",), True)
+    assert word.words == ("kok",)
+
+
+def test_nothing_but_stop_words_and_signs_is_nothing(reference: Reference) -> None:
+    for text in ("", " ", "og i på", '""', "+-() :*", '"og" og'):
+        assert clauses(text, reference) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (" ".join(f"ord{n}" for n in range(WORDS_MAX + 1)), "32 words"),
+        (" ".join(f'"kok {n}x"' for n in range(PHRASES_MAX + 1)), "8 phrases"),
+        (" ".join(f"abc{n}*" for n in range(BEGINNINGS_MAX + 1)), "4 asterisks"),
+        ("ab*", "3 letters"),
+    ],
+)
+def test_a_text_that_would_cost_too_much_is_refused_without_being_quoted(
+    reference: Reference, text: str, why: str
+) -> None:
+    with pytest.raises(BadText, match=why) as refused:
+        clauses(text, reference)
+    assert "abc" not in str(refused.value)

@@ -1,0 +1,300 @@
+"""What every engine promises; each of these was once lost in silence by an engine that was asked a little differently."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from uuid import UUID
+
+import pytest
+
+from cv_search.engine_testing import OpenOne
+from cv_search.made_up import cv_id
+from cv_search.port import Circle, Count, Dimension, Document, Engine, Person, Query, Snapshot, cvs_of
+from cv_search.reference import Reference
+from cv_search.text import clauses
+
+CHANGED = datetime(2026, 5, 1, 12, tzinfo=UTC)
+FIRST = 100
+ODENSE, AARHUS = (55.3959, 10.3883), (56.1567, 10.2108)
+Text = Callable[[str], Query]
+
+
+def document(number: int, *targets: str, **more: object) -> Document:
+    """Give a CV with so many job targets and nothing else, changed so many seconds after the first."""
+    person = Person(
+        municipality_code="461",
+        municipality_name="Odense",
+        cv_number=str(10_000_000 + number),
+        first_name="Fornavn",
+        last_name="Efternavn",
+        postal_code="5000",
+        city="Odense C",
+        max_education_name=None,
+        occupation_names=targets or ("Pedel",),
+        latitude=ODENSE[0],
+        longitude=ODENSE[1],
+    )
+    plain = Document(
+        cv_id=cv_id(number),
+        person=person,
+        changed_at=CHANGED + timedelta(seconds=number),
+        enrolled=True,
+        organisations=frozenset({(8, "46100")}),
+        values={Dimension.OCCUPATION: person.occupation_names},
+        titles=(),
+        skills=(),
+        texts=(),
+    )
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[str]:
+    return (f"engine-{number}" for number in count())
+
+
+@pytest.fixture
+def engine(open_one: OpenOne, names: Iterator[str]) -> Iterator[Engine]:
+    engine = open_one(next(names))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def text(reference: Reference) -> Text:
+    return lambda typed: Query(text=clauses(typed, reference))
+
+
+def shown(engine: Engine) -> Snapshot:
+    return engine.reader().snapshot()
+
+
+def found(snapshot: Snapshot, query: Query) -> list[UUID]:
+    return cvs_of(snapshot.search(query, FIRST).ids)
+
+
+def stretch(snapshot: Snapshot, query: Query, begin: int, end: int) -> list[UUID]:
+    return cvs_of(snapshot.ids(query, begin, end))
+
+
+def kept(engine: Engine, *documents: Document) -> Snapshot:
+    engine.append(documents)
+    engine.commit((engine.position() or 0) + 1)
+    return shown(engine)
+
+
+def test_a_cv_that_is_replaced_is_there_once(engine: Engine) -> None:
+    some = [document(number) for number in range(300)]
+    kept(engine, *some)
+    for position in (2, 3, 4):
+        engine.apply([replace(one, enrolled=position % 2 == 0) for one in some[:200]], [])
+        engine.commit(position)
+    snapshot = shown(engine)
+    assert snapshot.count() == 300
+    assert snapshot.search(Query(enrolled_only=True), FIRST).total == 300
+    engine.apply([some[0], some[0]], [])
+    engine.apply([some[0]], [some[0].cv_id])
+    engine.commit(5)
+    assert shown(engine).count() == 300
+    engine.apply([], [one.cv_id for one in some[:250]])
+    engine.commit(6)
+    assert shown(engine).count() == 50
+
+
+def test_groups_are_exact_when_all_values_are_equally_rare_and_lie_in_many_segments(engine: Engine) -> None:
+    number = count()
+    for position in range(1, 9):
+        engine.append(
+            [
+                document(
+                    next(number), values={Dimension.COMPETENCE: (f"evne {value:03}", f"kunnen {value:03}")}
+                )
+                for value in range(position % 3, 200, 2 if position % 2 else 3)
+            ]
+        )
+        engine.commit(position)
+    counts: dict[int, int] = {}
+    for position in range(1, 9):
+        for value in range(position % 3, 200, 2 if position % 2 else 3):
+            counts[value] = counts.get(value, 0) + 1
+    wanted = sorted((-n, f"{word} {value:03}") for value, n in counts.items() for word in ("evne", "kunnen"))
+    groups = shown(engine).search(Query(group_limit=64), FIRST).groups
+    assert groups[Dimension.COMPETENCE] == tuple(Count(name, -n) for n, name in wanted[:64])
+
+
+def test_where_a_group_is_cut_among_equals_the_names_decide(engine: Engine) -> None:
+    names = [f"sprog {n:02}" for n in range(30)]
+    snapshot = kept(
+        engine,
+        *(document(n, values={Dimension.LANGUAGE: (name,)}) for n, name in enumerate(reversed(names))),
+    )
+    for limit in (0, 1, 7, 30, 64):
+        groups = snapshot.search(Query(group_limit=limit), FIRST).groups
+        assert [one.name for one in groups[Dimension.LANGUAGE]] == names[:limit]
+
+
+def test_writing_the_same_again_changes_no_page(engine: Engine, text: Text) -> None:
+    some = [document(n, "Pedel" if n % 3 else "Kok", changed_at=CHANGED) for n in range(400)]
+    before = kept(engine, *some)
+    queries = (Query(), text("pedel"), text("kok"), Query(circles=(Circle(*ODENSE, 40),)))
+    pages = [stretch(before, query, begin, begin + 30) for query in queries for begin in (0, 30, 120)]
+    engine.apply(some[50:300:3], [])
+    engine.commit(2)
+    engine.apply(some[1:400:7], [])
+    engine.commit(3)
+    after = shown(engine)
+    assert [stretch(after, query, begin, begin + 30) for query in queries for begin in (0, 30, 120)] == pages
+
+
+def test_a_pinned_moment_stays_as_it_was_however_the_index_goes_on(engine: Engine, text: Text) -> None:
+    snapshot = kept(engine, *(document(n, "Kok") for n in range(60)))
+    query, before = text("kok"), found(snapshot, text("kok"))
+    engine.apply([document(n, "Kok") for n in range(100, 150)], [cv_id(n) for n in range(30)])
+    engine.commit(2)
+    assert (found(snapshot, query), snapshot.search(query, FIRST).total) == (before, 60)
+    later = shown(engine)
+    assert later.search(query, FIRST).total == 80
+    assert later.generation > snapshot.generation
+    snapshot.release()
+    later.release()
+    later.release()
+
+
+def test_stop_words_alone_are_no_text_and_find_everybody(engine: Engine, text: Text) -> None:
+    snapshot = kept(engine, *(document(n) for n in range(5)))
+    for typed in ("", "   ", "og i", '"og"', "?!"):
+        assert snapshot.search(text(typed), FIRST).total == 5
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "id:[0 TO 99999999]",
+        "enrolled:1",
+        "kind:0",
+        "*:*",
+        "*",
+        "kok)",
+        "kok^9 (",
+        '"kok',
+        "kok OR enrolled:1",
+        "/.*/",
+    ],
+)
+def test_nothing_typed_is_read_as_a_query_of_the_engine(engine: Engine, text: Text, typed: str) -> None:
+    snapshot = kept(engine, document(1, "Kok"), document(2, "Pedel"), document(3, "Smed"))
+    wanted = {cv_id(1)} if "kok" in typed else set() if any(c.isalnum() for c in typed) else None
+    ids = set(found(snapshot, text(typed)))
+    assert ids == wanted if wanted is not None else len(ids) == 3
+
+
+def test_another_reader_finds_the_same_without_being_told_how_words_are_read(
+    open_one: OpenOne, names: Iterator[str], text: Text
+) -> None:
+    name = next(names)
+    engine = open_one(name)
+    kept(engine, document(1, "Intensivsygeplejerske"), document(2, "C#-udvikler"))
+    engine.close()
+    again = open_one(name)
+    assert again.position() == 1
+    again.apply([document(3, "Sygeplejersker")], [])
+    again.commit(2)
+    snapshot = shown(again)
+    assert set(found(snapshot, text("sygeplejerske"))) == {cv_id(1), cv_id(3)}
+    assert found(snapshot, text("C#")) == [cv_id(2)]
+    again.close()
+
+
+def test_all_of_a_document_is_found_and_counted(engine: Engine, reference: Reference) -> None:
+    values = {dimension: (f"værdi {dimension.name}",) for dimension in Dimension}
+    one = document(
+        7, "Kok", values=values, titles=("Smed",), skills=("Fransk",), texts=("Har sejlet på Grønland",)
+    )
+    snapshot = kept(engine, one, document(8, "Pedel", enrolled=False, organisations=frozenset()))
+    queries = [Query(text=clauses(typed, reference)) for typed in ("kok", "smed", "fransk", "grønland")]
+    queries += [Query(filters=((dimension, frozenset(names)),)) for dimension, names in values.items()]
+    queries += [Query(organisation=(8, "46100")), Query(enrolled_only=True)]
+    for query in queries:
+        result = snapshot.search(query, FIRST)
+        assert cvs_of(result.ids) == [one.cv_id], query
+        assert result.groups[Dimension.CITY] == (Count("værdi CITY", 1),)
+
+
+def test_a_commit_and_its_position_are_one(engine: Engine) -> None:
+    assert engine.position() is None
+    kept(engine, document(1))
+    engine.apply([document(2)], [])
+    assert (engine.position(), shown(engine).position, shown(engine).count()) == (1, 1, 1)
+    engine.commit(77)
+    assert (engine.position(), shown(engine).position, shown(engine).count()) == (77, 77, 2)
+
+
+def test_what_was_not_committed_is_gone_after_a_close(open_one: OpenOne, names: Iterator[str]) -> None:
+    name = next(names)
+    engine = open_one(name)
+    kept(engine, document(1, "Ny titel"))
+    engine.apply([document(2, "Endnu en ny titel")], [cv_id(1)])
+    engine.close()
+    again = open_one(name)
+    snapshot = shown(again)
+    assert (again.position(), snapshot.count()) == (1, 1)
+    snapshot = kept(again, document(3, "En tredje"))
+    titles = {count.name for count in snapshot.search(Query(), FIRST).groups[Dimension.OCCUPATION]}
+    assert titles == {"Ny titel", "En tredje"}
+    again.close()
+
+
+def test_a_filter_that_all_pass_changes_no_order(engine: Engine, text: Text) -> None:
+    targets = ("Kok", "Smed", "Pedel", "Tjener")
+    some = [
+        document(n, *targets[: n % 4 + 1], texts=("kok " * (n % 5),), values={Dimension.LANGUAGE: ("Dansk",)})
+        for n in range(80)
+    ]
+    snapshot, query = kept(engine, *some), text("kok")
+    filtered = replace(
+        query,
+        filters=((Dimension.LANGUAGE, frozenset({"Dansk"})),),
+        enrolled_only=True,
+        organisation=(8, "46100"),
+        changed_after=CHANGED - timedelta(days=1),
+    )
+    assert found(snapshot, filtered) == found(snapshot, query)
+
+
+def test_distance_then_newest_change_then_cv_number_order_what_is_equally_relevant(
+    engine: Engine, text: Text
+) -> None:
+    def at(number: int, place: tuple[float, float], second: int) -> Document:
+        one = document(number, "Kok", changed_at=CHANGED + timedelta(seconds=second))
+        return replace(one, person=replace(one.person, latitude=place[0], longitude=place[1]))
+
+    snapshot = kept(
+        engine, at(1, AARHUS, 9), at(2, ODENSE, 1), at(4, ODENSE, 5), at(3, ODENSE, 5), at(5, AARHUS, 9)
+    )
+    circle = Circle(55.4, 10.4, 200.0)
+    for query in (Query(), text("kok")):
+        near = replace(query, circles=(circle,))
+        assert found(snapshot, near) == [cv_id(n) for n in (3, 4, 2, 1, 5)]
+        assert found(snapshot, query) == [cv_id(n) for n in (1, 5, 3, 4, 2)]
+        assert [stretch(snapshot, near, begin, begin + 2) for begin in (0, 2, 4)] == [
+            [cv_id(3), cv_id(4)],
+            [cv_id(2), cv_id(1)],
+            [cv_id(5)],
+        ]
+    beside = replace(Query(), circles=(Circle(*AARHUS, 10), circle))
+    assert found(snapshot, beside) == [cv_id(1), cv_id(5)]
+
+
+def test_the_interval_of_changes_has_both_ends_outside(engine: Engine) -> None:
+    snapshot = kept(engine, *(document(n) for n in range(5)))
+    query = Query(changed_after=CHANGED, changed_before=CHANGED + timedelta(seconds=3))
+    assert found(snapshot, query) == [cv_id(2), cv_id(1)]
+
+
+def test_who_lives_nowhere_known_is_in_no_circle(engine: Engine) -> None:
+    one = document(1)
+    abroad = replace(one, person=replace(one.person, latitude=None, longitude=None, cv_number=None))
+    snapshot = kept(engine, abroad)
+    assert found(snapshot, Query()) == [cv_id(1)]
+    assert found(snapshot, Query(circles=(Circle(*ODENSE, 2_000),))) == []

@@ -1,0 +1,109 @@
+"""Searches are kept for their later pages: for a while, for their caller, in bounded room, the oldest out first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from cv_contracts.faults import Fault
+from cv_search.pins import Pin, Pins, owner_of
+from cv_search.port import ID_BYTES
+from cv_search.query import Page
+from cv_search.settings import PinSettings
+from cv_search.testing import caller
+from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import Database
+from servicekit.workers import WorkerDied
+
+pytestmark = pytest.mark.infra
+
+MINE = owner_of(caller())
+FIRST = Page(1, 10)
+
+
+@pytest.fixture
+async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
+    database = await Database.connect(await fresh_database("cv_search.migrations"), "test")
+    yield database
+    await database.close()
+
+
+def pins_of(database: Database, longest_search: float = 10.0, **settings: object) -> Pins:
+    return Pins(database, PinSettings.model_validate(settings), longest_search)
+
+
+async def keep(pins: Pins, ids: list[UUID]) -> UUID:
+    pin = Pin(len(ids), len(ids), {}, b"")
+    return await pins.keep(MINE, pin, b"".join(one.bytes for one in ids), asyncio.Future())
+
+
+async def is_kept(pins: Pins, number: UUID) -> bool:
+    try:
+        await pins.page(number, MINE, FIRST)
+    except Fault:
+        return False
+    return True
+
+
+async def test_any_instance_cuts_pages_from_the_result_as_it_was_also_before_all_persons_are_named(
+    database: Database,
+) -> None:
+    ids = [uuid4() for _ in range(25)]
+    here, there = pins_of(database), pins_of(database)
+    arrived = asyncio.Event()
+
+    async def others() -> bytes:
+        await arrived.wait()
+        return b"".join(one.bytes for one in ids[12:])
+
+    pin = Pin(30, 25, {"SearchString": 1}, b'"Cities":[]')
+    number = await here.keep(MINE, pin, b"".join(one.bytes for one in ids[:12]), others())
+    assert await there.page(number, MINE, FIRST) == (pin, ids[:10])
+    later = [asyncio.create_task(there.page(number, MINE, Page(page, 10))) for page in (2, 3)]
+    arrived.set()
+    assert await asyncio.gather(*later) == [(pin, ids[10:20]), (pin, ids[20:])]
+    assert await here.page(number, MINE, Page(4, 10)) == (pin, [])
+
+
+async def test_persons_who_could_not_be_named_are_as_those_of_a_search_that_has_expired(
+    database: Database,
+) -> None:
+    pins, ids = pins_of(database, longest_search=0.05), [uuid4() for _ in range(10)]
+
+    async def others() -> bytes:
+        raise WorkerDied
+
+    number = await pins.keep(MINE, Pin(25, 25, {}, b""), b"".join(one.bytes for one in ids), others())
+    assert await is_kept(pins, number)
+    with pytest.raises(Fault):
+        await pins.page(number, MINE, Page(2, 10))
+
+
+async def test_an_id_is_good_for_its_time(database: Database) -> None:
+    pins = pins_of(database, lifetime=60)
+    young, old = await keep(pins, [uuid4()]), await keep(pins, [uuid4()])
+    await database.execute(
+        "update kept_searches set made_at = made_at - interval '1 minute' where id = $1", old
+    )
+    assert (await is_kept(pins, young), await is_kept(pins, old)) == (True, False)
+    await pins.tidy()
+    assert (await pins.kept()).searches == 1
+
+
+async def test_an_id_is_of_no_use_to_anybody_else_and_the_fault_names_it(database: Database) -> None:
+    pins = pins_of(database)
+    number = await keep(pins, [uuid4()])
+    for other in (caller(client="client-2"), caller(user="sb2"), caller(active=(7, "101"))):
+        with pytest.raises(Fault) as raised:
+            await pins.page(number, owner_of(other), FIRST)
+        assert raised.value.code == 1014
+        assert [error.element for error in raised.value.errors] == ["searchInput.Id"]
+
+
+async def test_room_is_bounded_and_the_oldest_leave_first(database: Database) -> None:
+    pins = pins_of(database, memory_mb=1)
+    numbers = [await keep(pins, [uuid4()] * (200_000 // ID_BYTES)) for _ in range(8)]
+    await pins.tidy()
+    assert [await is_kept(pins, number) for number in numbers] == [False] * 3 + [True] * 5
+    assert (await pins.kept()).bytes <= 1 << 20

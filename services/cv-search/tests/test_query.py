@@ -1,0 +1,123 @@
+"""From searchInput to a query, and what is refused with 1014."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cv_contracts.codelists import default
+from cv_contracts.faults import Fault
+from cv_contracts.wire.search import SearchInputType
+from cv_search.port import Dimension, Query
+from cv_search.query import FILTERS, RADIUS_KM, Page, Queries, page_of
+from cv_search.reference import Reference
+
+PLAIN = {
+    "Id": "00000000-0000-0000-0000-000000000000",
+    "GroupLimit": 64,
+    "ShowOnlyEnrolled": False,
+    "PageNumber": 1,
+    "ResultsPerPage": 20,
+    "OrganisationCode": 0,
+    "OrganisationTypeIdentifier": 0,
+    "IsDateIntervalSpecified": False,
+    "UpdatedBefore": "2026-01-02T00:00:00Z",
+    "UpdatedLaterThan": "2026-01-02T00:00:00Z",
+}
+
+
+@pytest.fixture(scope="module")
+def queries() -> Queries:
+    return Queries(default(), Reference(default()))
+
+
+def wanted(**elements: Any) -> SearchInputType:
+    return SearchInputType.from_json(json.dumps({**PLAIN, **elements}))
+
+
+def test_without_anything_everybody_is_wanted(queries: Queries) -> None:
+    assert queries.query(wanted()) == Query()
+    assert page_of(wanted(PageNumber=3)) == Page(3, 20)
+
+
+def test_a_postal_code_and_a_city_are_circles_of_40_km(queries: Queries) -> None:
+    (odense,) = queries.query(wanted(CloseToPostalCode="5000")).circles
+    assert (odense.radius_km, round(odense.latitude), round(odense.longitude)) == (RADIUS_KM, 55, 10)
+    for city in ("Odense", "odense c", " ODENSE "):
+        (around,) = queries.query(wanted(CloseToCity=city)).circles
+        assert abs(around.latitude - odense.latitude) < 0.05
+    (aarhus,) = queries.query(wanted(CloseToCity="Århus")).circles
+    assert queries.query(wanted(CloseToCity="Aarhus")).circles == (aarhus,)
+    both = wanted(
+        CloseToCity="Odense", SearchFromGeoPointLat=55.0, SearchFromGeoPointLon=10.0, SearchInGeoDistance=7
+    )
+    assert [circle.radius_km for circle in queries.query(both).circles] == [7, RADIUS_KM]
+
+
+def test_each_of_the_fourteen_filters_names_its_dimension(queries: Queries) -> None:
+    assert len(FILTERS) == len(set(FILTERS.values())) == 14
+    own = {
+        "EducationLevels": "Master",
+        "DriversLicenses": "B",
+        "TermsOfEmployments": "Efterlønner",
+        "WorkStart": "Efter aftale",
+        "WorkTime": "Deltid",
+        "EmploymentType": "Tidsbegrænset",
+    }
+    for element, dimension in FILTERS.items():
+        value = own.get(element, "Kok")
+        query = queries.query(wanted(**{element: [value, value]}))
+        assert query.filters == ((dimension, frozenset({value})),)
+        assert queries.query(wanted(**{element: []})).filters == ()
+    assert FILTERS["TermsOfEmployments"] is Dimension.CONDITION
+
+
+def test_dates_count_only_when_the_interval_is_specified(queries: Queries) -> None:
+    dates = {"UpdatedLaterThan": "2026-01-01T00:00:00Z", "UpdatedBefore": "2026-02-01T00:00:00+01:00"}
+    assert queries.query(wanted(**dates)) == Query()
+    query = queries.query(wanted(**dates, IsDateIntervalSpecified=True))
+    assert query.changed_after is not None
+    assert query.changed_before is not None
+    assert (query.changed_after.isoformat(), query.changed_before.isoformat()) == (
+        "2026-01-01T00:00:00+00:00",
+        "2026-01-31T23:00:00+00:00",
+    )
+
+
+def test_an_organisation_limits_the_search_to_its_own(queries: Queries) -> None:
+    def organisation(kind: int, code: int) -> tuple[int, str] | None:
+        return queries.query(wanted(OrganisationTypeIdentifier=kind, OrganisationCode=code)).organisation
+
+    assert organisation(7, 101) == (7, "101")
+    assert organisation(8, 10100) == (8, "10100")
+    assert organisation(7, 0) is None
+    assert organisation(100, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("elements", "named"),
+    [
+        ({"CloseToPostalCode": "0001"}, ["CloseToPostalCode"]),
+        ({"CloseToCity": "Gotham"}, ["CloseToCity"]),
+        ({"SearchFromGeoPointLat": 55.0}, ["SearchFromGeoPointLon", "SearchInGeoDistance"]),
+        ({"SearchInGeoDistance": 5, "SearchFromGeoPointLon": 9.0}, ["SearchFromGeoPointLat"]),
+        ({"WorkTime": ["Fuldtid", "Aldrig"]}, ["WorkTime[1]"]),
+        ({"TermsOfEmployments": ["x"]}, ["TermsOfEmployments[0]"]),
+        ({"IsDateIntervalSpecified": True}, ["UpdatedBefore"]),
+        ({"OrganisationCode": 5}, ["OrganisationTypeIdentifier"]),
+        ({"OrganisationCode": 5, "OrganisationTypeIdentifier": 7}, ["OrganisationCode"]),
+        ({"OrganisationCode": -5, "OrganisationTypeIdentifier": 7}, ["OrganisationCode"]),
+        ({"SearchString": "ab*", "SearchStringSecondary": "x"}, ["SearchString"]),
+        (
+            {"SearchStringSecondary": " ".join(f"y{n}" for n in range(40)), "CloseToCity": "x"},
+            ["SearchStringSecondary", "CloseToCity"],
+        ),
+    ],
+)
+def test_what_cannot_be_searched_for_is_1014_and_named(
+    queries: Queries, elements: dict[str, Any], named: list[str]
+) -> None:
+    with pytest.raises(Fault) as fault:
+        queries.query(wanted(**elements))
+    assert fault.value.code == 1014
+    assert [error.element for error in fault.value.errors] == [f"searchInput.{name}" for name in named]
