@@ -1,0 +1,1 @@
+"""Owner of contact data with their history, of verification codes and of contact status."""

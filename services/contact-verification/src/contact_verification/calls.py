@@ -1,0 +1,45 @@
+"""What calls have in common: for whom they are made, and what the headers say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cv_citizens.citizen import Citizen
+from cv_citizens.policy import Actor
+from servicekit.data.consistency import ConsistencyToken, parse
+from servicekit.data.idempotency import RequestKey
+from servicekit.web.calls import request_id_of
+from servicekit.web.http import CONSISTENCY_HEADER
+from servicekit.web.identity import Caller
+
+CITIZEN_HEADER: Final = "x-civilregistrationidentifier"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a method, as far as its headers say: by whom, about whom, what the caller has seen before."""
+
+    method: int
+    caller: Caller
+    seen: ConsistencyToken
+    citizen: str = field(default="", repr=False)
+    """What stands in the citizen's header, unchecked."""
+    request_id: str | None = field(default=None, repr=False)
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.caller.active, self.caller.request_organisation)
+
+    def key(self, citizen: Citizen) -> RequestKey | None:
+        """Identity of the request in the log, by random ids; None without a request id."""
+        if self.request_id is None:
+            return None
+        caller = self.caller
+        return RequestKey(caller.client, caller.active, self.method, citizen.person_id, self.request_id)
+
+
+def read_call(method: int, caller: Caller, headers: Mapping[str, str]) -> Call:
+    """Read the headers that all methods have."""
+    request_id = request_id_of(headers)
+    seen = parse(headers.get(CONSISTENCY_HEADER))
+    return Call(method, caller, seen, headers.get(CITIZEN_HEADER, ""), request_id)

@@ -1,0 +1,74 @@
+"""Mail by SMTP: STARTTLS, log-in, a Message-ID that stays the same however often a message is sent."""
+
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate
+from typing import Final
+
+import aiosmtplib
+
+from contact_verification.messages import Outgoing, Passing, Refused
+from contact_verification.settings import MailSettings
+
+NOBODY_THERE: Final = frozenset({550, 551, 553, 556})
+"""Answers to RCPT that say that mail cannot reach the address."""
+PERMANENT: Final = 500
+_REFUSED_LOG_IN: Final = frozenset({530, 534, 535, 538})
+
+
+class SmtpMail:
+    """The SMTP server of the settings, as a provider."""
+
+    name = "mail"
+
+    def __init__(self, settings: MailSettings, timeout: float) -> None:
+        self._settings = settings
+        self._timeout = timeout
+        self._context = ssl.create_default_context(cafile=settings.ca_file)
+        self._domain = settings.sender.rpartition("@")[2]
+
+    async def send(self, message: Outgoing) -> None:
+        settings = self._settings
+        password = settings.password.get_secret_value() if settings.password else None
+        try:
+            await aiosmtplib.send(
+                self._mail(message),
+                hostname=settings.host,
+                port=settings.port,
+                use_tls=settings.security == "tls",
+                start_tls=settings.security == "starttls",
+                tls_context=None if settings.security == "none" else self._context,
+                username=settings.username,
+                password=password,
+                timeout=self._timeout,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _of_recipient(error.recipients[0].code) from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise _of_answer(error.code) from None
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise Passing(type(error).__name__) from None
+
+    def _mail(self, message: Outgoing) -> EmailMessage:
+        mail = EmailMessage()
+        mail["From"] = self._settings.sender
+        mail["To"] = message.to
+        mail["Subject"] = message.subject
+        mail["Date"] = formatdate()
+        mail["Message-ID"] = f"<{message.id}@{self._domain}>"
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(message.text)
+        return mail
+
+
+def _of_recipient(code: int) -> Passing | Refused:
+    if code < PERMANENT:
+        return Passing(f"recipient {code}")
+    return Refused(f"recipient {code}", unreachable=code in NOBODY_THERE)
+
+
+def _of_answer(code: int) -> Passing | Refused:
+    """Judge any other answer. Being refused the log-in is our own trouble, and passes once it is put right."""
+    if code < PERMANENT or code in _REFUSED_LOG_IN:
+        return Passing(f"answer {code}")
+    return Refused(f"answer {code}")

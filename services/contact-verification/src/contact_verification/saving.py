@@ -1,0 +1,132 @@
+"""SavePersonContactData: all types of one call or none."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import ValidationError
+
+from contact_verification.admission import Admission
+from contact_verification.calls import Call
+from contact_verification.domain import fault_of_removals, removed_types
+from contact_verification.store import ContactStore, Opened
+from contact_verification.store_codes import CodeStore
+from contact_verification.values import INVALID, Value, normalise
+from cv_citizens.citizen import JOBNET, Citizen
+from cv_citizens.replica import Number
+from cv_contracts.codelists import CodeLists, ContactDataType
+from cv_contracts.events.contact_verification import ContactSaved
+from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.common import is_cv_number, is_person_number
+from cv_contracts.wire.contact import SavePersonContactDataRequest
+from cv_contracts.wire.errors import faults_of
+from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.postgres import WriteTx
+from servicekit.web.calls import receipt
+
+METHOD: Final = 14
+COLLECTION: Final = "PersonContactDataCollection"
+
+Wanted = Mapping[int, Value | None]
+"""Values by type; None removes."""
+
+
+class SavePersonContactData:
+    """Saves, changes and removes contact data."""
+
+    def __init__(
+        self,
+        store: ContactStore,
+        codes: CodeStore,
+        admission: Admission,
+        request_log: RequestLog,
+        lists: CodeLists,
+    ) -> None:
+        self._store = store
+        self._codes = codes
+        self._admission = admission
+        self._request_log = request_log
+        self._lists = lists
+
+    async def __call__(self, call: Call, body: bytes) -> Answer:
+        """Save and give the receipt, or raise the first fault that applies."""
+        by = _number_of(call.citizen)
+        request = _read(body)
+        self._admission.organisation(call)
+        citizen = await self._admission.citizen(call, by, call.citizen, unknown=1010)
+        async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
+            citizen = await self._admission.hold(tx, call, citizen, unknown=1010)
+            if answer := await self._request_log.replay(tx, call.key(citizen), body):
+                return answer
+            if citizen.dead:
+                raise Fault(4405)
+            event = await self._save(tx, citizen, self._wanted(request), by_citizen=_by_citizen(call))
+            return await self._request_log.remember(tx, call.key(citizen), body, receipt(event))
+
+    async def _save(self, tx: WriteTx, citizen: Citizen, wanted: Wanted, *, by_citizen: bool) -> ContactSaved:
+        person = citizen.person_id
+        present = await self._store.contacts(tx, person)
+        removed = [self._lists.contact_data_types[number] for number in removed_types(present, wanted)]
+        if removed and (code := fault_of_removals(removed, await self._store.subscribed(tx, person))):
+            raise Fault(code)
+        version = await self._store.next_version(tx, person)
+        opened = await self._store.change(tx, person, present, wanted, version, confirms=by_citizen)
+        await self._codes.send_new(tx, person, verifiable(opened, self._lists))
+        return await self._store.publish(tx, ContactSaved, person, version)
+
+    def _wanted(self, request: SavePersonContactDataRequest) -> Wanted:
+        items = request.PersonContactDataCollection
+        kinds = [
+            kind_of(self._lists, item.PersonContactDataTypeIdentifier, f"{COLLECTION}[{i}]")
+            for i, item in enumerate(items)
+        ]
+        return {
+            kind.id: value_of(kind, item.PersonContactData, f"{COLLECTION}[{i}].PersonContactData")
+            for i, (kind, item) in enumerate(zip(kinds, items, strict=True))
+        }
+
+
+def verifiable(opened: list[Opened], lists: CodeLists) -> list[Opened]:
+    """Give the new values that a code is sent to."""
+    return [value for value in opened if lists.contact_data_types[value.type].verifiable]
+
+
+def kind_of(lists: CodeLists, number: int, element: str) -> ContactDataType:
+    """Give the type of contact data with this number; fault 9153 if there is none."""
+    kind = lists.contact_data_types.get(number)
+    if kind is None:
+        element = (
+            f"{element}.PersonContactDataTypeIdentifier" if element else "PersonContactDataTypeIdentifier"
+        )
+        raise Fault(9153, errors=(FieldError(element, "is not in the list of contact data types"),))
+    return kind
+
+
+def value_of(kind: ContactDataType, written: str | None, element: str) -> Value | None:
+    """Read a value of this type; nothing written is None, and what is not valid is the type's fault (9156-9158)."""
+    if not written:
+        return None
+    value = normalise(kind, written)
+    if value is None:
+        raise Fault(INVALID[kind.role], errors=(FieldError(element, "is not valid for its type"),))
+    return value
+
+
+def _number_of(citizen: str) -> Number:
+    """Tell which number stands in the citizen's header, which takes both."""
+    if is_person_number(citizen):
+        return "person_number"
+    if is_cv_number(citizen):
+        return "cv_number"
+    raise Fault(1001)
+
+
+def _by_citizen(call: Call) -> bool:
+    """On Jobnet citizens look after their own data, so what is saved there again is confirmed."""
+    return call.actor.organisation_type == JOBNET
+
+
+def _read(body: bytes) -> SavePersonContactDataRequest:
+    try:
+        return SavePersonContactDataRequest.from_json(body)
+    except ValidationError as error:
+        raise faults_of(error) from None

@@ -1,0 +1,53 @@
+"""SMS through an HTTP gateway: one POST per message, JSON, repeated ones known by their idempotency key."""
+
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+from contact_verification.messages import Outgoing, Passing, Refused
+from contact_verification.settings import SmsSettings
+
+PASSING: Final = frozenset({401, 403, 408, 409, 425, 429})
+"""Answers below 500 that pass: too early, too many, or our own log-in that must be put right."""
+NOBODY_THERE: Final = frozenset({410, 422})
+"""Answers that say that the number cannot be reached."""
+
+
+class HttpSms:
+    """The SMS gateway of the settings, as a provider."""
+
+    name = "sms"
+
+    def __init__(self, settings: SmsSettings, timeout: float) -> None:
+        self._settings = settings
+        self._client = httpx.AsyncClient(timeout=timeout, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+    async def send(self, message: Outgoing) -> None:
+        body = {"id": str(message.id), "to": message.to, "from": self._settings.sender, "text": message.text}
+        try:
+            answer = await self._client.post(self._settings.url, json=body, headers=self._headers(message))
+        except httpx.HTTPError as error:
+            raise Passing(type(error).__name__) from None
+        status = answer.status_code
+        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in PASSING or status < httpx.codes.OK:
+            raise Passing(f"answer {status}")
+        if not answer.is_success:
+            raise Refused(f"answer {status}", unreachable=status in NOBODY_THERE)
+
+    def _headers(self, message: Outgoing) -> dict[str, str]:
+        headers = {"idempotency-key": str(message.id)}
+        if self._settings.token is not None:
+            headers["authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
+        return headers

@@ -1,0 +1,104 @@
+"""SQL of verification codes and of the messages that carry them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from contact_verification.domain import Limits, Sent, wait_for_code
+from contact_verification.keys import Codes
+from contact_verification.settings import CodeSettings
+from contact_verification.store import Opened
+from servicekit.data.postgres import Database, WriteTx, lock_number
+
+NO_SALT: Final = bytes(16)
+NO_PERIOD: Final = UUID(int=0)
+
+# The guess is counted by the statement that looks whether the code bears it, so no number of guesses at once is too many.
+# The row changes whether or not the code can still be used: what is wrong, expired or used up looks alike, and takes as long.
+_GUESS: Final = """
+update codes set attempts = least(attempts, $3) + 1
+where person_id = $1 and type = $2
+returning salt, period_id, attempts <= $3 and used_at is null and expires_at > clock_timestamp() as usable
+"""
+_USED: Final = "update codes set used_at = clock_timestamp() where person_id = $1 and type = $2"
+
+_MAKE: Final = """
+insert into codes (person_id, type, period_id, salt, made_at, expires_at)
+values ($1, $2, $3, $4, clock_timestamp(), clock_timestamp() + $5)
+on conflict (person_id, type) do update set
+    period_id = excluded.period_id, salt = excluded.salt, made_at = excluded.made_at,
+    expires_at = excluded.expires_at, attempts = 0, used_at = null
+"""
+_SEND: Final = """
+with counted as (
+    insert into code_sends (person_id, blind, made_at) values ($2, $7, clock_timestamp())
+)
+insert into messages (id, person_id, period_id, type, kind, salt, made_at, expires_at, next_try)
+values ($1, $2, $3, $4, 'code', $5, clock_timestamp(), clock_timestamp() + $6, clock_timestamp())
+"""
+_LOCK: Final = "select pg_advisory_xact_lock($1)"
+_SENT: Final = """
+select made_at, person_id = $1 as to_person, blind = $2 as to_address
+from code_sends where (person_id = $1 or blind = $2) and made_at > clock_timestamp() - interval '24 hours'
+"""
+_NOW: Final = "select clock_timestamp()"
+_FORGET: Final = "delete from code_sends where made_at < clock_timestamp() - interval '25 hours'"
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What a guess is compared with; not `usable` when the code is expired, used up, used, or was never there."""
+
+    salt: bytes = field(repr=False)
+    period: UUID
+    usable: bool
+
+
+class CodeStore:
+    """Codes and their sending; to be used under the person's lock."""
+
+    def __init__(self, codes: Codes, settings: CodeSettings) -> None:
+        self._codes = codes
+        self._settings = settings
+        self._limits = Limits(settings.interval, settings.per_day)
+
+    async def guess(self, tx: WriteTx, person_id: UUID, contact_type: int, given: str) -> bool:
+        """Count a guess, and tell whether it is right. The transaction must be committed either way."""
+        row = await tx.conn.fetchrow(_GUESS, person_id, contact_type, self._settings.attempts)
+        guess = Guess(NO_SALT, NO_PERIOD, usable=False) if row is None else Guess(*row)
+        equal = self._codes.matches(given, guess.salt, guess.period)
+        return equal and guess.usable
+
+    async def use_up(self, tx: WriteTx, person_id: UUID, contact_type: int) -> None:
+        await tx.conn.execute(_USED, person_id, contact_type)
+
+    async def wait(
+        self, tx: WriteTx, person_id: UUID, blind: bytes, *, interval_of_person: bool
+    ) -> timedelta | None:
+        """Tell how long no code may be sent, and keep others from sending one to this address until the end of this."""
+        await tx.conn.execute(_LOCK, lock_number(f"address {blind.hex()}"))
+        rows = await tx.conn.fetch(_SENT, person_id, blind)
+        now: datetime = await tx.conn.fetchval(_NOW)
+        sent = [Sent(*row) for row in rows]
+        return wait_for_code(sent, now, self._limits, interval_of_person=interval_of_person)
+
+    async def send(self, tx: WriteTx, person_id: UUID, contact_type: int, period: UUID, blind: bytes) -> None:
+        """Make a new code, which voids the one before, and let it be sent."""
+        salt, lifetime = self._codes.new_salt(), self._settings.lifetime
+        await tx.conn.execute(_MAKE, person_id, contact_type, period, salt, lifetime)
+        await tx.conn.execute(_SEND, uuid4(), person_id, period, contact_type, salt, lifetime, blind)
+
+    async def send_new(self, tx: WriteTx, person_id: UUID, opened: Sequence[Opened]) -> None:
+        """Send a code for each new value, as far as the limits let it; else there is one that nobody can use."""
+        for value in sorted(opened, key=lambda value: value.blind):
+            if await self.wait(tx, person_id, value.blind, interval_of_person=False) is None:
+                await self.send(tx, person_id, value.type, value.period, value.blind)
+            else:
+                salt = self._codes.new_salt()
+                await tx.conn.execute(_MAKE, person_id, value.type, value.period, salt, timedelta(0))
+
+    async def forget(self, database: Database) -> None:
+        """Delete what no limit counts any more."""
+        await database.execute(_FORGET)

@@ -1,0 +1,87 @@
+"""From what is written to one form of it: phone numbers as E.164, mail addresses by their syntax. Pure functions."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType
+
+from cv_contracts.codelists import ContactDataType
+
+__all__ = ["INVALID", "Value", "find_mail", "find_mobile", "normalise"]
+
+INVALID: Final = {"MOBILE": 9156, "LANDLINE": 9157, "EMAIL": 9158}
+HOME: Final = "DK"
+
+_MAIL: Final = re.compile(r"[^>\(\)\[\]\\,;:@\s]{0,191}@[^>\(\)\[\]\\,;:@\s]{1,64}")
+_PHONE: Final = re.compile(r"\+?\(?[0-9][0-9 ()./-]{0,30}")
+_MOBILE_KINDS: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
+_LANDLINE_KINDS: Final = _MOBILE_KINDS | {
+    PhoneNumberType.FIXED_LINE,
+    PhoneNumberType.VOIP,
+    PhoneNumberType.UAN,
+    PhoneNumberType.PERSONAL_NUMBER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value as it is kept and sent to, and the form in which two spellings of it are the same."""
+
+    text: str = field(repr=False)
+    form: str = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Give the value of a text that is kept already."""
+        return cls(text, text.casefold())
+
+
+def normalise(kind: ContactDataType, written: str) -> Value | None:
+    """Read what was written for this type of contact data; None if it is not valid for the type."""
+    if kind.role == "EMAIL":
+        return _mail(written)
+    number = _number(written, HOME)
+    kinds = _MOBILE_KINDS if kind.role == "MOBILE" else _LANDLINE_KINDS
+    if number is None or not phonenumbers.is_valid_number(number):
+        return None
+    return _phone(number) if phonenumbers.number_type(number) in kinds else None
+
+
+def find_mobile(written: str) -> Value | None:
+    """Read a number that is looked for; its prefix must be there. None if it is no number at all."""
+    number = _number(written, None)
+    return None if number is None else _phone(number)
+
+
+def find_mail(written: str) -> Value | None:
+    """Read an address that is looked for; None if nobody can have it."""
+    return _mail(written)
+
+
+def _number(written: str, region: str | None) -> PhoneNumber | None:
+    stripped = written.strip()
+    if not _PHONE.fullmatch(stripped) or (region is None and not stripped.startswith("+")):
+        return None
+    try:
+        return phonenumbers.parse(stripped, region)
+    except NumberParseException:
+        return None
+
+
+def _phone(number: PhoneNumber) -> Value:
+    text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return Value.of(text)
+
+
+def _mail(written: str) -> Value | None:
+    stripped = written.strip()
+    if not _MAIL.fullmatch(stripped):
+        return None
+    try:
+        address = validate_email(stripped, check_deliverability=False).normalized
+    except EmailNotValidError:
+        return None
+    return Value.of(address)

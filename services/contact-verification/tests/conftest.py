@@ -1,0 +1,151 @@
+"""A contact-verification on a real PostgreSQL, with a registry stand-in and real sinks for mail and SMS beside it."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from contact_verification.app import create_app
+from contact_verification.settings import (
+    CodeSettings,
+    MailSettings,
+    SendingSettings,
+    Settings,
+    SmsSettings,
+)
+from contact_verification.testing import SERVICES, TODAY, Make, Registry, Start, World, live
+from cvhub.sinks.certificate import certificate_file
+from cvhub.sinks.mail import USERNAME
+from cvhub.sinks.testing import PASSWORD, Sinks, running_sinks
+from cvhub.testing import FreshDatabase
+from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
+from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+
+NOWHERE = 9
+
+
+@pytest.fixture(scope="session")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    trusted = {}
+    for service in SERVICES:
+        pem, public = generate_key()
+        (folder / f"{service}.pem").write_bytes(pem)
+        trusted[service] = public
+    (folder / "trusted.json").write_text(json.dumps(trusted))
+    return folder
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    registry = Registry()
+    await registry.start()
+    yield registry
+    await registry.stop()
+
+
+@pytest.fixture
+async def sinks(tmp_path: Path) -> AsyncIterator[Sinks]:
+    async with running_sinks(tmp_path) as sinks:
+        yield sinks
+
+
+@pytest.fixture
+def make_settings(identities: Path, registry: Registry) -> Make:
+    def make(postgres: PostgresSettings, **more: Any) -> Settings:
+        identity = IdentitySettings(
+            key_file=identities / "contact-verification.pem", trusted_file=identities / "trusted.json"
+        )
+        parts: dict[str, Any] = {
+            "postgres": postgres,
+            "kafka": KafkaSettings(bootstrap_servers=f"127.0.0.1:{NOWHERE}"),
+            "identity": identity,
+            "request_secret": SecretStr("a secret of sixteen bytes"),
+            "data_keys": SecretStr("k1:a data key of sixteen bytes"),
+            "blind_secret": SecretStr("a blind key of sixteen bytes"),
+            "code_secret": SecretStr("a code key of sixteen bytes"),
+            "registry_url": registry.url,
+            "registry_timeout": 1.0,
+            "mail": MailSettings(port=NOWHERE),
+            "sms": SmsSettings(url=f"http://127.0.0.1:{NOWHERE}/messages"),
+        }
+        return Settings(**{**parts, **more})
+
+    return make
+
+
+@pytest.fixture
+def start(identities: Path, registry: Registry) -> Start:
+    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+
+    @asynccontextmanager
+    async def start(settings: Settings) -> AsyncIterator[World]:
+        routes = create_app(settings, clock=lambda: TODAY)
+        app: Any = routes._app
+        transport = httpx.ASGITransport(app=routes)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://contact", timeout=60) as client,
+        ):
+            parts = app.state.parts
+            yield World(client, parts, parts.database, registry, signers, settings)
+
+    return start
+
+
+@pytest.fixture
+async def settings(fresh_database: FreshDatabase, make_settings: Make) -> Settings:
+    """Give settings with a database of the test's own; Kafka, mail and SMS are away, which nobody who calls may notice."""
+    return make_settings(await fresh_database("contact_verification.migrations"))
+
+
+@pytest.fixture
+async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
+    async with live(start, settings) as world:
+        yield world
+
+
+@pytest.fixture
+async def frequent(fresh_database: FreshDatabase, make_settings: Make, start: Start) -> AsyncIterator[World]:
+    """Give a world in which codes may be made as often as one likes."""
+    codes = CodeSettings(interval=0, per_day=1_000_000)
+    settings = make_settings(await fresh_database("contact_verification.migrations"), codes=codes)
+    async with live(start, settings) as world:
+        yield world
+
+
+@pytest.fixture
+def sending_to() -> Callable[..., dict[str, Any]]:
+    """Give a maker of settings of a service that sends to the sinks."""
+
+    def make(sinks: Sinks, **sending: Any) -> dict[str, Any]:
+        quick = {"first_back_off": 0.05, "longest_back_off": 0.2, "circuit_rest": 0.2, "timeout": 2.0}
+        mail = MailSettings(
+            port=sinks.mail.port,
+            ca_file=certificate_file(sinks.folder),
+            username=USERNAME,
+            password=SecretStr(PASSWORD),
+        )
+        sms = SmsSettings(url=sinks.sms_url, token=SecretStr(PASSWORD))
+        return {"mail": mail, "sms": sms, "sending": SendingSettings(**{**quick, **sending})}
+
+    return make
+
+
+@pytest.fixture
+async def posted(
+    fresh_database: FreshDatabase,
+    make_settings: Make,
+    start: Start,
+    sinks: Sinks,
+    sending_to: Callable[..., dict[str, Any]],
+) -> AsyncIterator[World]:
+    """Give a world whose messages go to the sinks."""
+    postgres = await fresh_database("contact_verification.migrations")
+    async with live(start, make_settings(postgres, **sending_to(sinks))) as world:
+        yield world

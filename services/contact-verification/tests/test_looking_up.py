@@ -1,0 +1,184 @@
+"""GetPersonByMobilePhoneNumber and GetPersonByEmailAddress."""
+
+import time
+from statistics import median
+
+import pytest
+
+from contact_verification.testing import (
+    ACTOR,
+    COMPANY,
+    EMAIL,
+    FUND,
+    JOBCENTER,
+    JOBNET,
+    LANDLINE,
+    MOBILE,
+    MUNICIPALITY,
+    STAR,
+    World,
+    caller,
+    referral,
+    relation,
+)
+from cv_contracts.wire.contact import GetPersonResponse
+from servicekit.follow.states import Erased
+
+pytestmark = pytest.mark.infra
+
+CASE_WORKER = caller(MUNICIPALITY)
+
+
+async def numbers(world: World, by: tuple[int, str], value: str) -> list[str]:
+    answer = await world.find(caller(by), value)
+    assert answer.status_code == 200
+    return [
+        one.civilregistrationIdentifier for one in GetPersonResponse.from_json(answer.content).CprCollection
+    ]
+
+
+async def test_who_has_it_now_has_a_start_and_no_end(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
+    for value in (person.mobile, person.mail):
+        [found] = (await world.find(CASE_WORKER, value)).json()["CprCollection"]
+        assert found["civilregistrationIdentifier"] == person.person_number
+        assert found["RegistrationStartDate"].endswith("Z")
+        assert "RegistrationEndDate" not in found
+
+
+async def test_spellings_of_one_value_are_one(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {MOBILE: "20 12 34 56", EMAIL: "Navn@Example.com"})
+    for value in (
+        "+4520123456",
+        "+45 20 12 34 56",
+        "+45 (20) 12-34-56",
+        "navn@EXAMPLE.COM",
+        "Navn@example.com",
+    ):
+        assert await numbers(world, MUNICIPALITY, value) == [person.person_number]
+
+
+async def test_who_had_it_is_answered_with_the_period(world: World) -> None:
+    first, second = [await world.citizen(relation(*MUNICIPALITY)) for _ in range(2)]
+    await world.save(CASE_WORKER, first, {EMAIL: "shared@example.com"})
+    await world.save(CASE_WORKER, first, {EMAIL: None})
+    await world.save(CASE_WORKER, second, {EMAIL: "shared@example.com"})
+    await world.save(CASE_WORKER, first, {EMAIL: "shared@example.com"})
+    found = (await world.find(CASE_WORKER, "shared@example.com")).json()["CprCollection"]
+    assert [one["civilregistrationIdentifier"] for one in found] == [
+        first.person_number,
+        second.person_number,
+        first.person_number,
+    ]
+    ends = ["RegistrationEndDate" in one for one in found]
+    assert ends == [True, False, False]
+    assert found[0]["RegistrationStartDate"] < found[0]["RegistrationEndDate"]
+
+
+async def test_nobody_is_200_and_empty(world: World) -> None:
+    for value in ("+4520000000", "+4512345678", "nobody@example.com", "@example.com", "a..b@x"):
+        answer = await world.find(CASE_WORKER, value)
+        assert (answer.status_code, answer.json()) == (200, {"CprCollection": []})
+
+
+async def test_a_landline_is_not_found_as_a_mobile_number(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {LANDLINE: person.landline})
+    assert await numbers(world, MUNICIPALITY, person.landline) == []
+
+
+@pytest.mark.parametrize("value", ["20123456", "004520123456", "", "+", "+4", "mobil", "+45\n20123456"])
+async def test_a_number_without_its_prefix_is_1014(world: World, value: str) -> None:
+    answer = await world.post(CASE_WORKER, "/mobiltelefon", {"mobiltelefon": value})
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+
+
+@pytest.mark.parametrize(
+    "value", ["nobody", "a b@example.com", "a@b@c.dk", "<a>@b.dk", "x" * 192 + "@b.dk", ""]
+)
+async def test_an_address_that_the_seed_does_not_admit_is_1014(world: World, value: str) -> None:
+    answer = await world.post(CASE_WORKER, "/emailadresse", {"email": value})
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+
+
+async def test_others_citizens_are_left_out_without_a_fault(world: World) -> None:
+    mine = await world.citizen(relation(*MUNICIPALITY), relation(*FUND), referral(ACTOR[1], MUNICIPALITY))
+    other = await world.citizen(relation(7, "147"))
+    for person in (mine, other):
+        await world.save(caller(JOBNET), person, {EMAIL: "both@example.com"})
+    both = [mine.person_number, other.person_number]
+    expected = {
+        MUNICIPALITY: both[:1],
+        FUND: both[:1],
+        JOBCENTER: [],
+        (7, "147"): both[1:],
+        STAR: both,
+        JOBNET: both,
+    }
+    for by, found in expected.items():
+        assert await numbers(world, by, "both@example.com") == found
+    actor = await world.find(caller(MUNICIPALITY, ACTOR), "both@example.com")
+    assert len(actor.json()["CprCollection"]) == 1
+    stranger = await world.find(caller(MUNICIPALITY, (4, "87654321")), "both@example.com")
+    assert stranger.json() == {"CprCollection": []}
+
+
+async def test_companies_may_not_look_up(world: World) -> None:
+    for value in ("a@example.com", "+4520123456"):
+        answer = await world.find(caller(COMPANY), value)
+        assert (answer.status_code, answer.json()["code"]) == (403, 8292)
+
+
+async def test_each_person_answered_has_an_access_row_before_the_answer(world: World) -> None:
+    people = [await world.citizen(relation(*MUNICIPALITY)) for _ in range(2)]
+    hidden = await world.citizen(relation(7, "147"))
+    for person in (*people, hidden):
+        await world.save(caller(JOBNET), person, {EMAIL: "both@example.com"})
+    await world.find(CASE_WORKER, "both@example.com")
+    rows = await world.database.fetch("select subject, method, active_code, user_identifier from access_log")
+    assert {row["subject"] for row in rows} == {person.person_id for person in people}
+    assert {tuple(row)[1:] for row in rows} == {("GetPersonByEmailAddress", "101", "sb1")}
+    await world.find(CASE_WORKER, "nobody@example.com")
+    assert await world.database.fetchval("select count(*) from access_log where subject is null") == 1
+
+
+async def test_a_stale_replica_asks_the_registry(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    await world.heartbeat(60)
+    await world.change(person, 2, replica=False, relations=[relation(7, "147")])
+    assert await numbers(world, MUNICIPALITY, person.mail) == []
+    assert await numbers(world, (7, "147"), person.mail) == [person.person_number]
+
+
+async def test_without_replica_and_registry_it_is_503_and_never_a_guess(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    await world.heartbeat(60)
+    for mode in ("error", "garbage", "slow"):
+        world.registry.mode = mode
+        answer = await world.find(CASE_WORKER, person.mail)
+        assert (answer.status_code, answer.json()["code"]) == (503, 1011)
+        assert int(answer.headers["retry-after"]) > 0
+    assert await numbers(world, MUNICIPALITY, "nobody@example.com") == []
+
+
+async def test_an_erased_person_is_nobody(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    await world.apply("citizens", Erased(person.person_id, 2))
+    assert await numbers(world, JOBNET, person.mail) == []
+
+
+async def test_found_and_not_found_take_about_the_same_time(world: World) -> None:
+    person = await world.citizen(relation(*MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    times: dict[str, list[float]] = {person.mail: [], "nobody@example.com": []}
+    for value in [*times] * 40:
+        begun = time.perf_counter()
+        await world.find(CASE_WORKER, value)
+        times[value].append(time.perf_counter() - begun)
+    known, unknown = (median(of) for of in times.values())
+    assert max(known, unknown) < 1.6 * min(known, unknown)
