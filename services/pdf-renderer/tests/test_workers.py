@@ -1,0 +1,112 @@
+"""A document has bounded time and memory, and what it costs is its own."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from datetime import timedelta
+
+import orjson
+import psutil
+import pytest
+
+from pdf_renderer.testing import SAMPLE, cv_of, made, profile
+from pdf_renderer.typesetting import Typesetter
+from pdf_renderer.workers import Workers, WorkerSettings
+from servicekit.testing import eventually
+from servicekit.workers import Crowded, Refused, TooSlow, WorkerDied
+
+
+def shown(seed: int) -> bytes:
+    return orjson.dumps(cv_of("cv", made(seed)).shown())
+
+
+def huge() -> bytes:
+    job = {"JobTitle": "x", "StartDate": {"Year": "2001"}, "SummaryText": "ord æøå " * 1_000}
+    return orjson.dumps(cv_of("cv", profile(PreviousJobExperienceCollection=[job] * 200)).shown())
+
+
+async def test_a_worker_gives_what_this_process_would(workers: Workers, typesetter: Typesetter) -> None:
+    document = cv_of("frozen", SAMPLE).shown()
+    assert await workers.render("v1", orjson.dumps(document)) == typesetter.render("v1", document)
+
+
+async def test_a_document_that_takes_too_long_is_given_up_and_others_are_rendered() -> None:
+    async with Workers(WorkerSettings(processes=1, timeout=timedelta(seconds=0.5))) as workers:
+        with pytest.raises(TooSlow):
+            await workers.render("v1", huge())
+        assert await workers.render("v1", shown(0))
+
+
+async def test_a_document_beyond_the_memory_bound_ends_its_worker_only() -> None:
+    async with Workers(WorkerSettings(processes=1, memory_mb=320)) as workers:
+        with pytest.raises(WorkerDied):
+            await workers.render("v1", huge())
+        assert await workers.render("v1", shown(0))
+
+
+async def test_what_is_refused_costs_no_worker() -> None:
+    async with Workers(WorkerSettings(processes=1)) as workers:
+        await workers.render("v1", shown(0))
+        before = workers.pids
+        with pytest.raises(Refused):
+            await workers.render("no such template", shown(1))
+        assert await workers.render("v1", shown(0))
+        assert workers.pids == before
+
+
+async def test_a_worker_killed_while_it_waits_is_not_lent_and_is_replaced() -> None:
+    async with Workers(WorkerSettings(processes=1)) as workers:
+        await workers.render("v1", shown(0))
+        killed = workers.pids[0]
+        os.kill(killed, signal.SIGKILL)
+        assert await workers.render("v1", shown(1))
+        assert killed not in workers.pids
+
+
+async def test_a_worn_worker_is_replaced() -> None:
+    async with Workers(WorkerSettings(processes=1, documents=2)) as workers:
+        seen = set()
+        for seed in range(6):
+            await workers.render("v1", shown(seed))
+            seen.update(workers.pids)
+        assert len(seen) >= 2
+
+
+async def test_a_worker_that_grew_large_is_replaced() -> None:
+    async with Workers(WorkerSettings(processes=1, worn_mb=1)) as workers:
+        await workers.render("v1", shown(0))
+        first = set(workers.pids)
+        await workers.render("v1", shown(1))
+        assert first.isdisjoint(workers.pids)
+
+
+async def test_beyond_the_queue_documents_are_refused_at_once() -> None:
+    async with Workers(WorkerSettings(processes=1, waiting=2)) as workers:
+        await workers.render("v1", shown(0))
+        asked = [asyncio.create_task(workers.render("v1", shown(seed))) for seed in range(6)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert sum(isinstance(answer, Crowded) for answer in answers) == 3
+        assert sum(isinstance(answer, bytes) for answer in answers) == 3
+
+
+async def test_workers_hold_no_secret_and_leave_with_the_service() -> None:
+    async with Workers(WorkerSettings(processes=1)) as workers:
+        await workers.render("v1", shown(0))
+        worker = psutil.Process(workers.pids[0])
+        assert set(worker.environ()) == {"RAYON_NUM_THREADS", "MALLOC_ARENA_MAX"}
+        assert worker.open_files() == []
+        assert worker.net_connections("inet") == []
+
+    def gone() -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return not worker.is_running()
+        return True
+
+    await eventually(gone)
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"{}", b'{"kind":"x"}'])
+async def test_what_is_no_document_gives_none(workers: Workers, garbage: bytes) -> None:
+    with pytest.raises(Refused):
+        await workers.render("v1", garbage)
