@@ -1,0 +1,76 @@
+"""Routes that the gateway forwards: the change list, the feed and its snapshot."""
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from change_feed.calls import (
+    BATCH,
+    FeedQuery,
+    PartsDep,
+    SnapshotQuery,
+    answer,
+    note,
+    subscriber_of,
+)
+from change_feed.cursors import FEED_PATH, SNAPSHOT_PATH
+from cv_contracts.wire.changes import GetCVUpdateListQuery
+from cv_contracts.wire.errors import faults_of
+from servicekit.web.calls import CallerDep
+from servicekit.web.http import remaining_seconds
+
+router = APIRouter()
+
+ANSWER_SECONDS = 1.0
+"""What is left of the time of a request for answering, once waiting has ended."""
+
+
+@router.get("/v6/Cv/changes")
+async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    subscriber = await subscriber_of(caller, parts)
+    try:
+        query = GetCVUpdateListQuery.from_query(request.query_params.multi_items())
+    except ValidationError as error:
+        raise faults_of(error) from None
+    page = await parts.change_list.page(subscriber, query, await parts.feed.edge())
+    period = (page.answer.CVChangeStartTime.isoformat(), page.answer.CVChangeEndTime.isoformat())
+    detail = {
+        "from": period[0],
+        "to": period[1],
+        "page": page.number,
+        "items": len(page.answer.CVUpdateList or ()),
+    }
+    await note(parts, caller, "GetCVUpdateList", detail)
+    return Response(
+        page.answer.json_bytes(), media_type="application/json", headers={"cache-control": "no-store"}
+    )
+
+
+@router.get(FEED_PATH)
+async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    subscriber = await subscriber_of(caller, parts)
+    try:
+        query = FeedQuery.from_query(request.query_params.multi_items())
+    except ValidationError as error:
+        raise faults_of(error) from None
+    kinds = query.kinds()
+    _, after = await parts.feed.begin(subscriber, query.lastEventId)
+    wait = min(query.timeout / 1000, max(0.0, (remaining_seconds() or 0.0) - ANSWER_SECONDS))
+    limit = min(query.limit or parts.page_size, parts.page_size)
+    page = await parts.feed.page(subscriber, after, limit, kinds, wait)
+    if page.events:
+        detail = {"from": page.first, "to": page.last, "events": len(page.events)}
+        await note(parts, caller, "Feed", detail)
+    headers = {"x-feed-from": page.start, "x-feed-to": page.end}
+    return answer(request, page.events, BATCH, headers)
+
+
+@router.get(SNAPSHOT_PATH)
+async def snapshot(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    subscriber = await subscriber_of(caller, parts)
+    try:
+        query = SnapshotQuery.from_query(request.query_params.multi_items())
+    except ValidationError as error:
+        raise faults_of(error) from None
+    page = await parts.snapshot.page(subscriber, query.after, query.limit)
+    await note(parts, caller, "FeedSnapshot", {"at": page.at, "items": len(page.items)})
+    return answer(request, page.to_json(), "application/json")

@@ -1,0 +1,62 @@
+"""Wakes those who wait for entries of their scope, and nobody else, however many wait."""
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from change_feed.store import FeedStore
+from servicekit.data.postgres import passing_trouble
+
+__all__ = ["Arrivals"]
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY: Final = timedelta(milliseconds=100)
+"""How soon a process hears of what another one wrote; its own writes it hears of at once."""
+
+
+class Arrivals:
+    """The waiting of one process. `run` looks what has arrived for whom; take a ticket before you look yourself."""
+
+    def __init__(self, store: FeedStore) -> None:
+        self._store = store
+        self._moved = asyncio.Event()
+        self._waiting: dict[int, asyncio.Event] = {}
+        self._seen: int | None = None
+
+    def moved(self) -> None:
+        """Tell that this process has written."""
+        self._moved.set()
+
+    def ticket(self, scope: int) -> asyncio.Event:
+        """Give an event that is set once something arrives for the scope. Scope 0, which nobody knows yet, hears of everything."""
+        return self._waiting.setdefault(scope, asyncio.Event())
+
+    async def run(self) -> None:
+        """Wake whoever waits, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
+                    await self._moved.wait()
+            self._moved.clear()
+            try:
+                await self._look()
+            except Exception as error:
+                if passing_trouble(error) is None:
+                    raise
+                log.warning("arrivals_wait", error_type=type(error).__name__)
+
+    async def _look(self) -> None:
+        now = await self._store.edge()
+        if now is None:
+            return
+        if self._seen is not None and self._waiting and now.edge > self._seen:
+            scopes = await self._store.arrived(self._seen, now.edge)
+            for scope in [*scopes, 0] if scopes else ():
+                ticket = self._waiting.pop(scope, None)
+                if ticket is not None:
+                    ticket.set()
+        self._seen = now.edge

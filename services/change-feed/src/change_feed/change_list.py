@@ -1,0 +1,88 @@
+"""GetCVUpdateList (method 9): which CVs changed in a period of arrival, one item per CV, in stable pages."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from change_feed.cursors import Subscriber
+from change_feed.store import Edge, FeedStore, Listed
+from change_feed.writing import moment, position_of
+from cv_citizens.danish_time import Clock
+from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.changes import CVUpdateItemType, GetCVUpdateListQuery, GetCVUpdateListResponse
+
+__all__ = ["ChangeList", "ListPage"]
+
+_NO_END: Final = 2**63 - 1
+_START, _END, _PAGE = "CVChangeStartTime", "CVChangeEndTime", "CVListPage"
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A page, and its number."""
+
+    answer: GetCVUpdateListResponse
+    number: int
+
+
+class ChangeList:
+    """Answers the list. The first page fixes the moment: the later ones show the same CVs, whatever arrives meanwhile."""
+
+    def __init__(self, store: FeedStore, size: int, clock: Clock) -> None:
+        self._store = store
+        self._size = size
+        self._clock = clock
+
+    async def page(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> ListPage:
+        """Give a page; raises fault 1014 for a period or a page that there is not."""
+        self._check(query)
+        number = query.CVListPage or 1
+        starts_at = min(position_of(query.CVChangeStartTime), edge.edge)
+        ends_at = None
+        if query.CVChangeEndTime is not None:
+            ends_at = max(starts_at, min(position_of(query.CVChangeEndTime), edge.edge))
+        listed = None
+        if number > 1:
+            listed = await self._store.begun(subscriber.client, subscriber.scope_id, starts_at, ends_at)
+        if listed is None:
+            listed = await self._begin(subscriber, starts_at, edge.edge if ends_at is None else ends_at)
+        last = max(1, len(listed.pages))
+        if number > last:
+            raise _invalid(_PAGE, "is after the last page")
+        items = await self._items(subscriber.scope_id, listed, number) if listed.pages else ()
+        answer = GetCVUpdateListResponse(
+            CVChangeStartTime=moment(starts_at),
+            CVChangeEndTime=moment(listed.ends_at),
+            CVChangeExtractTime=listed.made_at,
+            LastPageNumber=last,
+            CVUpdateList=items or None,
+        )
+        return ListPage(answer, number)
+
+    def _check(self, query: GetCVUpdateListQuery) -> None:
+        if query.CVChangeStartTime > self._clock():
+            raise _invalid(_START, "is in the future")
+        if query.CVChangeEndTime is not None and query.CVChangeEndTime < query.CVChangeStartTime:
+            raise _invalid(_END, "is before the start")
+
+    async def _begin(self, subscriber: Subscriber, starts_at: int, ends_at: int) -> Listed:
+        pages = await self._store.pages(subscriber.scope_id, starts_at, ends_at, self._size)
+        listed = Listed(ends_at, self._now(), pages)
+        if len(pages) > 1:
+            await self._store.remember(subscriber.client, subscriber.scope_id, starts_at, listed)
+        return listed
+
+    async def _items(self, scope: int, listed: Listed, number: int) -> tuple[CVUpdateItemType, ...]:
+        following = listed.pages[number] if number < len(listed.pages) else _NO_END
+        rows = await self._store.listed(scope, listed.pages[number - 1], following, listed.ends_at)
+        return tuple(
+            CVUpdateItemType(CVNumber=row["cv_number"], RevisionDate=row["time"], CVIsDeleted=row["deleted"])
+            for row in rows
+        )
+
+    def _now(self) -> datetime:
+        return self._clock()
+
+
+def _invalid(element: str, reason: str) -> Fault:
+    return Fault(1014, (FieldError(element, reason),))

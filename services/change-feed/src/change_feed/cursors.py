@@ -1,0 +1,140 @@
+"""Positions as subscribers hold them: opaque, signed, and good for the subscriber that they were given to only.
+
+A position is an epoch and a moment. It stays good when the feed's database is restored from a back-up: later entries always get
+later positions, and whoever comes with one that the restored feed has not reached is told so.
+"""
+
+import base64
+import binascii
+import hmac
+import struct
+from dataclasses import dataclass, field
+from hashlib import blake2b, sha256
+from typing import Any, Final
+from uuid import UUID
+
+from cv_contracts.faults import Fault, FieldError, Problem
+
+__all__ = ["Beyond", "Cursors", "EpochOver", "SnapshotMark", "Subscriber"]
+
+FEED_PATH: Final = "/v1/feed/cv"
+SNAPSHOT_PATH: Final = "/v1/feed/cv/snapshot"
+_POSITION: Final = struct.Struct(">c16sq")
+_MARK: Final = struct.Struct(">c16sq16s")
+_MAC_BYTES: Final = 16
+_LONGEST: Final = 200
+_SUBSCRIBERS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """To whom positions are given: the client, and the scope it reads."""
+
+    client: str
+    scope: str
+    scope_id: int = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMark:
+    """How far a snapshot was read: as of which position, and up to which CV."""
+
+    position: int
+    after: UUID
+
+
+class EpochOver(Problem):
+    """The feed that gave this position is lost; another one has begun."""
+
+    def __init__(self, start: str) -> None:
+        super().__init__(
+            status=410,
+            kind="problem:feed-epoch-over",
+            title="The position is of an earlier feed",
+            detail="The feed has begun anew. Read the snapshot and follow from its position, or follow from the start given here",
+        )
+        self._start = start
+
+    def body(self, trace_id: str | None = None) -> dict[str, Any]:
+        return {**super().body(trace_id), "snapshot": SNAPSHOT_PATH, "lastEventId": self._start}
+
+
+class Beyond(Problem):
+    """The feed was restored from a back-up and no longer knows what it has told up to this position."""
+
+    def __init__(self, edge: str) -> None:
+        super().__init__(
+            status=409,
+            kind="problem:feed-restored",
+            title="The position is beyond what the feed knows",
+            detail="The feed was restored from a back-up. Go on from the position given here: what came after it comes again,"
+            " under the same event ids, and nothing is left out",
+            retry_after=1,
+        )
+        self._edge = edge
+
+    def body(self, trace_id: str | None = None) -> dict[str, Any]:
+        return {**super().body(trace_id), "lastEventId": self._edge}
+
+
+class Cursors:
+    """Makes and reads positions. Forged, foreign and cut ones cannot be told apart: fault 1014."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, b"change-feed positions", sha256)
+        self._keys: dict[tuple[str, str], bytes] = {}
+
+    def of(self, subscriber: Subscriber, epoch: UUID, position: int) -> str:
+        return self._signed(subscriber, _POSITION.pack(b"p", epoch.bytes, position))
+
+    def read(self, subscriber: Subscriber, text: str, element: str) -> tuple[UUID, int]:
+        """Give the epoch and the position; raises fault 1014."""
+        kind, epoch, position = self._opened(subscriber, text, element, _POSITION)
+        if kind != b"p":
+            raise _invalid(element)
+        return UUID(bytes=epoch), position
+
+    def of_mark(self, subscriber: Subscriber, epoch: UUID, mark: SnapshotMark) -> str:
+        return self._signed(subscriber, _MARK.pack(b"s", epoch.bytes, mark.position, mark.after.bytes))
+
+    def read_mark(self, subscriber: Subscriber, text: str, element: str) -> tuple[UUID, SnapshotMark]:
+        """Give the epoch and how far a snapshot was read; raises fault 1014."""
+        kind, epoch, position, after = self._opened(subscriber, text, element, _MARK)
+        if kind != b"s":
+            raise _invalid(element)
+        return UUID(bytes=epoch), SnapshotMark(position, UUID(bytes=after))
+
+    def _signed(self, subscriber: Subscriber, payload: bytes) -> str:
+        signed = base64.b64encode(payload + self._mac(subscriber, payload), altchars=b"-_")
+        return signed.rstrip(b"=").decode("ascii")
+
+    def _opened(self, subscriber: Subscriber, text: str, element: str, form: struct.Struct) -> Any:
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (ValueError, binascii.Error):
+            raise _invalid(element) from None
+        payload, mac = raw[: form.size], raw[form.size :]
+        expected = self._mac(subscriber, payload)
+        # The text itself is compared too: base64 has spare bits at its end.
+        if len(text) > _LONGEST or not hmac.compare_digest(mac, expected) or len(payload) != form.size:
+            raise _invalid(element)
+        if self._signed(subscriber, payload) != text:
+            raise _invalid(element)
+        return form.unpack(payload)
+
+    def _mac(self, subscriber: Subscriber, payload: bytes) -> bytes:
+        return blake2b(payload, key=self._key_of(subscriber), digest_size=_MAC_BYTES).digest()
+
+    def _key_of(self, subscriber: Subscriber) -> bytes:
+        """Give the subscriber's own key; made once, for every event of a page is signed."""
+        whose = (subscriber.client, subscriber.scope)
+        key = self._keys.get(whose)
+        if key is None:
+            if len(self._keys) >= _SUBSCRIBERS:
+                self._keys.clear()
+            key = self._keys[whose] = hmac.digest(self._key, "\0".join(whose).encode(), sha256)
+        return key
+
+
+def _invalid(element: str) -> Fault:
+    return Fault(1014, (FieldError(element, "is not a position that was given to this subscriber"),))

@@ -1,0 +1,139 @@
+"""The modern feed, after http-feeds.org: batches of CloudEvents from a position on, with long polling."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from change_feed.arrivals import Arrivals
+from change_feed.cursors import Beyond, Cursors, EpochOver, Subscriber
+from change_feed.placing import HANDED_OVER
+from change_feed.store import Edge, FeedStore, Shown
+from change_feed.writing import moment
+from cv_contracts.faults import Unavailable
+from cv_contracts.topics import EVENT_TYPES, is_public
+
+__all__ = ["KINDS", "Feed", "FeedPage", "kind_of"]
+
+ELEMENT: Final = "lastEventId"
+SCANNED_PER_EVENT: Final = 10
+"""With a filter a page looks at so many entries for each one it may hold, so that it costs the same whatever is rare."""
+
+_TYPES: Final = (*(name for name, event in EVENT_TYPES.items() if is_public(event)), HANDED_OVER)
+_SOURCES: Final = {name: "/" + name.split(".")[2] for name in _TYPES}
+KINDS: Final = frozenset(name.split(".")[3] for name in _TYPES)
+
+
+def kind_of(type_: str) -> str:
+    """Give the short name of a kind of event, as in `cv-changed`."""
+    return type_.split(".")[3]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """A page and the range `(start, end]` that it covers: nothing in it was left out that the subscriber may see."""
+
+    events: Sequence[dict[str, Any]]
+    start: str
+    end: str
+    first: int
+    last: int
+    to_the_edge: bool
+    """Whether it reaches all that there was when it was read; a page that looked at enough others does not."""
+
+
+class Feed:
+    """Pages of the feed for one subscriber each; a page that would be empty waits for something to arrive."""
+
+    def __init__(self, store: FeedStore, arrivals: Arrivals, cursors: Cursors) -> None:
+        self._store = store
+        self._arrivals = arrivals
+        self._cursors = cursors
+
+    async def begin(self, subscriber: Subscriber, last_event_id: str | None) -> tuple[Edge, int]:
+        """Give the feed as it is and the position to go on from; raises what is wrong with the one given."""
+        edge = await self.edge()
+        if last_event_id is None:
+            return edge, 0
+        epoch, position = self._cursors.read(subscriber, last_event_id, ELEMENT)
+        await self.check(subscriber, edge, epoch, position)
+        return edge, position
+
+    async def edge(self) -> Edge:
+        edge = await self._store.edge()
+        if edge is None:
+            raise Unavailable(retry_after=1)
+        return edge
+
+    async def check(self, subscriber: Subscriber, edge: Edge, epoch: Any, position: int) -> None:
+        """Raise EpochOver or Beyond for a position of a feed that was lost or restored."""
+        if epoch != edge.epoch:
+            raise EpochOver(self._cursors.of(subscriber, edge.epoch, 0))
+        known = edge.edge if position > edge.edge else await self._store.restored_after(position)
+        if known is not None:
+            raise Beyond(self._cursors.of(subscriber, edge.epoch, known))
+
+    async def page(
+        self, subscriber: Subscriber, after: int, limit: int, kinds: frozenset[str], wait: float
+    ) -> FeedPage:
+        """Give the next page, as soon as it is not empty or `wait` seconds have passed."""
+        until = asyncio.get_running_loop().time() + wait
+        while True:
+            ticket = self._arrivals.ticket(subscriber.scope_id)
+            page = await self._read(subscriber, after, limit, kinds)
+            left = until - asyncio.get_running_loop().time()
+            if page.events or left <= 0 or not page.to_the_edge:
+                return page
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await ticket.wait()
+
+    async def _read(self, subscriber: Subscriber, after: int, limit: int, kinds: frozenset[str]) -> FeedPage:
+        edge = await self.edge()
+        scope = subscriber.scope_id or await self._store.scope_id(subscriber.scope)
+        scanned = limit * SCANNED_PER_EVENT if kinds else limit
+        rows = await self._store.page(scope, after, edge.edge, scanned)
+        last = rows[-1].position if len(rows) == scanned else max(after, edge.edge)
+        wanted = [row for row in rows if _is_wanted(row, kinds)] if kinds else rows
+        if len(wanted) > limit:
+            wanted = wanted[:limit]
+            last = wanted[-1].position
+        return FeedPage(
+            [self._event(subscriber, edge, row) for row in wanted],
+            self._cursors.of(subscriber, edge.epoch, after),
+            self._cursors.of(subscriber, edge.epoch, last),
+            after,
+            last,
+            last >= edge.edge,
+        )
+
+    def _event(self, subscriber: Subscriber, edge: Edge, row: Shown) -> dict[str, Any]:
+        """Make the CloudEvent; times and ids are left to the JSON encoder, for there are a thousand on a page."""
+        event: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": self._cursors.of(subscriber, edge.epoch, row.position),
+            "source": _SOURCES[row.type],
+            "type": row.type,
+            "subject": row.cv_id or row.subject,
+            "time": row.time,
+            "eventid": row.event_id,
+            "arrived": moment(row.position),
+        }
+        if row.erased:
+            event["method"] = "DELETE"
+            return event
+        data: dict[str, Any] = {"version": row.version}
+        change = row.part if row.part != "seen" else row.change
+        if change is not None:
+            data["change"] = change
+        if row.cv_number is not None:
+            data["cvNumber"] = row.cv_number
+        event["datacontenttype"], event["data"] = "application/json", data
+        return event
+
+
+def _is_wanted(row: Shown, kinds: frozenset[str]) -> bool:
+    change = row.part if row.part != "seen" else row.change
+    kind = kind_of(row.type)
+    return kind in kinds or f"{kind}.{change}" in kinds

@@ -1,0 +1,82 @@
+"""Internal routes: the access log, an operator's work, and comparing the feed with log and owners."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from change_feed import verifying
+from change_feed.log import FOLLOWED
+from change_feed.parts import Parts, parts_of
+from change_feed.rereading import hand_over
+from servicekit.follow.erasing import Receipts, erasure_routes
+from servicekit.follow.operations import Operations, operation_routes
+from servicekit.web.http import at_once, internal_only
+
+router = APIRouter(prefix="/internal")
+PartsDep = Annotated[Parts, at_once(parts_of)]
+_operator = internal_only("operator")
+
+
+class SubjectBody(BaseModel):
+    """The person whose accesses are asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    subject: UUID
+
+
+class PartitionBody(BaseModel):
+    """Which records of the log are to be compared: those of a partition from an offset on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    begin: Annotated[int, Field(ge=0)] = 0
+
+
+def _erasures(request: Request) -> Receipts:
+    return parts_of(request).erasures
+
+
+def _operations(request: Request) -> Operations:
+    parts = parts_of(request)
+    return Operations(parts.database, parts.follower, {"feed": hand_over})
+
+
+operations = operation_routes(_operations)
+erasures = erasure_routes(_erasures)
+
+
+@router.get("/operations/feed", dependencies=[_operator])
+async def partitions(parts: PartsDep) -> Response:
+    return _json({"partitions": await verifying.partitions(parts.database)})
+
+
+@router.post("/operations/feed/verify-owners", dependencies=[_operator])
+async def verify_owners(parts: PartsDep) -> Response:
+    return _json(asdict(await verifying.compare_owners(parts.database, parts.cvs)))
+
+
+@router.post("/operations/feed/verify-log", dependencies=[_operator])
+async def verify_log(body: PartitionBody, parts: PartsDep) -> Response:
+    topic = next((topic for topic in FOLLOWED if topic.name == body.topic), None)
+    if topic is None or body.partition >= topic.partitions:
+        raise HTTPException(404)
+    compared = await verifying.compare_log(
+        parts.database, parts.kafka, body.topic, body.partition, body.begin
+    )
+    return _json(asdict(compared))
+
+
+@router.post("/access-log", dependencies=[_operator])
+async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
+    return _json({"rows": [asdict(accessed) for accessed in await parts.access_log.of_subject(body.subject)]})
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body, default=str), media_type="application/json")

@@ -1,0 +1,259 @@
+"""The one process that writes the feed: it holds the lease, reads the log from the feed's own positions, and waits when it must."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4
+
+import asyncpg
+import structlog
+
+from change_feed.citizens import RegistryAway, SubjectUnknown
+from change_feed.log import Log, Start, begin, begin_new
+from change_feed.rereading import handed_over
+from change_feed.retention import drop_old
+from change_feed.settings import Settings
+from change_feed.taking import Taking
+from change_feed.writing import MILLISECOND, Changes, Writer, now_position
+from servicekit import kafka
+from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, passing_trouble, server_settings
+from servicekit.follow.records import Record
+
+if TYPE_CHECKING:
+    OwnConnection = asyncpg.Connection[asyncpg.Record]
+
+__all__ = ["Leader", "Progress"]
+
+log = structlog.get_logger(__name__)
+
+LEASE: Final = lock_number("change-feed writer")
+LEASE_POLL: Final = 0.5
+SHORTEST_WAIT: Final = 0.1
+LONGEST_WAIT: Final = 5.0
+COMMIT_EVERY: Final = 1.0
+CALENDAR_EVERY: Final = 5.0
+REREADS_EVERY: Final = 2.0
+RETENTION_EVERY: Final = 600.0
+EDGE_EVERY: Final = 1.0
+SEED_REST: Final = 1.0
+
+_FEED: Final = "select epoch, seeded, seed_after from feed"
+_POSITIONS: Final = "select topic, partition, next_offset from log_positions"
+_NEW_EPOCH: Final = "insert into feed (epoch, edge, floor) values ($1, $2, 0)"
+_RESTORED: Final = (
+    "insert into restores (after_position, before_position) select edge, greatest($1, edge) from feed"
+)
+_SEED_AGAIN: Final = "update feed set seeded = false, seed_after = null"
+
+_SESSION: Final = {**LEASE_SESSION, "statement_timeout": "60000"}
+
+
+@dataclass(slots=True)
+class Progress:
+    """What this process does for the feed, as it knows without asking anybody."""
+
+    leading: bool = False
+    taken: int = 0
+    last: float = 0.0
+    trouble: str | None = None
+    behind: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+class Leader:
+    """Writes the feed while it holds the lease; another process then takes over within seconds of its end."""
+
+    def __init__(
+        self, database: Database, settings: Settings, taking: Taking, moved: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._taking = taking
+        self._moved = moved
+        self.progress = Progress()
+
+    async def run(self) -> None:
+        """Lead whenever nobody else does, until cancelled. Broker, database and registry may be away for any time."""
+        wait = SHORTEST_WAIT
+        while True:
+            try:
+                async with self._lease() as conn:
+                    if conn is not None:
+                        wait = SHORTEST_WAIT
+                        await self._lead(conn)
+            except Exception as error:  # noqa: BLE001 - nothing is committed that was not written; it begins anew from there
+                self.progress.trouble = type(error).__name__
+                level = log.warning if _passes(error) else log.error
+                level("feed_waits", error_type=type(error).__name__, exc_info=not _passes(error))
+                wait = min(wait * 2, LONGEST_WAIT)
+            self.progress.leading = False
+            await asyncio.sleep(max(wait, LEASE_POLL))
+
+    async def _lead(self, conn: "OwnConnection") -> None:
+        source = Log(self._settings.kafka, self._settings.batch_records)
+        try:
+            await source.start()
+            reading = _Reading(
+                conn, source, Writer(conn, self._settings.partition_width), self._taking, self._settings
+            )
+            await reading.begin()
+            self.progress.leading, self.progress.trouble = True, None
+            while True:
+                self.progress.taken += await self._patiently(reading.step)
+                self.progress.last = time.monotonic()
+                if reading.has_moved:
+                    reading.has_moved = False
+                    self._moved()
+        finally:
+            await source.stop()
+
+    async def _patiently(self, step: Callable[[], Awaitable[int]]) -> int:
+        """Repeat a step while the registry is away or knows less than the log: nothing is skipped."""
+        wait = SHORTEST_WAIT
+        while True:
+            try:
+                taken = await step()
+            except (RegistryAway, SubjectUnknown) as error:
+                if self.progress.trouble is None:
+                    log.warning("feed_waits", error_type=type(error).__name__)
+                self.progress.trouble = type(error).__name__
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                self.progress.trouble = None
+                return taken
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator["OwnConnection | None"]:
+        settings = self._database.settings
+        conn: OwnConnection = await asyncpg.connect(
+            settings.dsn,
+            timeout=settings.connect_timeout.total_seconds(),
+            command_timeout=90,
+            server_settings={**server_settings(settings, "change-feed writer"), **_SESSION},
+        )
+        try:
+            held = await conn.fetchval("select pg_try_advisory_lock($1)", LEASE)
+            yield conn if held else None
+        finally:
+            conn.terminate()
+
+
+class _Reading:
+    """One time of leading: from the positions in the database onwards. A step that failed is done again as a whole."""
+
+    def __init__(
+        self, conn: "OwnConnection", source: Log, writer: Writer, taking: Taking, settings: Settings
+    ) -> None:
+        self._conn = conn
+        self._source = source
+        self._writer = writer
+        self._taking = taking
+        self._settings = settings
+        self._records: list[Record] = []
+        self._offsets: dict[tuple[str, int], int] = {}
+        self._target: dict[tuple[str, int], int] = {}
+        self._seed: UUID | None = None
+        self._seeded = True
+        self._due = dict.fromkeys(("commit", "calendar", "retention", "edge", "seed", "rereads"), 0.0)
+        self.has_moved = False
+
+    async def begin(self) -> None:
+        bounds = await self._source.bounds()
+        self._target = bounds.next
+        feed = await self._conn.fetchrow(_FEED)
+        if feed is None:
+            start = begin_new(bounds)
+            await self._new_epoch(start)
+        else:
+            rows = await self._conn.fetch(_POSITIONS)
+            start = begin(bounds, {(row["topic"], row["partition"]): row["next_offset"] for row in rows})
+            self._seed, self._seeded = feed["seed_after"], feed["seeded"]
+            if start.restored:
+                log.error("feed_restored")
+                await self._conn.execute(_RESTORED, now_position())
+            if start.gap:
+                log.error("feed_has_gap")
+                await self._conn.execute(_SEED_AGAIN)
+                self._seed, self._seeded = None, False
+        self._offsets = start.offsets
+        self._source.seek(start.offsets)
+
+    async def _new_epoch(self, start: Start) -> None:
+        log.warning("feed_epoch_begun", lost=start.restored)
+        edge = -(-now_position() // MILLISECOND) * MILLISECOND
+        async with self._conn.transaction():
+            await self._conn.execute(_NEW_EPOCH, uuid4(), edge)
+            await self._writer.write(Changes(offsets=start.offsets))
+        self._seeded = False
+
+    async def step(self) -> int:
+        """Take in what there is to take in; gives the number of new entries."""
+        if not self._records:
+            self._records = await self._source.read()
+        taken = 0
+        if self._records:
+            changes = await self._taking.records(self._records)
+            taken = await self._write(changes)
+            self._offsets |= changes.offsets
+            self._records = []
+        elif self._is_due("edge", EDGE_EVERY):
+            await self._write(Changes())
+        if not self._seeded and self._has_caught_up() and self._is_due("seed", 0):
+            taken += await self._take_snapshot()
+        if self._is_due("rereads", REREADS_EVERY):
+            taken += await self._take_rereads()
+        if self._is_due("calendar", CALENDAR_EVERY):
+            taken += await self._follow_calendar()
+        if self._is_due("retention", RETENTION_EVERY):
+            await drop_old(self._conn, self._settings.retention, self._settings.extract_life)
+        if self._is_due("commit", COMMIT_EVERY):
+            await self._source.commit(self._offsets)
+        return taken
+
+    def _has_caught_up(self) -> bool:
+        """Tell whether all is read that the log had at the beginning: only then is it known which CVs it does not tell of."""
+        return all(self._offsets[key] >= end for key, end in self._target.items())
+
+    async def _write(self, changes: Changes) -> int:
+        await self._writer.write(changes)
+        self.has_moved = True
+        return len(changes.entries)
+
+    async def _take_snapshot(self) -> int:
+        try:
+            changes = await self._taking.snapshot(self._seed)
+        except RegistryAway:
+            self._due["seed"] = time.monotonic() + SEED_REST
+            return 0
+        taken = await self._write(changes)
+        if changes.seed is not None:
+            self._seed, self._seeded = changes.seed
+        return taken
+
+    async def _take_rereads(self) -> int:
+        records = await handed_over(self._conn)
+        return await self._write(await self._taking.reread(records)) if records else 0
+
+    async def _follow_calendar(self) -> int:
+        try:
+            changes = await self._taking.day()
+        except RegistryAway:
+            return 0
+        if changes.placed:
+            self._due["calendar"] = 0.0
+            return await self._write(changes)
+        return 0
+
+    def _is_due(self, name: str, every: float) -> bool:
+        now = time.monotonic()
+        if now < self._due[name]:
+            return False
+        self._due[name] = now + every
+        return True
+
+
+def _passes(error: BaseException) -> bool:
+    return passing_trouble(error) is not None or kafka.passing(error)

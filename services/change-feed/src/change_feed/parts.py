@@ -1,0 +1,96 @@
+"""The parts of a running change-feed, put together once, in its lifespan."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from change_feed.arrivals import Arrivals
+from change_feed.change_list import ChangeList
+from change_feed.citizens import Citizens, Owner
+from change_feed.cursors import Cursors
+from change_feed.erasing import HOLDINGS, REPLICA
+from change_feed.feed import Feed
+from change_feed.leading import Leader
+from change_feed.settings import SERVICE, Settings
+from change_feed.snapshot import Snapshot
+from change_feed.store import FeedStore
+from change_feed.taking import Taking
+from cv_citizens.danish_time import Clock
+from cv_citizens.replica import replica_projection
+from cv_citizens.replica_source import HttpRegistry
+from servicekit.data.access_log import AccessLog
+from servicekit.data.postgres import Database
+from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.follower import Follower
+from servicekit.follow.owned_states import HttpStates
+from servicekit.settings import KafkaSettings
+from servicekit.web.client import ServiceClient
+from servicekit.web.identity import ServiceSigner
+
+CVS = "/internal/cvs"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that routes and background tasks use."""
+
+    database: Database
+    access_log: AccessLog
+    follower: Follower
+    leader: Leader
+    arrivals: Arrivals
+    store: FeedStore
+    cvs: HttpStates
+    feed: Feed
+    snapshot: Snapshot
+    change_list: ChangeList
+    kafka: KafkaSettings
+    page_size: int
+    erasures: Receipts
+
+
+def parts_of(request: Request) -> Parts:
+    """Dependency: the parts of this application."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+@asynccontextmanager
+async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
+    """Connect to the database and build all parts upon it."""
+    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
+    registry = ServiceClient(settings.registry_url, "cv-registry", signer, deadline=settings.registry_timeout)
+    database = await Database.connect(settings.postgres, SERVICE)
+    try:
+        yield _parts(settings, clock, database, registry)
+    finally:
+        await database.close()
+        registry.close()
+
+
+def _parts(settings: Settings, clock: Clock, database: Database, registry: ServiceClient) -> Parts:
+    citizens, cvs = HttpRegistry(registry.post_json), HttpStates(registry.post_json, CVS)
+    store = FeedStore(database)
+    arrivals = Arrivals(store)
+    cursors = Cursors(settings.request_secret.get_secret_value().encode())
+    feed = Feed(store, arrivals, cursors)
+    taking = Taking(database, Citizens(database, Owner(citizens, cvs), settings.unknown_patience), cvs, clock)
+    return Parts(
+        database=database,
+        access_log=AccessLog(database),
+        follower=Follower(
+            database, settings.kafka, SERVICE, receipted([replica_projection(citizens)], REPLICA)
+        ),
+        leader=Leader(database, settings, taking, arrivals.moved),
+        arrivals=arrivals,
+        store=store,
+        cvs=cvs,
+        feed=feed,
+        snapshot=Snapshot(store, feed, cursors),
+        change_list=ChangeList(store, settings.page_size, clock),
+        kafka=settings.kafka,
+        page_size=settings.page_size,
+        erasures=Receipts(database, SERVICE, HOLDINGS),
+    )

@@ -1,0 +1,51 @@
+"""Settings of change-feed, from the environment: POSTGRES__DSN, KAFKA__BOOTSTRAP_SERVERS, HTTP__PORT, REGISTRY_URL, ..."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from servicekit.settings import (
+    HttpSettings,
+    IdentitySettings,
+    KafkaSettings,
+    PostgresSettings,
+    TelemetrySettings,
+)
+
+SERVICE = "change-feed"
+PORT = 8086
+LONGEST_POLL = timedelta(seconds=60)
+
+
+class Settings(BaseSettings):
+    """All that differs between one running change-feed and another."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_nested_delimiter="__", hide_input_in_errors=True
+    )
+
+    http: HttpSettings = HttpSettings(port=PORT, request_timeout=LONGEST_POLL + timedelta(seconds=10))
+    postgres: PostgresSettings
+    kafka: KafkaSettings
+    identity: IdentitySettings
+    telemetry: TelemetrySettings = TelemetrySettings()
+    request_secret: Annotated[SecretStr, Field(min_length=16)]
+    """Key of the signatures of positions. Keep it: with another one all subscribers' positions become unreadable."""
+    registry_url: str = "http://127.0.0.1:8081"
+    """Base URL of cv-registry."""
+    registry_timeout: timedelta = timedelta(seconds=3)
+    """How long the registry may take for one answer."""
+    unknown_patience: timedelta = timedelta(seconds=30)
+    """How long an entry waits for a subject that the registry does not know, before only STAR and Jobnet are shown it."""
+    page_size: int = Field(default=1_000, ge=1, le=10_000)
+    """CVs on a page of GetCVUpdateList, and most events of a page of the feed."""
+    extract_life: timedelta = timedelta(days=1)
+    """How long a change list that was begun can be paged through."""
+    retention: timedelta = timedelta(days=365)
+    """How long the full sequence is kept; the newest change of each CV is kept for ever."""
+    partition_width: timedelta = timedelta(days=7)
+    """How much time a partition of the feed covers."""
+    batch_records: int = Field(default=1_000, ge=1, le=10_000)
+    """Most records of the log that are taken in by one transaction."""

@@ -1,0 +1,177 @@
+"""SQL of the readers: pages of the feed, pages of the change list, pages of a snapshot. Each costs the same wherever it begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from change_feed.placing import Part
+from cv_contracts.events.cv_registry import CVChanged
+from servicekit.data.postgres import Database
+
+__all__ = ["Edge", "FeedStore", "Item", "Listed", "Shown"]
+
+_EDGE: Final = "select epoch, edge, floor, seeded from feed"
+_SCOPE: Final = "select id from scopes where name = $1"
+_RESTORED: Final = "select after_position from restores where after_position < $1 and $1 < before_position order by found_at limit 1"
+
+_PAGE: Final = """
+select a.position, a.part, e.event_id, e.type, e.change, e.subject, e.version, e.time, e.cv_id, e.cv_number, e.erased
+from audience a join entries e on e.position = a.position
+where a.scope = $1 and a.position > $2 and a.position <= $3 and not a.hidden
+order by a.position limit $4
+"""
+_ARRIVED: Final = "select distinct scope from audience where position > $1 and position <= $2"
+
+_NEWEST: Final = """
+scope = $1 and position > $2 and position <= $3 and is_change and not hidden and (next is null or next > $3)
+"""
+# Where each page of a list begins; the list is one row per CV, that of its newest change in the period.
+_PAGES: Final = f"""
+select coalesce(array_agg(position order by position), '{{}}') from (
+    select position, row_number() over (order by position) as n from audience where {_NEWEST}
+) listed where (n - 1) % $4 = 0
+"""
+_LIST: Final = """
+select e.cv_number, e.time, e.change = 'deleted' as deleted from audience a join entries e on e.position = a.position
+where a.scope = $1 and a.position >= $2 and a.position < $3 and a.position <= $4
+and a.is_change and not a.hidden and (a.next is null or a.next > $4) and e.cv_number is not null
+order by a.position
+"""
+_REMEMBER: Final = """
+insert into extracts (caller, scope, starts_at, ends_at, made_at, pages) values ($1, $2, $3, $4, $5, $6)
+on conflict (caller, scope, starts_at, ends_at) do update set made_at = excluded.made_at, pages = excluded.pages
+"""
+_EXTRACT: Final = """
+select ends_at, made_at, pages from extracts
+where caller = $1 and scope = $2 and starts_at = $3 and ($4::bigint is null or ends_at = $4)
+order by made_at desc limit 1
+"""
+
+# The set as it was at a position: who came or was made later is left out, and versions are those of that moment.
+_SNAPSHOT: Final = f"""
+select m.cv_id, c.cv_number, coalesce(v.version, c.newest_version) as version, coalesce(v.change, c.newest_change) as change,
+    c.newest_position <= $3 or v.version is not null as there
+from members m join cvs c on c.cv_id = m.cv_id
+left join lateral (
+    select e.version, e.change from entries e
+    where e.cv_id = m.cv_id and e.position <= $3 and e.type = '{CVChanged.TYPE}' and c.newest_position > $3
+    order by e.version desc limit 1
+) v on true
+where m.scope = $1 and m.cv_id > $2 and m.until is null and m.since <= $3 and c.newest_position is not null and not c.erased
+order by m.cv_id limit $4
+"""
+
+NO_ID: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """How far the feed is, and in which epoch; before `floor` only the newest change of each CV is left."""
+
+    epoch: UUID
+    edge: int
+    floor: int
+    seeded: bool
+
+
+@dataclass(slots=True)
+class Shown:
+    """An entry as one scope sees it."""
+
+    position: int
+    part: Part
+    event_id: UUID
+    type: str
+    change: str | None
+    subject: UUID
+    version: int
+    time: datetime
+    cv_id: UUID | None
+    cv_number: str | None
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A change list that was begun: its end, when that was, and where its pages begin."""
+
+    ends_at: int
+    made_at: datetime
+    pages: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A CV of a snapshot, with its version at the snapshot's moment."""
+
+    cv_id: UUID
+    cv_number: str | None
+    version: int
+    change: str | None
+
+
+class FeedStore:
+    """What readers need of the feed's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._scope_ids: dict[str, int] = {}
+
+    async def edge(self) -> Edge | None:
+        """Give how far the feed is; None before it has begun."""
+        row = await self._database.fetchrow(_EDGE)
+        return None if row is None else Edge(*row)
+
+    async def scope_id(self, name: str) -> int:
+        """Give the number of a scope; 0, which sees nothing, while nothing has arrived for it."""
+        known = self._scope_ids.get(name)
+        if known is None:
+            known = await self._database.fetchval(_SCOPE, name)
+            if known is None:
+                return 0
+            self._scope_ids[name] = known
+        return known
+
+    async def restored_after(self, position: int) -> int | None:
+        """Give the position that a back-up had, if this one was given out after it and forgotten by the restore."""
+        after: int | None = await self._database.fetchval(_RESTORED, position)
+        return after
+
+    async def page(self, scope: int, after: int, until: int, limit: int) -> list[Shown]:
+        return [Shown(*row) for row in await self._database.fetch(_PAGE, scope, after, until, limit)]
+
+    async def arrived(self, after: int, until: int) -> list[int]:
+        """Give the scopes for which something has arrived."""
+        return [row["scope"] for row in await self._database.fetch(_ARRIVED, after, until)]
+
+    async def pages(self, scope: int, after: int, until: int, size: int) -> list[int]:
+        found: list[int] = await self._database.fetchval(_PAGES, scope, after, until, size)
+        return found
+
+    async def listed(self, scope: int, first: int, before: int, until: int) -> list[asyncpg.Record]:
+        return await self._database.fetch(_LIST, scope, first, before, until)
+
+    async def remember(self, caller: str, scope: int, starts_at: int, listed: Listed) -> None:
+        await self._database.execute(
+            _REMEMBER, caller, scope, starts_at, listed.ends_at, listed.made_at, list(listed.pages)
+        )
+
+    async def begun(self, caller: str, scope: int, starts_at: int, ends_at: int | None) -> Listed | None:
+        row = await self._database.fetchrow(_EXTRACT, caller, scope, starts_at, ends_at)
+        return None if row is None else Listed(*row)
+
+    async def snapshot(
+        self, scope: int, after: UUID | None, position: int, limit: int
+    ) -> tuple[list[Item], UUID | None]:
+        """Give a page by key order as of a position, and after whom to go on; None after the last."""
+        rows: list[Any] = await self._database.fetch(_SNAPSHOT, scope, after or NO_ID, position, limit)
+        items = [
+            Item(row["cv_id"], row["cv_number"], row["version"], row["change"])
+            for row in rows
+            if row["there"]
+        ]
+        return items, rows[-1]["cv_id"] if len(rows) == limit else None

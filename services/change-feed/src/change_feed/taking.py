@@ -1,0 +1,194 @@
+"""From records of the log, days of the calendar and the owners' snapshot to what the writer writes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import asyncpg
+
+from change_feed.citizens import Citizens, RegistryAway, is_about_person
+from change_feed.placing import Entry, Found, Placed, hand_over, place
+from change_feed.scopes import ALL
+from change_feed.writing import Changes
+from cv_citizens.citizen import Citizen
+from cv_citizens.danish_time import Clock, danish_date
+from cv_contracts.event import Event
+from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.topics import is_public
+from servicekit.data.postgres import Database
+from servicekit.follow.owned_states import Page, StateOwner
+from servicekit.follow.records import Record
+from servicekit.follow.states import Known
+
+__all__ = ["Taking"]
+
+SEED_PAGE: Final = 500
+DAYS_AT_ONCE: Final = 500
+
+_SEEN: Final = "select event_id from seen_events where event_id = any($1::uuid[])"
+_PLACED_COLUMNS: Final = "person_id, cv_id, cv_number, citizen_version, scopes, next_day, erased"
+_PLACED: Final = (
+    f"select {_PLACED_COLUMNS} from cvs where person_id = any($1::uuid[]) or cv_id = any($1::uuid[])"
+)
+_DUE: Final = f"select {_PLACED_COLUMNS} from cvs where next_day <= $1 order by next_day limit {DAYS_AT_ONCE}"
+_VERSIONS: Final = (
+    "select cv_id, newest_version from cvs where cv_id = any($1::uuid[]) and newest_version is not null"
+)
+
+_CHANGE_OF_STATE: Final = {
+    "ACTIVE": "replaced",
+    "ARCHIVED": "archived",
+    "DISABLED": "disabled",
+    "LOCKED": "locked",
+    "DELETED": "deleted",
+}
+
+
+class Taking:
+    """Makes the changes of a batch. It reads only; raises RegistryAway and SubjectUnknown when it must wait."""
+
+    def __init__(self, database: Database, citizens: Citizens, cvs: StateOwner, clock: Clock) -> None:
+        self._database = database
+        self._citizens = citizens
+        self._cvs = cvs
+        self._clock = clock
+
+    async def records(self, records: Sequence[Record]) -> Changes:
+        """Take in records of the log: each public event once, what cannot be read as a row."""
+        changes = Changes(
+            unreadable=[record for record in records if record.event is None],
+            offsets={(record.topic.name, record.partition): record.offset + 1 for record in records},
+        )
+        await self._add(changes, await self._new(record.event for record in records))
+        return changes
+
+    async def reread(self, records: Mapping[int, Record]) -> Changes:
+        """Take in records that could not be read when they came; what is newer has its place in the feed already."""
+        changes = Changes(reread=list(records))
+        await self._add(changes, await self._new(record.event for record in records.values()))
+        rows = await self._database.fetch(_VERSIONS, [entry.subject for entry in changes.entries])
+        newest = {row["cv_id"]: row["newest_version"] for row in rows}
+        changes.entries = [
+            replace(entry, late=entry.version < newest.get(entry.subject, 0)) for entry in changes.entries
+        ]
+        return changes
+
+    async def day(self) -> Changes:
+        """Tell of hand-overs that the calendar alone makes: relations that begin, and those that have ended."""
+        today, changes = danish_date(self._clock()), Changes()
+        due = [_placed(row) for row in await self._database.fetch(_DUE, today)]
+        found = await self._citizens.of_persons([placed.person_id for placed in due]) if due else {}
+        for placed in due:
+            entries, after = self._placed_on(today, placed, found[placed.person_id])
+            changes.entries += entries
+            changes.placed[after.person_id] = after
+        return changes
+
+    def _placed_on(self, today: date, placed: Placed, found: Found) -> tuple[list[Entry], Placed]:
+        """Place a citizen as of today; one of whom nothing newer is known is looked at again tomorrow."""
+        entries, after = list[Entry](), placed
+        if isinstance(found, Citizen):
+            cause = uuid5(placed.person_id, f"{today} {found.version}")
+            entries, after = hand_over(placed, found, today, cause, self._clock())
+        if after.next_day is not None and after.next_day <= today:
+            after = replace(after, next_day=today + timedelta(days=1))
+        return entries, after
+
+    async def snapshot(self, after: UUID | None) -> Changes:
+        """Take in a page of the registry's CVs: those of which the feed knows nothing as new."""
+        page = await self._page(after)
+        states = [state for state in page.states if isinstance(state, Known)]
+        rows = await self._database.fetch(_VERSIONS, [state.subject for state in states])
+        known = {row["cv_id"]: row["newest_version"] for row in rows}
+        news = {UUID(s.state["personId"]): s for s in states if known.get(s.subject, -1) < s.version}
+        changes = Changes(seed=(page.following, page.following is None))
+        found = await self._citizens.of_persons(list(news))
+        placed_before = await self._placed(list(news))
+        for person, state in news.items():
+            citizen = found[person]
+            if isinstance(citizen, Citizen):
+                self._seed(changes, state, citizen, placed_before.get(person))
+        return changes
+
+    async def _page(self, after: UUID | None) -> Page:
+        try:
+            return await self._cvs.page(after, SEED_PAGE)
+        except Exception as error:
+            raise RegistryAway from error
+
+    def _seed(self, changes: Changes, state: Known, citizen: Citizen, before: Placed | None) -> None:
+        entries, after = hand_over(
+            before, citizen, danish_date(self._clock()), uuid5(state.subject, "present"), self._clock()
+        )
+        changes.placed[after.person_id] = after
+        changes.entries += entries
+        changes.entries.append(
+            Entry(
+                event_id=uuid5(state.subject, f"present at {state.version}"),
+                type=CVChanged.TYPE,
+                change=_CHANGE_OF_STATE[state.state["state"]],
+                subject=state.subject,
+                version=state.version,
+                time=datetime.fromisoformat(state.state["revisionDate"]),
+                person_id=after.person_id,
+                cv_id=after.cv_id,
+                cv_number=after.cv_number,
+                audience=dict.fromkeys([ALL, *sorted(after.scopes)], "seen"),
+            )
+        )
+
+    async def _new(self, events: Iterable[Event | None]) -> list[Event]:
+        by_id: dict[UUID, Event] = {}
+        for event in events:
+            if event is not None and is_public(type(event)):
+                by_id.setdefault(event.id, event)
+        seen = {row["event_id"] for row in await self._database.fetch(_SEEN, list(by_id))} if by_id else set()
+        return [event for event in by_id.values() if event.id not in seen]
+
+    async def _add(self, changes: Changes, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        found = await self._citizens.of(_living(events))
+        placed = await self._placed([event.subject for event in events], found.values())
+        by_cv = {one.cv_id: one for one in placed.values()}
+        today = danish_date(self._clock())
+        for event in events:
+            one = found.get(event.subject)
+            person_id, cv_id = _ids(event, one)
+            before = placed.get(person_id) if person_id is not None else None
+            before = before or (by_cv.get(cv_id) if cv_id is not None else None)
+            entries, after = place(event, before, one, person_id=person_id, cv_id=cv_id, day=today)
+            changes.entries += entries
+            if after is not None:
+                placed[after.person_id] = by_cv[after.cv_id] = after
+                changes.placed[after.person_id] = after
+
+    async def _placed(self, subjects: Sequence[UUID], found: Iterable[Found] = ()) -> dict[UUID, Placed]:
+        persons = [one.person_id for one in found if isinstance(one, Citizen)]
+        rows = await self._database.fetch(_PLACED, [*subjects, *persons])
+        return {row["person_id"]: _placed(row) for row in rows}
+
+
+def _living(events: Sequence[Event]) -> list[Event]:
+    """Leave out whom the registry has erased and says so: of them nothing is left to be asked for."""
+    return [event for event in events if getattr(event, "change", None) != "erased"]
+
+
+def _ids(event: Event, found: Found) -> tuple[UUID | None, UUID | None]:
+    if isinstance(found, Citizen):
+        return found.person_id, found.cv_id
+    return (event.subject, None) if is_about_person(event) else (None, event.subject)
+
+
+def _placed(row: asyncpg.Record | Any) -> Placed:
+    return Placed(
+        row["person_id"],
+        row["cv_id"],
+        row["cv_number"],
+        row["citizen_version"],
+        frozenset(row["scopes"]),
+        row["next_day"],
+        row["erased"],
+    )

@@ -1,0 +1,141 @@
+"""Does the feed have what the log and the owners have? Compared from the outside in: nothing of the feed's own is taken on trust."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from change_feed.log import Log
+from cv_contracts.faults import Unavailable
+from cv_contracts.topics import is_public
+from servicekit.data.postgres import Database
+from servicekit.follow.owned_states import Digest, StateOwner
+from servicekit.follow.owner import RANGES, RANGES_AT_ONCE, bounds, digests_sql
+from servicekit.follow.records import Record
+from servicekit.settings import KafkaSettings
+
+__all__ = ["Difference", "LogCompared", "OwnersCompared", "compare_log", "compare_owners"]
+
+NAMED_AT_MOST: Final = 1_000
+READ_AT_ONCE: Final = 5_000
+READS_WITHOUT_ANY: Final = 40
+
+_CVS: Final = "newest_version is not null and not erased"
+_DIGESTS: Final = digests_sql("cvs", "cv_id", "newest_version", _CVS)
+_VERSIONS: Final = f"""
+select cv_id, newest_version from cvs where cv_id >= $1 and ($2::uuid is null or cv_id < $2) and {_CVS}
+"""
+_POSITIONS: Final = "select topic, partition, next_offset from log_positions"
+_SEEN: Final = "select event_id from seen_events where event_id = any($1::uuid[])"
+_UNREADABLE: Final = """
+select topic, partition, "offset" from unreadable_records where projection = 'feed' and topic = $1 and partition = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A CV whose newest change in the feed is not the owner's; None: not there at all."""
+
+    subject: UUID
+    ours: int | None
+    owners: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnersCompared:
+    """How many CVs the owner has, and what differs; a change that is on its way is among that."""
+
+    compared: int
+    differences: Sequence[Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class LogCompared:
+    """How many public records of a partition were looked at, which are missing in the feed, and where to go on."""
+
+    compared: int
+    missing: Sequence[str]
+    following: int | None
+
+
+async def compare_owners(database: Database, owner: StateOwner) -> OwnersCompared:
+    """Compare the newest version of each CV with its owner's, by ranges of ids first."""
+    compared, found = 0, list[Difference]()
+    for begin in range(0, RANGES, RANGES_AT_ONCE):
+        last = begin + RANGES_AT_ONCE - 1
+        theirs = await owner.ranges(begin, last)
+        rows = await database.fetch(_DIGESTS, *bounds(begin, last))
+        ours = {row["range"]: Digest(row["count"], row["digest"]) for row in rows}
+        compared += sum(digest.count for digest in theirs.values())
+        for number in sorted(theirs.keys() | ours.keys()):
+            if theirs.get(number) != ours.get(number):
+                found += await _differing(database, owner, number)
+    return OwnersCompared(compared, found[:NAMED_AT_MOST])
+
+
+async def _differing(database: Database, owner: StateOwner, number: int) -> list[Difference]:
+    theirs = await owner.versions(number)
+    rows = await database.fetch(_VERSIONS, *bounds(number, number))
+    ours = {row["cv_id"]: row["newest_version"] for row in rows}
+    return [
+        Difference(subject, ours.get(subject), theirs.get(subject))
+        for subject in sorted(theirs.keys() | ours.keys())
+        if theirs.get(subject) != ours.get(subject)
+    ]
+
+
+async def partitions(database: Database) -> list[dict[str, Any]]:
+    """Give the partitions that the feed reads, and how far it is in each."""
+    return [dict(row) for row in await database.fetch(f"{_POSITIONS} order by topic, partition")]
+
+
+async def compare_log(
+    database: Database, kafka: KafkaSettings, topic: str, partition: int, begin: int
+) -> LogCompared:
+    """Compare some records of one partition, from `begin` on and up to where the feed is, with the feed."""
+    until = next(
+        (
+            row["next_offset"]
+            for row in await partitions(database)
+            if (row["topic"], row["partition"]) == (topic, partition)
+        ),
+        0,
+    )
+    log = Log(kafka, READ_AT_ONCE, only=(topic, partition))
+    await log.start()
+    try:
+        first = max(begin, (await log.bounds()).first[topic, partition])
+        if first >= until:
+            return LogCompared(0, (), None)
+        log.seek({(topic, partition): first})
+        records = [record for record in await _some(log) if record.offset < until]
+    finally:
+        await log.stop()
+    if not records:
+        return LogCompared(0, (), None)
+    following = records[-1].offset + 1
+    missing = await _missing(database, topic, partition, records)
+    compared = sum(1 for record in records if _is_public(record))
+    return LogCompared(compared, missing[:NAMED_AT_MOST], following if following < until else None)
+
+
+async def _some(log: Log) -> list[Record]:
+    """Read until there is something, for there must be: a broker that answers slowly is not the end of its log."""
+    for _ in range(READS_WITHOUT_ANY):
+        records = await log.read()
+        if records:
+            return records
+    raise Unavailable(retry_after=1)
+
+
+async def _missing(database: Database, topic: str, partition: int, records: Sequence[Record]) -> list[str]:
+    """Give the event ids, or the offsets of what cannot be read, of which the feed knows nothing."""
+    events = {record.event.id for record in records if record.event is not None and _is_public(record)}
+    seen = {row["event_id"] for row in await database.fetch(_SEEN, list(events))}
+    kept = {row["offset"] for row in await database.fetch(_UNREADABLE, topic, partition)}
+    lost = [f"offset {r.offset}" for r in records if r.event is None and r.offset not in kept]
+    return [*map(str, sorted(events - seen)), *lost]
+
+
+def _is_public(record: Record) -> bool:
+    return record.event is not None and is_public(type(record.event))

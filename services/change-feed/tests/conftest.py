@@ -1,0 +1,104 @@
+"""A change-feed on a real PostgreSQL and Kafka, with a registry stand-in beside it."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from change_feed.app import create_app
+from change_feed.settings import Settings
+from change_feed.testing import SERVICES, Registry, World, Writer, log_writer
+from cv_citizens.danish_time import Clock, utc_now
+from cvhub.testing import FreshDatabase
+from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
+from servicekit.testing import eventually
+from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+
+MIGRATIONS = "change_feed.migrations"
+
+
+@pytest.fixture(scope="session")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    trusted = {}
+    for service in SERVICES:
+        pem, public = generate_key()
+        (folder / f"{service}.pem").write_bytes(pem)
+        trusted[service] = public
+    (folder / "trusted.json").write_text(json.dumps(trusted))
+    return folder
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    registry = Registry()
+    await registry.start()
+    yield registry
+    await registry.stop()
+
+
+@pytest.fixture
+async def log(kafka_settings: KafkaSettings) -> AsyncIterator[Writer]:
+    async with log_writer(kafka_settings) as writer:
+        yield writer
+
+
+MakeSettings = Callable[..., Settings]
+Start = Callable[..., AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture
+def make_settings(identities: Path, registry: Registry, kafka_settings: KafkaSettings) -> MakeSettings:
+    def make(postgres: PostgresSettings, **more: Any) -> Settings:
+        identity = IdentitySettings(
+            key_file=identities / "change-feed.pem", trusted_file=identities / "trusted.json"
+        )
+        parts: dict[str, Any] = {
+            "postgres": postgres,
+            "kafka": kafka_settings,
+            "identity": identity,
+            "request_secret": SecretStr("a secret of sixteen bytes"),
+            "registry_url": registry.url,
+            "registry_timeout": timedelta(seconds=1),
+            "unknown_patience": timedelta(0),
+        }
+        return Settings(**{**parts, **more})
+
+    return make
+
+
+@pytest.fixture
+def start(identities: Path, registry: Registry, log: Writer) -> Start:
+    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+
+    @asynccontextmanager
+    async def start(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[World]:
+        routes = create_app(settings, clock=clock)
+        app: Any = routes._app
+        transport = httpx.ASGITransport(app=routes)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://change-feed", timeout=30) as client,
+        ):
+            world = World(client, app.state.parts.database, registry, signers, settings, log)
+            await eventually(world.has_begun)
+            yield world
+
+    return start
+
+
+@pytest.fixture
+async def settings(fresh_database: FreshDatabase, make_settings: MakeSettings) -> Settings:
+    return make_settings(await fresh_database(MIGRATIONS))
+
+
+@pytest.fixture
+async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
+    async with start(settings) as world:
+        yield world

@@ -1,0 +1,218 @@
+"""GetCVUpdateList against seed and decision 2."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from change_feed.settings import Settings
+from change_feed.testing import (
+    COMPANY,
+    JOBNET,
+    MUNICIPALITY,
+    OTHER_MUNICIPALITY,
+    Person,
+    World,
+    caller,
+    event,
+    relation,
+)
+from cv_contracts.events.cv_status import StatusSet
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+HERE, THERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
+EARLY = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture
+async def world(settings: Settings, start: Any) -> AsyncIterator[World]:
+    """Give a feed whose pages have two CVs."""
+    async with start(settings.model_copy(update={"page_size": 2})) as world:
+        yield world
+
+
+async def arrived(world: World, number: int) -> None:
+    async def there() -> None:
+        assert (await world.rows("select count(*) from entries"))[0][0] == number
+
+    await eventually(there)
+
+
+async def some(world: World, number: int) -> list[Person]:
+    """Let so many CVs be changed, one after the other."""
+    before = (await world.rows("select count(*) from entries"))[0][0]
+    persons = [world.person(relation(MUNICIPALITY)) for _ in range(number)]
+    for i, person in enumerate(persons):
+        await world.log.send(world.cv(person))
+        await arrived(world, before + i + 1)
+    return persons
+
+
+def numbers(answer: Any) -> list[str]:
+    return [item["CVNumber"] for item in answer.json().get("CVUpdateList", [])]
+
+
+async def test_where_nothing_changed_there_is_no_list_and_one_page(world: World) -> None:
+    answer = await world.changes(HERE, EARLY)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {
+        "CVChangeStartTime",
+        "CVChangeEndTime",
+        "CVChangeExtractTime",
+        "LastPageNumber",
+    }
+    assert body["LastPageNumber"] == 1
+    assert body["CVChangeStartTime"] == EARLY
+
+
+async def test_the_pages_have_every_cv_once_with_its_newest_change(world: World) -> None:
+    persons = await some(world, 5)
+    newest = world.cv(persons[0])
+    await world.log.send(newest)
+    await arrived(world, 6)
+    first = await world.changes(HERE, EARLY)
+    assert first.json()["LastPageNumber"] == 3
+    end = first.json()["CVChangeEndTime"]
+    pages = [first, *[await world.changes(HERE, EARLY, end, n) for n in (2, 3)]]
+    assert [len(numbers(page)) for page in pages] == [2, 2, 1]
+    found = [number for page in pages for number in numbers(page)]
+    assert sorted(found) == sorted(person.cv_number for person in persons)
+    last = pages[2].json()["CVUpdateList"][0]
+    assert last["CVNumber"] == persons[0].cv_number
+    assert datetime.fromisoformat(last["RevisionDate"]) == newest.time
+
+
+async def test_the_first_page_fixes_the_moment_for_those_who_name_no_end(world: World) -> None:
+    persons = await some(world, 3)
+    first = await world.changes(HERE, EARLY)
+    await some(world, 2)
+    await world.log.send(world.cv(persons[2]))
+    await arrived(world, 6)
+    second = await world.changes(HERE, EARLY, page=2)
+    assert numbers(first) + numbers(second) == [person.cv_number for person in persons]
+    for element in ("CVChangeEndTime", "CVChangeExtractTime", "LastPageNumber"):
+        assert second.json()[element] == first.json()[element]
+    assert (await world.changes(HERE, EARLY)).json()["LastPageNumber"] == 3
+
+
+async def test_who_goes_on_from_the_end_answered_misses_and_repeats_nothing(world: World) -> None:
+    await some(world, 1)
+    seen: list[str] = []
+    start = EARLY
+    expected: list[str] = []
+    for _ in range(3):
+        answer = await world.changes(HERE, start)
+        seen += numbers(answer)
+        start = answer.json()["CVChangeEndTime"]
+        expected += [person.cv_number for person in await some(world, 1)]
+    seen += numbers(await world.changes(HERE, start))
+    assert seen[1:] == expected
+    assert len(seen) == 4
+
+
+async def test_a_late_event_counts_when_it_arrives_not_when_it_was_made(world: World) -> None:
+    await some(world, 1)
+    end = (await world.changes(HERE, EARLY)).json()["CVChangeEndTime"]
+    person = world.person(relation(MUNICIPALITY))
+    late = world.cv(person, time=datetime.now(UTC) - timedelta(days=3))
+    await world.log.send(late)
+    await arrived(world, 2)
+    answer = await world.changes(HERE, end)
+    assert numbers(answer) == [person.cv_number]
+    assert datetime.fromisoformat(answer.json()["CVUpdateList"][0]["RevisionDate"]) == late.time
+
+
+async def test_the_end_answered_is_at_most_the_edge_whatever_end_was_asked_for(world: World) -> None:
+    await some(world, 1)
+    answer = await world.changes(HERE, EARLY, "2099-01-01T00:00:00Z")
+    end = datetime.fromisoformat(answer.json()["CVChangeEndTime"])
+    assert end <= datetime.now(UTC)
+    assert len(numbers(answer)) == 1
+    assert end.microsecond % 1000 == 0
+
+
+async def test_a_list_of_an_earlier_period_shows_the_newest_change_in_it(world: World) -> None:
+    [person] = await some(world, 1)
+    end = (await world.changes(HERE, EARLY)).json()["CVChangeEndTime"]
+    await world.log.send(world.cv(person, "deleted", "DELETED"))
+    await arrived(world, 2)
+    [before] = (await world.changes(HERE, EARLY, end)).json()["CVUpdateList"]
+    [after] = (await world.changes(HERE, end)).json()["CVUpdateList"]
+    [whole] = (await world.changes(HERE, EARLY)).json()["CVUpdateList"]
+    assert [before["CVIsDeleted"], after["CVIsDeleted"], whole["CVIsDeleted"]] == [False, True, True]
+
+
+async def test_only_changes_of_cvs_count(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.at_registry(person), event(StatusSet, person.cv_id, 1))
+    await arrived(world, 2)
+    assert "CVUpdateList" not in (await world.changes(HERE, EARLY)).json()
+
+
+async def test_a_citizen_who_left_and_one_who_never_was_there_are_not_in_the_list(world: World) -> None:
+    [person] = await some(world, 1)
+    assert numbers(await world.changes(THERE, EARLY)) == []
+    await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
+    await arrived(world, 3)
+    assert numbers(await world.changes(HERE, EARLY)) == []
+    assert numbers(await world.changes(THERE, EARLY)) == []
+    await world.log.send(world.cv(person))
+    await arrived(world, 4)
+    assert numbers(await world.changes(HERE, EARLY)) == []
+    assert numbers(await world.changes(THERE, EARLY)) == [person.cv_number]
+    assert numbers(await world.changes(caller(JOBNET), EARLY)) == [person.cv_number]
+
+
+async def test_an_erased_citizen_is_in_no_list_any_more_and_the_number_is_gone(world: World) -> None:
+    [person] = await some(world, 1)
+    await world.log.send(*world.erase(person))
+    await arrived(world, 3)
+    answer = await world.changes(HERE, EARLY)
+    assert answer.json()["LastPageNumber"] == 1
+    assert numbers(answer) == []
+    for table in ("entries", "cvs"):
+        rows = await world.rows(f"select 1 from {table} where cv_number = $1", person.cv_number)
+        assert rows == []
+
+
+@pytest.mark.parametrize(
+    ("query", "element"),
+    [
+        ("", "CVChangeStartTime"),
+        ("CVChangeStartTime=yesterday", "CVChangeStartTime"),
+        ("CVChangeStartTime=2099-01-01T00:00:00Z", "CVChangeStartTime"),
+        ("CVChangeStartTime=2026-02-01T00:00:00Z&CVChangeEndTime=2026-01-01T00:00:00Z", "CVChangeEndTime"),
+        ("CVChangeStartTime=2026-02-01T00:00:00Z&CVListPage=0", "CVListPage"),
+        ("CVChangeStartTime=2026-02-01T00:00:00Z&CVListPage=2", "CVListPage"),
+        ("CVChangeStartTime=2026-02-01T00:00:00Z&CVListPage=one", "CVListPage"),
+        ("CVChangeStartTime=2026-02-01T00:00:00Z&CVListPage=1&CVListPage=1", "CVListPage"),
+    ],
+)
+async def test_a_period_or_page_that_there_is_not_is_1014(world: World, query: str, element: str) -> None:
+    answer = await world.client.get(f"/v6/Cv/changes?{query}", headers=world.headers(HERE))
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+    assert [error["element"] for error in answer.json()["errors"]] == [element]
+
+
+async def test_a_company_may_not_and_another_service_than_the_gateway_neither(world: World) -> None:
+    assert (await world.changes(caller(COMPANY), EARLY)).json()["code"] == 8292
+    for service, who in (("stranger", HERE), ("gateway", None)):
+        answer = await world.client.get(
+            f"/v6/Cv/changes?CVChangeStartTime={EARLY}", headers=world.headers(who, service)
+        )
+        assert answer.status_code in (401, 403)
+
+
+async def test_each_page_leaves_an_access_row_with_caller_and_range(world: World) -> None:
+    await some(world, 3)
+    await world.changes(HERE, EARLY)
+    await world.changes(HERE, EARLY, page=2)
+    rows = await world.rows("select method, client, active_code, detail::text from access_log order by at")
+    assert [(r["method"], r["client"], r["active_code"]) for r in rows] == [
+        ("GetCVUpdateList", "client-1", "101")
+    ] * 2
+    assert ['"page": 1' in rows[0]["detail"], '"page": 2' in rows[1]["detail"]] == [True, True]

@@ -1,0 +1,178 @@
+"""The modern feed: ranges, long polls, kinds, positions that are forged, foreign, cut, of another epoch."""
+
+import asyncio
+import gzip
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from change_feed.cursors import Cursors, Subscriber
+from change_feed.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, event, relation
+from cv_contracts.events.cv_status import StatusSet
+from cv_contracts.faults import Fault
+from servicekit.testing import eventually
+
+HERE, THERE, EVERYWHERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY), caller(JOBNET)
+infra = pytest.mark.infra
+
+
+async def arrived(world: World, number: int) -> None:
+    async def there() -> None:
+        assert (await world.rows("select count(*) from entries"))[0][0] == number
+
+    await eventually(there)
+
+
+@infra
+async def test_a_page_is_a_batch_of_cloudevents_with_its_range(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    made = [world.cv(person) for _ in range(3)]
+    await world.log.send(*made)
+    await arrived(world, 3)
+    answer = await world.feed(HERE, limit=2)
+    assert answer.headers["content-type"] == "application/cloudevents-batch+json"
+    first, second = answer.json()
+    assert first["specversion"] == "1.0"
+    assert [first["eventid"], second["eventid"]] == [str(one.id) for one in made[:2]]
+    assert first["data"] == {
+        "version": made[0].version,
+        "change": "replaced",
+        "cvNumber": person.cv_number,
+    }
+    assert answer.headers["x-feed-to"] == second["id"]
+    following = await world.feed(HERE, answer.headers["x-feed-to"])
+    assert following.headers["x-feed-from"] == answer.headers["x-feed-to"]
+    assert [one["eventid"] for one in following.json()] == [str(made[2].id)]
+    after_first = await world.feed(HERE, first["id"])
+    assert [one["eventid"] for one in after_first.json()] == [str(one.id) for one in made[1:]]
+
+
+@infra
+async def test_a_long_poll_ends_when_something_arrives_for_the_caller_and_not_for_others(
+    world: World,
+) -> None:
+    here, there = world.person(relation(MUNICIPALITY)), world.person(relation(OTHER_MUNICIPALITY))
+    await world.log.send(world.cv(here), world.cv(there))
+    await arrived(world, 2)
+    after = (await world.feed(HERE)).headers["x-feed-to"]
+    poll = asyncio.create_task(world.feed(HERE, after, timeout=20_000))
+    await world.log.send(world.cv(there))
+    await arrived(world, 3)
+    assert not poll.done()
+    made = world.cv(here)
+    await world.log.send(made)
+    answer = await asyncio.wait_for(poll, 60)
+    assert [one["eventid"] for one in answer.json()] == [str(made.id)]
+    assert answer.headers["x-feed-from"] == after
+
+
+@infra
+async def test_a_long_poll_without_anything_ends_empty_after_its_time(world: World) -> None:
+    answer = await world.feed(HERE, timeout=50)
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert answer.headers["x-feed-to"]
+
+
+@infra
+async def test_kinds_may_be_chosen_and_the_range_goes_on_over_the_others(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(
+        world.cv(person, "created"), event(StatusSet, person.cv_id, 1), world.cv(person, "locked")
+    )
+    await arrived(world, 3)
+
+    async def kinds(kind: str) -> list[Any]:
+        return [one["type"].split(".")[3] for one in await world.all_of(HERE, kind=kind)]
+
+    assert await kinds("status-set") == ["status-set"]
+    assert len(await kinds("cv-changed,status-set")) == 3
+    assert len(await kinds("cv-changed.locked")) == 1
+    assert await kinds("contact-saved") == []
+    assert (await world.feed(HERE, kind="nonsense")).json()["code"] == 1014
+    limited = await world.feed(HERE, kind="cv-changed", limit=1)
+    assert [one["data"]["change"] for one in limited.json()] == ["created"]
+    following = await world.feed(HERE, limited.headers["x-feed-to"], kind="cv-changed")
+    assert [one["data"]["change"] for one in following.json()] == ["locked"]
+
+
+@infra
+async def test_a_large_page_is_compressed_for_those_who_take_that(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(*[world.cv(person) for _ in range(20)])
+    await arrived(world, 20)
+    answer = await world.feed(HERE)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert len(answer.json()) == 20
+    headers = {**world.headers(HERE), "accept-encoding": "identity"}
+    plain = await world.client.get("/v1/feed/cv", headers=headers)
+    assert "content-encoding" not in plain.headers
+    assert gzip.compress(plain.content)[:2] == b"\x1f\x8b"
+
+
+@infra
+async def test_an_erasure_is_told_by_delete_and_leaves_no_number(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await arrived(world, 1)
+    await world.log.send(*world.erase(person))
+    await arrived(world, 3)
+    events = await world.all_of(HERE)
+    assert [one.get("method") for one in events] == [None, "DELETE", "DELETE"]
+    assert {one["subject"] for one in events} == {str(person.cv_id)}
+    assert person.cv_number not in str(events)
+    assert "data" not in events[1]
+
+
+@infra
+async def test_positions_that_are_forged_cut_or_anothers_are_refused(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await arrived(world, 1)
+    mine = (await world.feed(HERE)).headers["x-feed-to"]
+    snapshot = (await world.snapshot(HERE, limit=1)).json()["next"]
+    bad = [mine[:-1], mine[:-4], mine + "A", "A" + mine[1:], "", "æ", "null", "0", mine * 4, snapshot]
+    for text in bad:
+        answer = await world.feed(HERE, text)
+        assert (answer.status_code, answer.json()["code"]) == (400, 1014), text
+    others = [THERE, EVERYWHERE, caller(MUNICIPALITY, client="client-2")]
+    for other in others:
+        assert (await world.feed(other, mine)).json()["code"] == 1014
+    assert (await world.snapshot(HERE, mine)).json()["code"] == 1014
+
+
+def test_every_changed_bit_of_a_position_is_noticed() -> None:
+    cursors, mine = Cursors(b"a key of some length"), Subscriber("client", "7:101", 5)
+    epoch = uuid4()
+    text = cursors.of(mine, epoch, 1_700_000_000_000_000)
+    assert cursors.read(mine, text, "e") == (epoch, 1_700_000_000_000_000)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for i, letter in enumerate(text):
+        for other in alphabet:
+            if other != letter:
+                with pytest.raises(Fault):
+                    cursors.read(mine, text[:i] + other + text[i + 1 :], "e")
+
+
+@infra
+async def test_a_snapshot_and_what_follows_it_have_everything_once(world: World) -> None:
+    persons = [world.person(relation(MUNICIPALITY)) for _ in range(5)]
+    await world.log.send(*[world.cv(person) for person in persons])
+    await arrived(world, 5)
+    first = (await world.snapshot(HERE, limit=2)).json()
+    assert [one["cvId"] for one in first["items"]] == sorted(str(p.cv_id) for p in persons)[:2]
+    late = world.person(relation(MUNICIPALITY))
+    newer = sorted(persons, key=lambda p: p.cv_id)[4]
+    before = world.registry.cvs[str(newer.cv_id)]["version"]
+    await world.log.send(world.cv(late), world.cv(newer))
+    await arrived(world, 7)
+    items, following = first["items"], first["next"]
+    while following is not None:
+        page = (await world.snapshot(HERE, following, limit=2)).json()
+        assert page["position"] == first["position"]
+        items, following = items + page["items"], page["next"]
+    assert [one["cvId"] for one in items] == sorted(str(p.cv_id) for p in persons)
+    assert {one["cvId"]: one["version"] for one in items}[str(newer.cv_id)] == before
+    events = (await world.feed(HERE, first["position"])).json()
+    assert [one["subject"] for one in events] == [str(late.cv_id), str(newer.cv_id)]
+    assert (await world.snapshot(THERE)).json()["items"] == []

@@ -1,0 +1,187 @@
+"""A feed that is lost begins anew; one that is restored from a back-up skips nothing; what is old is dropped but for the newest."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from change_feed.log import Log
+from change_feed.retention import drop_old
+from change_feed.settings import Settings
+from change_feed.testing import JOBNET, MUNICIPALITY, Registry, World, Writer, caller, relation
+from cvhub.testing import FreshDatabase
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+HERE = caller(MUNICIPALITY)
+MIGRATIONS = "change_feed.migrations"
+ENTRIES = "select count(*) from entries"
+
+
+async def arrived(world: World, number: int) -> None:
+    async def there() -> None:
+        assert (await world.rows(ENTRIES))[0][0] == number
+
+    await eventually(there)
+
+
+async def committed(world: World) -> None:
+    """Wait until Kafka has the feed's offsets, by which a later start knows what was taken in."""
+    log = Log(world.settings.kafka, 10)
+    await log.start()
+    try:
+        rows = await world.rows("select topic, partition, next_offset from log_positions")
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+        async def all_there() -> None:
+            assert (await log.bounds()).committed == stored
+
+        await eventually(all_there)
+    finally:
+        await log.stop()
+
+
+async def test_the_very_first_feed_has_what_the_log_has_and_of_others_what_the_owners_have(
+    settings: Settings, start: Any, log: Writer, registry: Registry
+) -> None:
+    world = World(None, None, registry, {}, settings, log)  # type: ignore[arg-type]  # not running yet
+    told, silent = world.person(relation(MUNICIPALITY)), world.person(relation(MUNICIPALITY))
+    made = [world.cv(told, "created"), world.cv(told)]
+    unsaid = world.cv(silent, "deleted", "DELETED")
+    await log.send(*made)
+    async with start(settings) as world:
+        events = await world.all_of(HERE)
+    assert [event["eventid"] for event in events[:2]] == [str(one.id) for one in made]
+    assert [(event["subject"], event["data"]["change"]) for event in events[2:]] == [
+        (str(unsaid.subject), "deleted")
+    ]
+
+
+async def test_a_lost_feed_begins_a_new_epoch_with_one_entry_per_cv_and_tells_old_positions_so(
+    settings: Settings, start: Any, fresh_database: FreshDatabase
+) -> None:
+    async with start(settings) as world:
+        persons = [world.person(relation(MUNICIPALITY)) for _ in range(3)]
+        for _ in range(2):
+            await world.log.send(*[world.cv(person) for person in persons])
+        await arrived(world, 6)
+        old = (await world.feed(HERE)).headers["x-feed-to"]
+        mark = (await world.snapshot(HERE, limit=1)).json()["next"]
+        await committed(world)
+    empty = settings.model_copy(update={"postgres": await fresh_database(MIGRATIONS)})
+    async with start(empty) as world:
+        await arrived(world, 3)
+        for answer in (await world.feed(HERE, old), await world.snapshot(HERE, mark)):
+            assert answer.status_code == 410
+            told = answer.json()
+            assert told["snapshot"] == "/v1/feed/cv/snapshot"
+            following = await world.feed(HERE, told["lastEventId"])
+            assert {event["subject"] for event in following.json()} == {str(p.cv_id) for p in persons}
+        newest = {str(p.cv_id): world.registry.cvs[str(p.cv_id)]["version"] for p in persons}
+        assert {e["subject"]: e["data"]["version"] for e in await world.all_of(HERE)} == newest
+        await world.log.send(world.cv(persons[0]))
+        await arrived(world, 4)
+
+
+async def back_up(world: World) -> dict[str, list[Any]]:
+    names = ["feed", "log_positions", "scopes", "seen_events", "entries", "audience", "cvs", "members"]
+    return {name: await world.rows(f"select * from {name}") for name in names}
+
+
+async def restore(settings: Settings, kept: dict[str, list[Any]]) -> None:
+    """Put the back-up's rows in the place of what is there now."""
+    conn: Any = await asyncpg.connect(settings.postgres.dsn)
+    try:
+        async with conn.transaction():
+            await conn.execute(f"truncate {', '.join(kept)}")
+            for name, rows in kept.items():
+                if rows:
+                    extra = "overriding system value" if name == "scopes" else ""
+                    numbers = ", ".join(f"${i}" for i in range(1, len(rows[0]) + 1))
+                    await conn.executemany(
+                        f"insert into {name} {extra} values ({numbers})", [tuple(row) for row in rows]
+                    )
+    finally:
+        await conn.close()
+
+
+async def test_after_an_older_back_up_nothing_is_skipped_and_positions_beyond_it_are_told_so(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        first = [world.cv(person) for _ in range(3)]
+        await world.log.send(*first)
+        await arrived(world, 3)
+        early = (await world.feed(HERE, limit=2)).headers["x-feed-to"]
+        kept = await back_up(world)
+        forgotten = [world.cv(person) for _ in range(3)]
+        await world.log.send(*forgotten)
+        await arrived(world, 6)
+        beyond = (await world.feed(HERE)).headers["x-feed-to"]
+        await committed(world)
+    await restore(settings, kept)
+    async with start(settings) as world:
+        await arrived(world, 6)
+        answer = await world.feed(HERE, beyond)
+        assert answer.status_code == 409
+        onwards = answer.json()["lastEventId"]
+        again = (await world.feed(HERE, onwards)).json()
+        assert [event["eventid"] for event in again] == [str(one.id) for one in forgotten]
+        from_early = (await world.feed(HERE, early)).json()
+        assert [e["eventid"] for e in from_early] == [str(one.id) for one in [first[2], *forgotten]]
+        positions = [row["position"] for row in await world.rows("select position from entries order by 1")]
+        assert len(set(positions)) == 6
+
+
+async def test_two_feeds_write_each_record_once_and_the_second_takes_over(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as first, start(settings) as second:
+        person = first.person(relation(MUNICIPALITY))
+        await first.log.send(*[first.cv(person) for _ in range(5)])
+        await arrived(first, 5)
+        after = (await second.feed(HERE)).headers["x-feed-to"]
+        poll = asyncio.create_task(second.feed(HERE, after, timeout=20_000))
+        made = first.cv(person)
+        await first.log.send(made)
+        assert [event["eventid"] for event in (await poll).json()] == [str(made.id)]
+    async with start(settings) as third:
+        await third.log.send(third.cv(person))
+        await arrived(third, 7)
+
+
+async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays(
+    settings: Settings, start: Any
+) -> None:
+    narrow = settings.model_copy(update={"partition_width": timedelta(seconds=2)})
+    async with start(narrow) as world:
+        quiet, busy = world.person(relation(MUNICIPALITY)), world.person(relation(MUNICIPALITY))
+        await world.log.send(world.cv(quiet, "created"), world.cv(quiet), world.cv(busy, "created"))
+        await arrived(world, 3)
+        begun = datetime.now(UTC)
+
+        async def later() -> None:
+            assert datetime.now(UTC) - begun > timedelta(seconds=4)
+
+        await eventually(later)
+        await world.log.send(world.cv(busy))
+        await arrived(world, 4)
+        conn: Any = await asyncpg.connect(settings.postgres.dsn)
+        try:
+            assert await drop_old(conn, timedelta(seconds=2), timedelta(days=1)) >= 1
+        finally:
+            await conn.close()
+        shown = [(event["subject"], event["data"]["change"]) for event in await world.all_of(HERE)]
+        assert shown == [(str(quiet.cv_id), "replaced"), (str(busy.cv_id), "replaced")]
+        assert [row["position"] for row in await world.rows("select position from seen_events")]
+        await world.log.send(world.cv(quiet))
+        await eventually(lambda: _changes_of(world, str(quiet.cv_id)))
+        assert len(await world.all_of(caller(JOBNET))) == 3
+
+
+async def _changes_of(world: World, subject: str) -> None:
+    assert [e["subject"] for e in await world.all_of(HERE)].count(subject) == 2

@@ -1,0 +1,95 @@
+"""What an operator is told: whether the feed has what the log and the owners have."""
+
+from typing import Any
+
+import pytest
+
+from change_feed import verifying
+from change_feed.testing import MUNICIPALITY, World, relation
+from servicekit.follow.owned_states import Digest
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+TOPIC = "cv-registry.cv-changed"
+
+
+async def arrived(world: World, number: int) -> None:
+    async def there() -> None:
+        assert (await world.rows("select count(*) from entries"))[0][0] == number
+
+    await eventually(there)
+
+
+async def of_log(world: World) -> tuple[int, list[str]]:
+    headers = world.headers(None, "operator")
+    listed = (await world.client.get("/internal/operations/feed", headers=headers)).json()["partitions"]
+    compared, missing = 0, list[str]()
+    for one in listed:
+        body: dict[str, Any] = {"topic": one["topic"], "partition": one["partition"], "begin": 0}
+        while body["begin"] is not None:
+            answer = await world.client.post(
+                "/internal/operations/feed/verify-log", json=body, headers=headers
+            )
+            found = answer.json()
+            compared, missing = compared + found["compared"], missing + found["missing"]
+            body["begin"] = found["following"]
+    return compared, missing
+
+
+async def test_what_the_feed_lacks_of_the_log_is_named(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    made = [world.cv(person) for _ in range(3)]
+    await world.log.raw(TOPIC, b"no key", b"{")
+    await world.log.send(*made, world.at_registry(person))
+    await world.log.beat()
+    await arrived(world, 4)
+    assert await of_log(world) == (4, [])
+    await world.database.execute("delete from seen_events where event_id = $1", made[1].id)
+    await world.database.execute("delete from unreadable_records")
+    compared, missing = await of_log(world)
+    assert compared == 4
+    assert missing[0] == str(made[1].id) or missing[1] == str(made[1].id)
+    assert len(missing) == 2
+
+
+class Owner:
+    """An owner of one CV, as it is compared with."""
+
+    def __init__(self, versions: dict[Any, int]) -> None:
+        self._versions = versions
+
+    async def states(self, _subjects: Any, /) -> Any:
+        raise NotImplementedError
+
+    async def page(self, _after: Any, _limit: int, /) -> Any:
+        raise NotImplementedError
+
+    async def ranges(self, first: int, last: int, /) -> dict[int, Digest]:
+        numbers = {subject.bytes[0] for subject in self._versions}
+        return {number: Digest(1, 0) for number in numbers if first <= number <= last}
+
+    async def versions(self, number: int, /) -> dict[Any, int]:
+        return {s: v for s, v in self._versions.items() if s.bytes[0] == number}
+
+
+async def test_cvs_that_differ_from_their_owner_are_named(world: World) -> None:
+    same, behind = world.person(relation(MUNICIPALITY)), world.person(relation(MUNICIPALITY))
+    newest = [world.cv(same), world.cv(behind)]
+    await world.log.send(*newest)
+    await arrived(world, 2)
+    theirs = {same.cv_id: newest[0].version, behind.cv_id: newest[1].version + 5}
+    compared = await verifying.compare_owners(world.database, Owner(theirs))
+    assert compared.differences == [
+        verifying.Difference(behind.cv_id, newest[1].version, newest[1].version + 5)
+    ]
+
+
+async def test_only_an_operator_may_ask(world: World) -> None:
+    for service in ("stranger", "gateway"):
+        answer = await world.client.get("/internal/operations/feed", headers=world.headers(None, service))
+        assert answer.status_code == 403
+    body = {"topic": "nothing", "partition": 0}
+    headers = world.headers(None, "operator")
+    answer = await world.client.post("/internal/operations/feed/verify-log", json=body, headers=headers)
+    assert answer.status_code == 404
