@@ -1,0 +1,194 @@
+"""The gateway: finds the door a request is for, has it answered there, and says what became of it."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from cv_contracts.faults import Problem
+from cv_contracts.methods import METHODS
+from cv_gateway.caller import Admission
+from cv_gateway.calls import POLLS, Calls, Lane, Shed
+from cv_gateway.feed import FEED, FEED_ROUTES
+from cv_gateway.forwarding import Departed, Header, Receive
+from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
+from cv_gateway.pages import pages
+from cv_gateway.rest import Reply, RestMethod, refusal
+from cv_gateway.settings import Settings, TokenSettings
+from cv_gateway.soap.description import Description
+from cv_gateway.soap.door import SoapDoor
+from cv_gateway.token import TokenRules, TokenVerifier
+from servicekit.code_lists import CodeListWatch
+from servicekit.observe import metrics
+from servicekit.observe.telemetry import begin_request, current_traceparent, end_request, new_traceparent
+from servicekit.web.health import Health
+from servicekit.web.identity import ServiceSigner
+from servicekit.web.problems import Refused, problem_of
+from servicekit.web.upstream import Owner, OwnerLimits
+
+log = structlog.get_logger(__name__)
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+
+SERVICE = "gateway"
+
+
+class Door(Protocol):
+    """A route at which calls are answered."""
+
+    verb: str
+    path: str
+    name: str
+    lane: Lane
+
+    async def answer(self, scope: Scope, receive: Receive, traceparent: str) -> Reply:
+        """Answer a call; raises whatever refuses it."""
+        ...
+
+    def refuse(self, problem: Problem, traceparent: str) -> Reply:
+        """Tell a refusal as callers of this route are used to."""
+        ...
+
+
+class Gateway:
+    """The ASGI application. Holds no state about citizens; what it remembers are tokens, callers and quotas."""
+
+    def __init__(self, calls: Calls, keys: KeySource, code_lists: CodeListWatch, settings: Settings) -> None:
+        self.health = Health()
+        self.health.check("signing-keys", self._check_keys)
+        self.health.check("code-lists", code_lists.standing)
+        self._code_lists = code_lists
+        self._keys = keys
+        self._calls = calls
+        self._doors = {(door.verb, door.path.encode()): door for door in _doors(calls, settings)}
+        self._pages = pages()
+        self._description = Description(settings.public_url)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        span = begin_request(_traceparent(scope["headers"]))
+        traceparent = current_traceparent() or new_traceparent()
+        door = self._doors.get((scope["method"], scope["raw_path"]))
+        if door is None:
+            await _send(send, await self._other(scope, traceparent))
+            return
+        begun = time.perf_counter()
+        try:
+            reply = await self._guarded(door, scope, receive, traceparent)
+        except Departed:
+            return
+        await _send(send, reply)
+        outcome = reply.outcome or reply.status
+        metrics.request_served(door.verb, door.path, outcome, time.perf_counter() - begun)
+        if span is not None:
+            end_request(span, door.verb, door.path, outcome)
+
+    async def _guarded(self, door: Door, scope: Scope, receive: Receive, traceparent: str) -> Reply:
+        try:
+            with door.lane:
+                return await door.answer(scope, receive, traceparent)
+        except Departed:
+            raise
+        except Exception as error:  # noqa: BLE001 - the outermost place; nothing is swallowed, problem_of logs it
+            problem = problem_of(error)
+            if problem.status >= 500 and not isinstance(problem, Shed):
+                log.warning("call_failed", method=door.name, code=problem.code, trace_id=traceparent[3:35])
+            return door.refuse(problem, traceparent)
+
+    async def _other(self, scope: Scope, traceparent: str) -> Reply:
+        path = scope["raw_path"]
+        if path == b"/health/live":
+            return Reply(*await self.health.live({}, b""))
+        if path == b"/health/ready":
+            return Reply(*await self.health.ready({}, b""))
+        page = self._pages.get(path) or self._description.page(path, scope)
+        allowed = {verb for verb, known in self._doors if known == path} | ({"GET"} if page else set())
+        if page is not None and scope["method"] == "GET":
+            return Reply(*page.response())
+        if allowed:
+            return refusal(Refused(405, {"allow": ", ".join(sorted(allowed))}), traceparent)
+        return refusal(Refused(404), traceparent)
+
+    async def _check_keys(self) -> None:
+        if not self._keys.loaded:
+            await self._keys.refresh()
+        if not self._keys.loaded:
+            raise KeysUnavailable
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._keys.refresh()
+        watching = asyncio.create_task(self._code_lists.run(), name="code-lists")
+        self.health.watch(watching.get_name(), watching)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        watching.cancel()
+        await self._keys.close()
+        self._calls.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create_app(settings: Settings) -> Gateway:
+    """Put the gateway together."""
+    keys = _keys(settings.token)
+    rules = TokenRules(settings.token.issuer, settings.token.audience, settings.token.leeway.total_seconds())
+    verifier = TokenVerifier(rules, keys, settings.token.remembered)
+    code_lists = CodeListWatch(settings.code_lists)
+    admission = Admission(verifier, code_lists.lists, settings.token.remembered)
+    code_lists.after_swap(admission.forget)
+    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
+    return Gateway(Calls(admission, signer, _owners(settings), settings.limits), keys, code_lists, settings)
+
+
+def _doors(calls: Calls, settings: Settings) -> list[Door]:
+    limit, seconds = settings.http.body_limit, settings.limits.body_time.total_seconds()
+    rest = [RestMethod(method, calls, limit, seconds) for method in (*METHODS, *FEED_ROUTES)]
+    return [*rest, SoapDoor(calls, limit, seconds)]
+
+
+def _keys(settings: TokenSettings) -> KeySource:
+    times = KeyTimes(settings.keys_max_age.total_seconds(), settings.keys_min_interval.total_seconds())
+    return KeySource(settings.jwks_url, times, _tls(settings.ca_file))
+
+
+def _owners(settings: Settings) -> dict[str, Owner]:
+    limits = OwnerLimits(
+        connections=settings.limits.connections,
+        waiting=settings.limits.waiting,
+        longest_wait=settings.limits.longest_wait.total_seconds(),
+        connect_timeout=settings.limits.connect_timeout.total_seconds(),
+        answer_bytes=settings.limits.answer_bytes,
+    )
+    tls = _tls(settings.owners_ca_file)
+    owners = {name: Owner(url, limits, tls) for name, url in settings.owners.items()}
+    feed = settings.owners.get(FEED.owner)
+    if feed is not None:
+        polls = settings.limits.polls
+        owners[POLLS] = Owner(feed, replace(limits, connections=polls, waiting=0), tls)
+    return owners
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext | None:
+    return None if ca_file is None else ssl.create_default_context(cafile=ca_file)
+
+
+def _traceparent(headers: list[Header]) -> str | None:
+    for name, value in headers:
+        if name == b"traceparent":
+            return value.decode("latin-1")
+    return None
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    body = reply.body
+    headers = [*reply.headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

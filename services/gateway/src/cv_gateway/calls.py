@@ -1,0 +1,144 @@
+"""Calls of methods, however they are spelled: admits the caller, counts the quota, finds the owner and asks it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import structlog
+
+from cv_contracts.faults import Fault, Unavailable
+from cv_contracts.methods import METHODS, Method
+from cv_gateway.caller import Admission, Identity
+from cv_gateway.departure import Departure
+from cv_gateway.feed import FEED, FEED_ROUTES
+from cv_gateway.forwarding import Departed, Header, Receive, head_lines
+from cv_gateway.jwks import KeysUnavailable
+from cv_gateway.quota import Quota
+from cv_gateway.settings import LimitSettings
+from servicekit.observe import metrics
+from servicekit.web.connection import Answer, Garbled, UpstreamError
+from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.upstream import Forward, Owner
+
+log = structlog.get_logger(__name__)
+
+BY_NUMBER = 10
+UNREADABLE_ANSWER, INTERNAL_ERROR = 1002, 1011
+RETRY_SECONDS = 5
+POLLS = "polls of the feed"
+"""The owner of the feed once more, with connections of their own for those who wait."""
+
+
+class Shed(Unavailable):
+    """More requests at once than there is room for; refused before any work."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """Requests of one sort that are worked on, and how many there may be: those that wait take nothing from the others."""
+
+    room: int
+    busy: int = 0
+
+    def __enter__(self) -> None:
+        """Take a place; raises Shed when there is none."""
+        if self.busy >= self.room:
+            metrics.count("requests.shed")
+            raise Shed(RETRY_SECONDS)
+        self.busy += 1
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.busy -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way of one admitted call to its owner; `head` is its header lines."""
+
+    method: Method
+    owner: Owner
+    head: bytes
+
+
+class Calls:
+    """What every door of the gateway shares: who may call, how often, how many at once, and how owners are asked."""
+
+    def __init__(
+        self, admission: Admission, signer: ServiceSigner, owners: Mapping[str, Owner], limits: LimitSettings
+    ) -> None:
+        self.lane, self.polls = Lane(limits.in_flight), Lane(limits.polls)
+        self._admission = admission
+        self._signer = signer
+        self._owners = owners
+        self._quota = Quota(limits.by_number, limits.by_number_period)
+        self._seconds = {
+            method.name: limits.deadlines.get(method.name, limits.deadline).total_seconds()
+            for method in (*METHODS, *FEED_ROUTES)
+        }
+
+    async def check_token(self, identity: Identity) -> None:
+        """Refuse a caller without an acceptable token (1012) before anything else of the call is read."""
+        try:
+            await self._admission.check_token(identity)
+        except KeysUnavailable:
+            raise Unavailable(RETRY_SECONDS) from None
+
+    async def admit(self, method: Method, identity: Identity) -> Caller:
+        """Give the caller, or the fault that comes first; counts the call where there is a quota."""
+        try:
+            caller = await self._admission.admit(method, identity)
+        except KeysUnavailable:
+            raise Unavailable(RETRY_SECONDS) from None
+        if method.number == BY_NUMBER:
+            self._quota.take(caller.client)
+        return caller
+
+    def way(
+        self, method: Method, caller: Caller, forwarded: list[Header], traceparent: str, more: bytes = b""
+    ) -> Way:
+        """Find the owner and write the header lines for it; raises the fault for an owner that is not there."""
+        owner = self._owners.get(POLLS if method is FEED else method.owner)
+        if owner is None:
+            raise Fault(method.unreachable_fault, retry_after=RETRY_SECONDS)
+        authorization = self._signer.token(method.owner, caller).encode("ascii")
+        return Way(method, owner, head_lines(forwarded, authorization, traceparent.encode("ascii")) + more)
+
+    async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
+        """Give the owner's answer, whatever its status; raises Departed when the caller has hung up meanwhile."""
+        method = way.method
+        request = Forward(method.verb, target, way.head, body, repeatable=method.verb == "GET")
+        departure = Departure(receive)
+        try:
+            deadline = asyncio.get_running_loop().time() + self._seconds[method.name]
+            answer = await way.owner.send(request, deadline)
+        except asyncio.CancelledError:
+            if departure.gone:
+                raise Departed from None
+            raise
+        except Garbled:
+            raise unreadable_answer(method) from None
+        except UpstreamError:
+            raise Fault(method.unreachable_fault, retry_after=RETRY_SECONDS) from None
+        finally:
+            departure.stop()
+        if answer.status == 401:
+            # Callers' tokens are judged here: the owner did not accept the gateway's own.
+            log.error("gateway_refused_by_owner", owner=method.owner)
+            raise Fault(INTERNAL_ERROR)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections to the owners."""
+        for owner in self._owners.values():
+            owner.close()
+
+
+def unreadable_answer(method: Method) -> Fault:
+    """Give the fault for an owner's answer that makes no sense: 1002 where the method lists it."""
+    return Fault(UNREADABLE_ANSWER if UNREADABLE_ANSWER in method.faults else INTERNAL_ERROR)

@@ -1,0 +1,119 @@
+"""The feed's own routes in the description of the interface."""
+
+from typing import Any
+
+from cv_gateway.feed import FEED, FEED_ROUTES
+
+__all__ = ["feed_paths"]
+
+Json = dict[str, Any]
+
+_TEXT: Json = {"type": "string"}
+_QUERIES: dict[str, dict[str, tuple[str, Json]]] = {
+    "Feed": {
+        "lastEventId": ("The position to go on from; without it, from the beginning", _TEXT),
+        "timeout": (
+            "Milliseconds to wait while there is nothing",
+            {"type": "integer", "minimum": 0, "maximum": 60_000},
+        ),
+        "limit": ("Most events on the page", {"type": "integer", "minimum": 1, "maximum": 2_147_483_647}),
+        "kind": ("Kinds of events wanted, separated by commas, as in `cv-changed,cv-changed.deleted`", _TEXT),
+    },
+    "FeedSnapshot": {
+        "after": ("The `next` of the page before", _TEXT),
+        "limit": ("Most CVs on the page", {"type": "integer", "minimum": 1, "maximum": 5_000}),
+    },
+}
+_EVENT: Json = {
+    "type": "object",
+    "description": "A CloudEvent. `id` is its position, `eventid` the MessageIdentifier of the write that made it.",
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": _TEXT,
+        "source": _TEXT,
+        "type": _TEXT,
+        "subject": {"type": "string", "format": "uuid"},
+        "time": {"type": "string", "format": "date-time"},
+        "eventid": {"type": "string", "format": "uuid"},
+        "arrived": {"type": "string", "format": "date-time"},
+        "method": {"const": "DELETE"},
+        "datacontenttype": _TEXT,
+        "data": {
+            "type": "object",
+            "properties": {"version": {"type": "integer"}, "change": _TEXT, "cvNumber": _TEXT},
+            "required": ["version"],
+        },
+    },
+    "required": ["specversion", "id", "source", "type", "subject", "time", "eventid", "arrived"],
+}
+_ITEM: Json = {
+    "type": "object",
+    "properties": {
+        "cvId": {"type": "string", "format": "uuid"},
+        "cvNumber": {"type": ["string", "null"]},
+        "version": {"type": "integer"},
+        "change": {"type": ["string", "null"]},
+    },
+    "required": ["cvId", "cvNumber", "version", "change"],
+}
+_ANSWERS: dict[str, tuple[str, Json]] = {
+    "Feed": ("application/cloudevents-batch+json", {"type": "array", "items": _EVENT}),
+    "FeedSnapshot": (
+        "application/json",
+        {
+            "type": "object",
+            "properties": {
+                "position": _TEXT,
+                "next": {"type": ["string", "null"]},
+                "items": {"type": "array", "items": _ITEM},
+            },
+            "required": ["position", "next", "items"],
+        },
+    ),
+}
+_MOVED = {
+    "409": "The feed was restored from a back-up and does not know the position: go on from `lastEventId` of the answer.",
+    "410": "The feed has begun anew: read the snapshot and follow from its position.",
+}
+
+
+def feed_paths(callers: list[Json], refusals: Json, problem: Json) -> dict[str, Json]:
+    """Give the paths; `callers` are the headers that say who calls, `refusals` the answers of method 9."""
+    moved = {
+        status: {"description": text, "content": {"application/problem+json": {"schema": problem}}}
+        for status, text in _MOVED.items()
+    }
+    return {
+        route.path: {
+            "get": {
+                "operationId": route.name,
+                "summary": route.name,
+                "description": f"Scope `{route.scope}`. {route.note}",
+                "tags": ["Change feed"],
+                "parameters": [*callers, *_queries(route.name)],
+                "responses": {"200": _answer(route.name), **dict(sorted({**refusals, **moved}.items()))},
+            }
+        }
+        for route in FEED_ROUTES
+    }
+
+
+def _queries(name: str) -> list[Json]:
+    return [
+        {"name": parameter, "in": "query", "required": False, "description": text, "schema": schema}
+        for parameter, (text, schema) in _QUERIES[name].items()
+    ]
+
+
+def _answer(name: str) -> Json:
+    media, schema = _ANSWERS[name]
+    answer: Json = {"description": "Done", "content": {media: {"schema": schema}}}
+    if name == FEED.name:
+        described = {
+            "x-feed-from": "The position that the page begins after",
+            "x-feed-to": "The position up to which it has everything",
+        }
+        answer["headers"] = {
+            header: {"description": text, "schema": _TEXT} for header, text in described.items()
+        }
+    return answer

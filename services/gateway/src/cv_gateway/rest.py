@@ -1,0 +1,66 @@
+"""A method as REST: the request goes to its owner and the answer comes back byte for byte."""
+
+from typing import Any, NamedTuple
+
+from cv_contracts.faults import Problem
+from cv_contracts.methods import Method
+from cv_gateway.calls import Calls
+from cv_gateway.feed import FEED, compression
+from cv_gateway.forwarding import OF_EVERY_ANSWER, Header, Receive, answer_headers, read_body, split
+from servicekit.web.problems import problem_body
+
+
+class Reply(NamedTuple):
+    """What goes back to the caller. `outcome` is the status that tells what became of the call, where `status` does not."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+    outcome: int = 0
+
+
+class RestMethod:
+    """One method at its route."""
+
+    def __init__(self, method: Method, calls: Calls, body_limit: int, body_seconds: float) -> None:
+        self.verb: str = method.verb
+        self.path = method.path
+        self.name = method.name
+        self.lane = calls.polls if method is FEED else calls.lane
+        self._method = method
+        self._target = method.path.encode("ascii")
+        self._calls = calls
+        self._body_limit = body_limit
+        self._body_seconds = body_seconds
+
+    async def answer(self, scope: Any, receive: Receive, traceparent: str) -> Reply:
+        """Give the owner's answer; raises what refuses the call."""
+        headers, calls, method = scope["headers"], self._calls, self._method
+        identity, forwarded = split(headers)
+        caller = await calls.admit(method, identity)
+        way = calls.way(method, caller, forwarded, traceparent, compression(method, headers))
+        body = b""
+        if method.verb != "GET":
+            body = await read_body(receive, headers, self._body_limit, self._body_seconds)
+        query = scope["query_string"]
+        target = self._target + b"?" + query if query else self._target
+        answer = await calls.ask(way, target, body, receive)
+        return Reply(
+            answer.status, [*answer_headers(answer.headers), *of_every_answer(traceparent)], answer.body
+        )
+
+    def refuse(self, problem: Problem, traceparent: str) -> Reply:
+        """Give a refusal as a problem document."""
+        return refusal(problem, traceparent)
+
+
+def refusal(problem: Problem, traceparent: str) -> Reply:
+    """Give a problem document (RFC 9457)."""
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in problem.headers().items()]
+    body = problem_body(problem, traceparent[3:35])
+    return Reply(problem.status, [*headers, *of_every_answer(traceparent)], body)
+
+
+def of_every_answer(traceparent: str) -> tuple[Header, ...]:
+    """Give the headers that no answer is without."""
+    return (*OF_EVERY_ANSWER, (b"x-trace-id", traceparent[3:35].encode("ascii")))

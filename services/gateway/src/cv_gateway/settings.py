@@ -1,0 +1,99 @@
+"""The gateway's settings, read from the environment as PART__NAME."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from servicekit.settings import HttpSettings, IdentitySettings, TelemetrySettings
+
+_PIECE = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class TokenSettings(BaseModel):
+    """Which bearer tokens are accepted, and where the provider publishes the keys they are signed with."""
+
+    model_config = _PIECE
+
+    issuer: str
+    """The `iss` of accepted tokens, exactly."""
+    audience: str = "cvhub"
+    """The `aud` that accepted tokens name."""
+    jwks_url: str
+    """Where the provider publishes its keys; https anywhere but on this machine."""
+    ca_file: Path | None = None
+    """Certificates trusted for an https provider; without it those of the machine."""
+    leeway: timedelta = timedelta(seconds=10)
+    """How much the provider's clock may differ from ours."""
+    keys_max_age: timedelta = timedelta(minutes=5)
+    """How long keys are used before the provider is asked for them again."""
+    keys_min_interval: timedelta = timedelta(seconds=5)
+    """The provider is asked at most this often, however many unknown key ids arrive."""
+    remembered: int = Field(default=10_000, ge=1)
+    """How many verified tokens and admitted callers are remembered."""
+
+
+class LimitSettings(BaseModel):
+    """How much of the gateway, and of one owner, may be taken at once."""
+
+    model_config = _PIECE
+
+    in_flight: int = Field(default=512, ge=1)
+    """Requests worked on at once; more are answered 503 before any work."""
+    polls: int = Field(default=10_000, ge=1)
+    """The same for callers of the feed, most of whom wait for something to happen."""
+    body_time: timedelta = timedelta(seconds=10)
+    """How long a caller may take to send a request body."""
+    connections: int = Field(default=64, ge=1)
+    """Requests at one owner at once."""
+    waiting: int = Field(default=256, ge=0)
+    """Requests that wait for one of these."""
+    longest_wait: timedelta = timedelta(milliseconds=100)
+    """How long one of them waits; then it is answered 503 with Retry-After, so that those who are admitted are answered soon."""
+    connect_timeout: timedelta = timedelta(seconds=1)
+    """How long connecting to an owner may take."""
+    answer_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
+    """Longest answer of an owner in bytes."""
+    deadline: timedelta = timedelta(seconds=10)
+    """How long an owner may take to answer."""
+    deadlines: dict[str, timedelta] = {
+        "GetCVAsPdf": timedelta(seconds=25),
+        "GetCVOnStatus": timedelta(seconds=25),
+        "CreateJobnetAccountLetter": timedelta(seconds=25),
+        "Feed": timedelta(seconds=65),
+        "FeedSnapshot": timedelta(seconds=25),
+    }
+    """The same for single methods, by name."""
+    by_number: int = Field(default=600, ge=1)
+    """Quota of GetCVByCVNumber: this many calls per client and period, spread evenly as they are used up."""
+    by_number_period: timedelta = timedelta(hours=1)
+    """The period of that quota."""
+
+
+class Settings(BaseSettings):
+    """Everything the gateway is told from outside."""
+
+    model_config = SettingsConfigDict(env_nested_delimiter="__", frozen=True, hide_input_in_errors=True)
+
+    http: HttpSettings = HttpSettings()
+    identity: IdentitySettings
+    telemetry: TelemetrySettings = TelemetrySettings()
+    token: TokenSettings
+    limits: LimitSettings = LimitSettings()
+    owners: dict[str, str] = {}
+    """Base URL per service, as JSON or as OWNERS__CV_REGISTRY; methods of a service without one answer that it is away."""
+    owners_ca_file: Path | None = None
+    """Certificates trusted for owners reached by https; without it those of the machine."""
+    public_url: str | None = None
+    """Base URL by which callers reach the gateway, for the address in the WSDL; without it the one the WSDL was asked at."""
+    code_lists: Path | None = None
+    """Directory with code lists that replace the packaged ones, taken up while it runs when they change."""
+
+    @field_validator("owners")
+    @classmethod
+    def _service_names(cls, owners: dict[str, str]) -> dict[str, str]:
+        if any(not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url) for url in owners.values()):
+            raise ValueError("a base URL is http:// or https://, a host, and perhaps a path")
+        return {name.lower().replace("_", "-"): url for name, url in owners.items()}

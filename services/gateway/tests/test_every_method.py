@@ -1,0 +1,48 @@
+"""Every method refuses a caller it cannot tell, or that it is not for, by the faults that all methods share."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from cv_contracts.methods import METHODS, Method
+from cv_gateway.testing import Provider, ScriptedOwner, call_headers, raw
+
+Start = Any
+
+WRONG: list[tuple[int, dict[str, str | None]]] = [
+    (1012, {"authorization": "Bearer x"}),
+    (1012, {"authorization": None}),
+    (8232, {"x-activeorganisation-type": None}),
+    (8233, {"x-requestuser-name": None}),
+    (8234, {"x-activeorganisation-type": "jobnet"}),
+    (8235, {"x-requestuser-name": "%"}),
+    (8173, {"x-activeorganisation-type": "9"}),
+    (8174, {"x-requestuser-type": "9"}),
+    (4575, {"x-activeorganisation-code": "2"}),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
+async def test_every_method_refuses_a_caller_by_the_faults_that_all_share(
+    client: httpx.AsyncClient, provider: Provider, method: Method
+) -> None:
+    token = provider.token(scope=method.scope, organisation={"type": 101, "code": "1"}, may_act_as=[])
+    headers = call_headers(token, x_activeorganisation_type="101", x_activeorganisation_code="1")
+    for code, changes in WRONG:
+        sent = {name: value for name, value in {**headers, **changes}.items() if value is not None}
+        answer = await client.request(method.verb, method.path, headers=sent)
+        assert answer.json()["code"] == code
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
+async def test_an_owners_answer_that_is_no_http_is_1011_and_1002_for_a_search(
+    start: Start, provider: Provider, registry: ScriptedOwner, method: Method
+) -> None:
+    registry.answering = raw(b"rubbish\r\n\r\n")
+    token = provider.token(scope=method.scope, organisation={"type": 101, "code": "1"}, may_act_as=[])
+    headers = call_headers(token, x_activeorganisation_type="101", x_activeorganisation_code="1")
+    async with start(owners={method.owner: registry.url}) as (_, client):
+        answer = await client.request(method.verb, method.path, headers=headers)
+    expected = (502, 1002) if method.number == 5 else (503, 1011)
+    assert (answer.status_code, answer.json()["code"]) == expected

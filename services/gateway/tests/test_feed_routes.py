@@ -1,0 +1,73 @@
+"""The feed's own routes: admitted as method 9, compressed, with their range, and waiting beside all other calls."""
+
+import asyncio
+import gzip
+from typing import Any
+
+import httpx
+import pytest
+
+from cv_gateway.testing import Provider, ScriptedOwner, call_headers, hang, plain
+from servicekit.testing import eventually
+
+ROUTES = ["/v1/feed/cv", "/v1/feed/cv/snapshot"]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_the_feed_is_reached_with_its_scope_and_its_range_comes_back(
+    start: Any, provider: Provider, registry: ScriptedOwner, path: str
+) -> None:
+    body = gzip.compress(b'[{"id":"a"}]')
+    registry.answering = plain(body, "200 OK", "content-encoding: gzip", "x-feed-from: a", "x-feed-to: b")
+    async with start(owners={"change-feed": registry.url}) as (_, client):
+        headers = {**call_headers(provider.token(scope="cv.changes")), "accept-encoding": "br, gzip"}
+        answer = await client.get(path + "?lastEventId=x", headers=headers)
+    assert answer.json() == [{"id": "a"}]
+    assert (answer.headers["x-feed-from"], answer.headers["x-feed-to"]) == ("a", "b")
+    [request] = registry.received
+    assert request.line == f"GET {path}?lastEventId=x HTTP/1.1"
+    assert request.header("accept-encoding") == "gzip"
+
+
+async def test_who_takes_no_gzip_and_who_calls_another_owner_asks_for_none(
+    start: Any, provider: Provider, registry: ScriptedOwner
+) -> None:
+    async with start(owners={"change-feed": registry.url, "cv-registry": registry.url}) as (_, client):
+        headers = call_headers(provider.token(scope="cv.changes cv.read"))
+        await client.get("/v1/feed/cv", headers={**headers, "accept-encoding": "identity"})
+        await client.get("/v6/Cv", headers={**headers, "accept-encoding": "gzip"})
+    assert [request.header("accept-encoding") for request in registry.received] == [None, None]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_without_the_scope_of_changes_it_is_1013(
+    start: Any, provider: Provider, registry: ScriptedOwner, path: str
+) -> None:
+    async with start(owners={"change-feed": registry.url}) as (_, client):
+        answer = await client.get(path, headers=call_headers(provider.token(scope="cv.read")))
+        post = await client.post(path, headers=call_headers(provider.token(scope="cv.changes")))
+    assert answer.json()["code"] == 1013
+    assert (post.status_code, post.headers["allow"]) == (405, "GET")
+    assert registry.received == []
+
+
+async def test_those_who_wait_for_the_feed_keep_nobody_else_from_a_call(
+    start: Any, provider: Provider, registry: ScriptedOwner
+) -> None:
+    registry.script = [hang, hang, hang]
+    limits = {"in_flight": 1, "connections": 1, "waiting": 0, "polls": 3}
+    owners = {"change-feed": registry.url, "cv-registry": registry.url}
+    async with start(owners=owners, limits=limits) as (_, client):
+        headers = call_headers(provider.token(scope="cv.changes cv.read"))
+        polls = [asyncio.create_task(client.get("/v1/feed/cv", headers=headers)) for _ in range(3)]
+
+        def all_wait() -> None:
+            assert len(registry.received) == 3
+
+        await eventually(all_wait)
+        refused = await client.get("/v1/feed/cv", headers=headers)
+        answer: httpx.Response = await client.get("/v6/Cv", headers=headers)
+        for poll in polls:
+            poll.cancel()
+        await asyncio.gather(*polls, return_exceptions=True)
+    assert (refused.status_code, answer.status_code) == (503, 200)

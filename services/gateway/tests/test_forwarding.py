@@ -1,0 +1,37 @@
+"""A good call reaches its owner as the specification says, and the answer comes back as it was."""
+
+import httpx
+
+from cv_gateway.testing import Provider, ScriptedOwner, call_headers, plain
+from servicekit.web.identity import Organisation, ServiceVerifier
+
+
+async def test_the_owners_answer_comes_back_byte_for_byte(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
+) -> None:
+    body = b'{ "CVProfile" : {"x": 1.0} }'
+    registry.answering = plain(
+        body, "200 OK", 'etag: "7"', "x-consistency-token: abc", "x-secret: 1", "server: s"
+    )
+    answer = await client.get("/v6/Cv", headers=call_headers(provider.token()))
+    assert (answer.status_code, answer.content) == (200, body)
+    assert answer.headers["etag"] == '"7"'
+    assert answer.headers["x-consistency-token"] == "abc"
+    assert "x-secret" not in answer.headers
+    assert "server" not in answer.headers
+
+
+async def test_the_owner_learns_who_calls_from_the_gateways_own_token(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner, verifier: ServiceVerifier
+) -> None:
+    answer = await client.get("/v6/Cv?x=1", headers=call_headers(provider.token()))
+    assert answer.status_code == 200
+    request = registry.received[0]
+    assert request.line == "GET /v6/Cv?x=1 HTTP/1.1"
+    identity = verifier.authenticate(request.header("authorization"))
+    assert identity.service == "gateway"
+    assert identity.caller is not None
+    assert identity.caller.active == Organisation(8, "10100")
+    assert identity.caller.user.name == "Søren Test"
+    assert request.header("x-civilregistrationidentifier") == "0101010000"
+    assert 0 < int(request.header("x-deadline-ms") or 0) <= 10_000

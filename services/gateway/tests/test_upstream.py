@@ -1,0 +1,319 @@
+"""The way to an owner, over real TCP, with an owner that hangs, cuts, lies and crowds."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from cv_gateway.testing import Answering, Received, ScriptedOwner, cut, hang, plain, raw
+from servicekit.testing import eventually
+from servicekit.web.connection import Crowded, Cut, Garbled, Late, Unreachable, UpstreamError
+from servicekit.web.upstream import Forward, Owner, OwnerLimits
+
+LIMITS = OwnerLimits(connections=2, waiting=2, connect_timeout=0.5, answer_bytes=100_000)
+READ = Forward("GET", b"/v6/Cv", b"x-a: 1\r\n", b"", repeatable=True)
+WRITE = Forward("PUT", b"/v6/Cv", b"", b'{"a":1}', repeatable=False)
+SHORT, LONG = 0.15, 5.0
+
+chunked = raw(
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-b: 2\r\n\r\n3\r\nabc\r\n4;ext=1\r\ndefg\r\n0\r\nt: 1\r\n\r\n"
+)
+
+
+def within(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+@pytest.fixture
+async def owner(registry: ScriptedOwner) -> AsyncIterator[Owner]:
+    owner = Owner(registry.url, LIMITS)
+    yield owner
+    owner.close()
+
+
+async def test_a_connection_is_used_again(owner: Owner, registry: ScriptedOwner) -> None:
+    registry.script = [plain(b"1"), chunked, plain(b"", "204 No Content"), plain(b"3")]
+    bodies = [(await owner.send(READ, within(LONG))).body for _ in range(4)]
+    assert bodies == [b"1", b"abcdefg", b"", b"3"]
+    assert registry.connections == 1
+    assert owner.busy == 0
+
+
+async def test_the_request_is_whole_and_says_how_much_time_is_left(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    await owner.send(WRITE, within(LONG))
+    request = registry.received[0]
+    assert request.line == "PUT /v6/Cv HTTP/1.1"
+    assert request.body == WRITE.body
+    assert request.header("content-length") == "7"
+    assert f"http://{request.header('host')}" == registry.url
+    assert 4000 < int(request.header("x-deadline-ms") or 0) <= 5000
+
+
+async def test_a_prefix_of_the_base_url_is_kept(registry: ScriptedOwner) -> None:
+    owner = Owner(registry.url + "/base/", LIMITS)
+    await owner.send(READ, within(LONG))
+    assert registry.received[0].line == "GET /base/v6/Cv HTTP/1.1"
+    owner.close()
+
+
+async def test_interim_answers_are_passed_over(owner: Owner, registry: ScriptedOwner) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    registry.script = [raw(early + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-c: 3\r\n\r\nok")]
+    answer = await owner.send(READ, within(LONG))
+    assert (answer.status, answer.body, answer.headers) == (
+        200,
+        b"ok",
+        [(b"content-length", b"2"), (b"x-c", b"3")],
+    )
+    await owner.send(READ, within(LONG))
+    assert registry.connections == 1
+
+
+@pytest.mark.parametrize("head", ["HTTP/1.1 200 OK\r\nconnection: close", "HTTP/1.0 200 OK"])
+async def test_a_connection_that_the_owner_wants_closed_is_not_used_again(
+    owner: Owner, registry: ScriptedOwner, head: str
+) -> None:
+    registry.script = [raw(head.encode() + b"\r\ncontent-length: 2\r\n\r\nok")]
+    for _ in range(2):
+        assert (await owner.send(READ, within(LONG))).status == 200
+    assert registry.connections == 2
+
+
+BROKEN: dict[str, Answering] = {
+    "not http": raw(b"220 smtp ready\r\n"),
+    "a wrong status line": raw(b"HTTP/1.1 OK\r\n\r\n"),
+    "two lengths": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
+    "length and chunks": raw(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "a bad chunk": raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n"),
+    "no length": raw(b"HTTP/1.1 200 OK\r\n\r\nabc", keep=False),
+    "an upgrade": raw(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
+    "a body cut short": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", keep=False),
+    "chunks cut short": raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", keep=False),
+    "a head cut short": raw(b"HTTP/1.1 200 OK\r\nconte", keep=False),
+    "a body too long": raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100001\r\n\r\n" + b"a" * 100_001),
+    "chunks without end": raw(
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + (b"1000\r\n" + b"a" * 4096 + b"\r\n") * 40
+    ),
+    "a head without end": raw(b"HTTP/1.1 200 OK\r\n" + b"x-a: 1\r\n" * 20_000),
+    "hints without end": raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20_000),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("request_", [READ, WRITE], ids=["read", "write"])
+async def test_an_answer_that_cannot_be_read_is_garbled_and_its_connection_is_gone(
+    owner: Owner, registry: ScriptedOwner, case: str, request_: Forward
+) -> None:
+    registry.script = [BROKEN[case], BROKEN[case]]
+    with pytest.raises(Garbled):
+        await owner.send(request_, within(LONG))
+    assert len(registry.received) == (2 if request_.repeatable else 1)
+    registry.script = []
+    assert (await owner.send(WRITE, within(LONG))).status == 200
+    assert registry.connections == len(registry.received)
+    assert owner.busy == 0
+
+
+async def test_a_second_answer_that_nobody_asked_for_is_never_given_to_the_next_caller(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    good = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"
+    evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
+    registry.script = [raw(good + evil), plain(b"second")]
+    assert (await owner.send(READ, within(LONG))).body == b"first"
+    assert (await owner.send(READ, within(LONG))).body == b"second"
+    assert registry.connections == 2
+
+
+async def test_bytes_on_an_idle_connection_end_it(owner: Owner, registry: ScriptedOwner) -> None:
+    await owner.send(READ, within(LONG))
+    next(iter(registry._writers)).write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+    await eventually(lambda: _is(registry.open, 0))
+    assert (await owner.send(WRITE, within(LONG))).body == b"{}"
+
+
+def _is(value: int, expected: int) -> None:
+    assert value == expected
+
+
+async def test_a_write_that_may_have_reached_the_owner_is_never_sent_again(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    for reused in (False, True):
+        registry.received.clear()
+        registry.script = [*([plain()] if reused else []), cut]
+        if reused:
+            await owner.send(READ, within(LONG))
+        with pytest.raises(Cut):
+            await owner.send(WRITE, within(LONG))
+        assert sum(request.line.startswith("PUT") for request in registry.received) == 1
+
+
+async def test_a_read_is_sent_once_more_on_a_new_connection(owner: Owner, registry: ScriptedOwner) -> None:
+    registry.script = [plain(), cut, plain(b"again")]
+    await owner.send(READ, within(LONG))
+    assert (await owner.send(READ, within(LONG))).body == b"again"
+    registry.script = [cut, cut, plain()]
+    with pytest.raises(Cut):
+        await owner.send(READ, within(LONG))
+
+
+async def test_a_kept_connection_that_the_owner_closed_is_noticed_before_a_write(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    await owner.send(WRITE, within(LONG))
+    registry.drop_connections()
+    await eventually(lambda: _is(len([c for c in owner._idle if not c.closing]), 0))
+    assert (await owner.send(WRITE, within(LONG))).status == 200
+    assert registry.connections == 2
+
+
+async def test_a_write_does_not_trust_a_connection_that_was_idle_for_long(registry: ScriptedOwner) -> None:
+    owner = Owner(registry.url, OwnerLimits(idle=60, idle_for_writes=0))
+    await owner.send(READ, within(LONG))
+    await owner.send(READ, within(LONG))
+    assert registry.connections == 1
+    await owner.send(WRITE, within(LONG))
+    assert registry.connections == 2
+    owner.close()
+
+
+async def test_nobody_listening_is_unreachable(owner: Owner, registry: ScriptedOwner) -> None:
+    await registry.stop()
+    for request in (READ, WRITE):
+        with pytest.raises(Unreachable):
+            await owner.send(request, within(LONG))
+    assert owner.busy == 0
+
+
+async def test_an_owner_that_hangs_is_late_at_the_deadline_and_its_connection_dropped(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    registry.answering = hang
+    for request in (READ, WRITE):
+        with pytest.raises(Late):
+            await owner.send(request, within(SHORT))
+    assert len(registry.received) == 2
+    await eventually(lambda: _is(registry.open, 0))
+
+
+async def test_an_owner_that_drips_is_late_too(owner: Owner, registry: ScriptedOwner) -> None:
+    async def drip(_request: Received, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
+        for _ in range(100):
+            writer.write(b"a")
+            await asyncio.sleep(0.02)
+        return True
+
+    registry.answering = drip
+    with pytest.raises(Late):
+        await owner.send(READ, within(SHORT))
+
+
+async def test_a_caller_that_leaves_takes_its_connection_with_it_and_gives_its_place_back(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    registry.answering = hang
+    tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(4)]
+    await eventually(lambda: _is(len(registry.received), 2))
+    for task in tasks:
+        task.cancel()
+    assert all(
+        isinstance(r, asyncio.CancelledError) for r in await asyncio.gather(*tasks, return_exceptions=True)
+    )
+    assert owner.busy == 0
+    await eventually(lambda: _is(registry.open, 0))
+    registry.answering = plain()
+    assert (await owner.send(READ, within(LONG))).status == 200
+
+
+async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_once(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    release = asyncio.Event()
+
+    async def held(request: Received, writer: asyncio.StreamWriter) -> bool:
+        await release.wait()
+        return await plain()(request, writer)
+
+    registry.answering = held
+    tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(4)]
+    await eventually(lambda: _is(len(registry.received), 2))
+    with pytest.raises(Crowded):
+        await owner.send(READ, within(LONG))
+    release.set()
+    assert [answer.status for answer in await asyncio.gather(*tasks)] == [200] * 4
+    assert registry.connections <= 2
+    assert owner.busy == 0
+
+
+async def test_waiting_for_a_connection_ends_at_the_deadline_and_frees_the_queue(
+    owner: Owner, registry: ScriptedOwner
+) -> None:
+    registry.answering = hang
+    holding = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(2)]
+    await eventually(lambda: _is(len(registry.received), 2))
+    for _ in range(3):
+        waiting = [owner.send(READ, within(0.05)) for _ in range(2)]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(result, Crowded) for result in results)
+    for task in holding:
+        task.cancel()
+    await asyncio.gather(*holding, return_exceptions=True)
+    assert owner.busy == 0
+
+
+async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(registry: ScriptedOwner) -> None:
+    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=5, longest_wait=SHORT))
+    registry.answering = hang
+    holding = asyncio.create_task(owner.send(READ, within(LONG)))
+    await eventually(lambda: _is(len(registry.received), 1))
+    waiting = [owner.send(READ, within(LONG)) for _ in range(5)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, Crowded) for result in results)
+    assert not holding.done()
+    holding.cancel()
+    await asyncio.gather(holding, return_exceptions=True)
+    assert owner.busy == 0
+    owner.close()
+
+
+async def test_places_are_neither_lost_nor_made_by_a_hundred_calls_that_end_in_every_way(
+    registry: ScriptedOwner,
+) -> None:
+    owner = Owner(registry.url, OwnerLimits(connections=4, waiting=200))
+    registry.script = [plain(), cut, chunked, raw(b"x"), BROKEN["a body cut short"], hang, plain()] * 40
+    calls = [
+        asyncio.create_task(owner.send(READ if n % 3 else WRITE, within(0.3 + n % 5 / 10)))
+        for n in range(100)
+    ]
+    for task in calls[::7]:
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(
+        not isinstance(e, BaseException) or isinstance(e, UpstreamError | asyncio.CancelledError)
+        for e in ended
+    )
+    assert owner.busy == 0
+    registry.script, registry.answering = [], plain()
+    answers = await asyncio.gather(*(owner.send(WRITE, within(LONG)) for _ in range(20)))
+    assert [answer.status for answer in answers] == [200] * 20
+    owner.close()
+
+
+async def test_an_early_refusal_of_a_large_body_is_an_answer(registry: ScriptedOwner) -> None:
+    owner = Owner(registry.url, LIMITS)
+    refusal = raw(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", keep=False)
+    registry.script = [refusal]
+    large = Forward("PUT", b"/v6/Cv", b"", b"a" * 3_000_000, repeatable=False)
+    assert (await owner.send(large, within(LONG))).status == 413
+    owner.close()
+
+
+def test_the_idle_time_for_writes_is_no_longer_than_owners_keep_idle_connections_when_they_leave() -> None:
+    assert timedelta(seconds=OwnerLimits().idle_for_writes) <= timedelta(seconds=1)
