@@ -1,0 +1,1 @@
+"""`cvhub doctor`: looks at everything that can be wrong, and says what to do about what is."""

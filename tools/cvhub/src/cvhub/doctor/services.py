@@ -1,0 +1,247 @@
+"""What the services say of themselves: ready, versions, what they follow, what waits, clock and disk."""
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from cv_contracts.topics import SERVICES as CONTRACTED
+from cvhub.doctor.findings import Finding, warning, well, wrong
+from cvhub.doctor.patient import Patient
+from cvhub.services import SERVICES, Service
+from servicekit.data.migrating import OWN_MIGRATIONS, migrations_of, with_required
+from servicekit.web.identity import ServiceSigner, load_private_key
+
+LAG = 5_000
+OUTBOX_SECONDS = 30.0
+FRESH_SECONDS = 30.0
+PENDING_SECONDS = 300.0
+CLOCK_SECONDS = 2.0
+FREE = 0.1
+OLDEST_POSTGRES = 150_000
+
+
+class Asking:
+    """Asks services as the operator."""
+
+    def __init__(self, patient: Patient) -> None:
+        self._patient = patient
+        self._signer = ServiceSigner("operator", load_private_key(patient.operator_key))
+
+    def ready(self, service: str) -> tuple[int, dict[str, Any]]:
+        answer = httpx.get(f"{self._patient.urls[service]}/health/ready", timeout=5, trust_env=False)
+        return answer.status_code, answer.json()
+
+    def operations(self, service: str, path: str) -> dict[str, Any]:
+        """Give an answer of the operator's routes; raises httpx.HTTPError for any but 200."""
+        bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
+        url = f"{self._patient.urls[service]}/internal/operations/{path}"
+        answer = httpx.get(url, headers=bearer, timeout=30, trust_env=False)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def services(patient: Patient) -> Iterator[Finding]:
+    """Look at every service that should be there."""
+    asking = Asking(patient)
+    lists: dict[str, Mapping[str, Any]] = {}
+    for service in SERVICES:
+        if service.name in patient.urls:
+            yield from _service(asking, service, lists)
+    yield from _code_lists(lists)
+    for name in sorted(set(CONTRACTED) - patient.urls.keys()):
+        yield warning("services", name, "nobody says where it is", "name it in CVHUB_SERVICES, or deploy it")
+
+
+def _service(asking: Asking, service: Service, lists: dict[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """Look at one service; the code lists it has in use go to those of the others."""
+    name = service.name
+    try:
+        status, told = asking.ready(name)
+    except (httpx.HTTPError, ValueError):
+        yield wrong(
+            "services",
+            name,
+            "does not answer",
+            f"`cvhub logs {name}`, or the log of its pod, says why it ended or does not start",
+        )
+        return
+    if status == 200:
+        yield well("services", name, "ready")
+    else:
+        failed = [part for part, one in told.get("checks", {}).items() if one.get("status") != "ok"]
+        yield wrong(
+            "services",
+            name,
+            f"not ready: {', '.join(failed) or told.get('status')}",
+            "bring back what it names; it becomes ready by itself",
+        )
+    if in_use := told.get("checks", {}).get("code-lists"):
+        lists[name] = in_use
+    if service.migrations is None:
+        return
+    yield from _outbox(name, told.get("checks", {}).get("relay"))
+    try:
+        begun = time.time()
+        about = asking.operations(name, "about")
+        yield from _about(service, about, (begun + time.time()) / 2)
+        yield from _following(name, asking.operations(name, "projections")["projections"])
+    except httpx.HTTPError as error:
+        yield wrong(
+            "services",
+            name,
+            f"does not answer the operator ({_reason(error)})",
+            "is CVHUB_OPERATOR_KEY the key that the services trust as `operator`?",
+        )
+
+
+def _code_lists(lists: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """Say who has refused new lists, and whether all have the same ones in use."""
+    usual = Counter(one["version"] for one in lists.values()).most_common(1)
+    for name, one in lists.items():
+        version = one["version"]
+        if one["refused"]:
+            text = f"goes on with {version}: the new ones are not valid"
+            yield wrong("code-lists", name, text, "docs/runbook.md, CvhubCodeListsRefused")
+        elif version != usual[0][0]:
+            text = f"{version}, most services have {usual[0][0]}"
+            yield warning("code-lists", name, text, "give every service the same folder")
+        else:
+            yield well("code-lists", name, version)
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    return (
+        str(error.response.status_code) if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
+    )
+
+
+def _outbox(name: str, relay: Mapping[str, Any] | None) -> Iterator[Finding]:
+    if relay is None or "age_seconds" not in relay:
+        return
+    if relay["refused"]:
+        yield wrong(
+            "outbox",
+            name,
+            f"Kafka has refused {relay['refused']} records",
+            f"`cvhub refused list {name}`, then retry or discard",
+        )
+    if relay["age_seconds"] > OUTBOX_SECONDS:
+        trouble = f" ({relay['trouble']})" if relay.get("trouble") else ""
+        yield wrong(
+            "outbox",
+            name,
+            f"the oldest event has waited {relay['age_seconds']:.0f} s{trouble}",
+            "docs/runbook.md, CvhubOutboxOld",
+        )
+    elif not relay["refused"]:
+        yield well("outbox", name, f"{relay['backlog']} events wait")
+
+
+def _about(service: Service, about: Mapping[str, Any], now: float) -> Iterator[Finding]:
+    yield from _versions(service, about)
+    ahead = about["time"] - now
+    if abs(ahead) > CLOCK_SECONDS:
+        yield wrong(
+            "clock",
+            service.name,
+            f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine",
+            "set both by the same time server: heartbeats and codes go by the clock",
+        )
+    else:
+        yield well("clock", service.name, "as here")
+    share = about["disk"]["free"] / about["disk"]["total"]
+    if share < FREE:
+        yield wrong(
+            "disk",
+            service.name,
+            f"{share:.0%} of its disk is free",
+            "free some, or give it more, before writes fail",
+        )
+    else:
+        yield well("disk", service.name, f"{share:.0%} free")
+
+
+def _versions(service: Service, about: Mapping[str, Any]) -> Iterator[Finding]:
+    name = service.name
+    shipped = {
+        (package, one.name)
+        for package in (OWN_MIGRATIONS, *with_required(service.migrations or OWN_MIGRATIONS))
+        for one in migrations_of(package)
+    }
+    applied = {(package, one) for package, one in about["migrations"]}
+    if shipped - applied:
+        yield wrong(
+            "versions",
+            name,
+            f"{len(shipped - applied)} migrations of this version are not applied",
+            f"`python -m {service.module} migrate`, as the chart does before each upgrade",
+        )
+    elif applied - shipped:
+        yield warning(
+            "versions",
+            name,
+            "its database is of a newer version than this command",
+            "use the command of the version that is deployed",
+        )
+    elif about["postgres"] < OLDEST_POSTGRES:
+        yield wrong("versions", name, f"PostgreSQL {about['postgres'] // 10_000}", "upgrade to 15 or newer")
+    elif about["python"].split(".")[:2] != platform.python_version().split(".")[:2]:
+        yield warning(
+            "versions",
+            name,
+            f"Python {about['python']}, here {platform.python_version()}",
+            "the same image for all is simpler to look after",
+        )
+    else:
+        yield well(
+            "versions",
+            name,
+            f"Python {about['python']}, PostgreSQL {about['postgres'] // 10_000}, {len(applied)} migrations",
+        )
+
+
+def _following(name: str, projections: list[dict[str, Any]]) -> Iterator[Finding]:
+    for one in projections:
+        subject = f"{name} {one['name']}"
+        if one["live"] is None:
+            yield wrong(
+                "replicas", subject, "never built", f"`cvhub rebuild {name} {one['name']}`; is its owner up?"
+            )
+        elif (one["heartbeatAge"] or 0) > FRESH_SECONDS:
+            yield wrong(
+                "replicas",
+                subject,
+                f"the newest heartbeat is {one['heartbeatAge']:.0f} s old",
+                "docs/runbook.md, CvhubReplicaStale",
+            )
+        else:
+            yield well("replicas", subject, "fresh")
+        lag = one["lag"]
+        if lag is None or lag > LAG:
+            text = "not measured" if lag is None else f"{lag} records behind"
+            yield warning("lag", subject, text, "docs/runbook.md, CvhubLag")
+        else:
+            yield well("lag", subject, f"{lag} records")
+        yield _pending(name, subject, one)
+        if one["unreadable"]:
+            yield wrong(
+                "unreadable",
+                subject,
+                f"{one['unreadable']} records could not be read",
+                f"`cvhub unreadable list {name}`, then retry after an upgrade, or discard",
+            )
+        else:
+            yield well("unreadable", subject, "none")
+
+
+def _pending(name: str, subject: str, one: Mapping[str, Any]) -> Finding:
+    if not one["pending"]:
+        return well("pending", subject, "none")
+    text = f"{one['pending']} subjects wait, the oldest for {one['pending_age']:.0f} s"
+    advice = f"`cvhub pending list {name}` has the reasons; they are tried again by themselves"
+    return (wrong if one["pending_age"] > PENDING_SECONDS else warning)("pending", subject, text, advice)

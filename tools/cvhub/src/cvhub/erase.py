@@ -1,0 +1,111 @@
+"""`cvhub erase`: a citizen leaves for good, and every service says what it has removed."""
+
+import getpass
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cvhub.erasing import Away, Erasing, Services
+from cvhub.erasure_orders import Order, Orders
+from cvhub.servers.process import CannotStart
+
+__all__ = ["erase", "report_of"]
+
+WAIT_SECONDS = 60.0
+GO_ON = "`cvhub erase --pending` goes on"
+console = Console()
+
+
+def erase(
+    person: Annotated[
+        str, typer.Argument(help="Person number or person id; '-' reads it from standard input.")
+    ] = "",
+    *,
+    reason: Annotated[str, typer.Option(help="Why; it must not name the citizen.")] = "",
+    pending: Annotated[bool, typer.Option("--pending", help="Go on with orders that are not done.")] = False,
+    repeat_all: Annotated[
+        bool, typer.Option("--repeat-all", help="Carry out every order again: a back-up was restored.")
+    ] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the receipts.", min=0)] = WAIT_SECONDS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
+) -> None:
+    """Erase a citizen in every service, and report what each has removed. Ends with 1 while a receipt is missing."""
+    orders = Orders()
+    erasing = Erasing(orders, Services())
+    if pending or repeat_all:
+        chosen = orders.all() if repeat_all else erasing.open_orders()
+    else:
+        chosen = [_ordered(erasing, person, reason)]
+    done = [_carried_out(erasing, order, wait, again=repeat_all, quiet=as_json) for order in chosen]
+    reports = [report_of(erasing, order, receipts) for order, receipts in done]
+    if as_json:
+        print(json.dumps(reports, indent=1))
+    else:
+        for report in reports:
+            _show(report)
+        if not reports:
+            console.print("Nothing is left to be erased.")
+    raise typer.Exit(0 if all(not report["missing"] for report in reports) else 1)
+
+
+def _ordered(erasing: Erasing, person: str, reason: str) -> Order:
+    named = sys.stdin.readline() if person == "-" else person
+    if not named.strip() or not reason.strip():
+        raise CannotStart("Whom, and why? `cvhub erase PERSON --reason …`")
+    try:
+        return erasing.order(named, reason, getpass.getuser())
+    except Away as away:
+        raise CannotStart(f"{away} does not answer: nothing is erased, and no order is kept.") from away
+
+
+def _carried_out(
+    erasing: Erasing, order: Order, wait: float, *, again: bool, quiet: bool
+) -> tuple[Order, dict[str, dict[str, Any]]]:
+    def told(service: str, receipt: Mapping[str, Any]) -> None:
+        if not quiet:
+            console.print(f" [green]✓[/] {service:22} {_removed(receipt)}", highlight=False)
+
+    if again or order.version is None:
+        try:
+            order = erasing.carry_out(order, again=again)
+        except Away as away:
+            raise CannotStart(f"{away} does not answer. The order is kept: {GO_ON}.") from away
+    return order, erasing.collect(order, wait, told)
+
+
+def report_of(erasing: Erasing, order: Order, receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Say what an erasure has come to: what was removed where, what is missing, and the access rows that stay."""
+    return {
+        "order": str(order.id),
+        "personId": str(order.person_id),
+        "version": order.version,
+        "reason": order.reason,
+        "by": order.who,
+        "receipts": dict(receipts),
+        "missing": [service for service in erasing.holders if service not in receipts],
+        "accessRows": {s: receipt["accessRows"] for s, receipt in receipts.items() if receipt["accessRows"]},
+    }
+
+
+def _removed(receipt: Mapping[str, Any]) -> str:
+    removed = ", ".join(f"{rows} {name}" for name, rows in receipt["removed"].items() if rows)
+    return removed or "had nothing"
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    table = Table("service", "erased at", "removed", "access rows that stay", box=None)
+    for service, receipt in report["receipts"].items():
+        table.add_row(service, receipt["erasedAt"] or "", _removed(receipt), str(receipt["accessRows"]))
+    console.print(table)
+    rows = sum(report["accessRows"].values())
+    console.print(
+        f"Order {report['order']}: {rows} access rows stay for their legal period, under the person id {report['personId']}.",
+        highlight=False,
+    )
+    if report["missing"]:
+        console.print(f"No receipt yet from {', '.join(report['missing'])}: {GO_ON}.", highlight=False)

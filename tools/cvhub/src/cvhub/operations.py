@@ -1,0 +1,331 @@
+"""What an operator does from a terminal: look at what waits in a service, decide about it, rebuild and compare projections."""
+
+import getpass
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cvhub.servers.process import CannotStart
+from cvhub.state import State
+
+LOOK_SECONDS = 0.5
+ANSWER_SECONDS = 60.0
+IDENTITY = "operator"
+FEED = "change-feed"
+SEARCH = "cv-search"
+
+pending = typer.Typer(help="Subjects that could not be fetched or applied yet.", no_args_is_help=True)
+unreadable = typer.Typer(help="Records that could not be read.", no_args_is_help=True)
+refused = typer.Typer(help="Records that Kafka refused to take.", no_args_is_help=True)
+console = Console()
+
+Service = Annotated[str, typer.Argument(help="The service to ask, such as cv-status.")]
+Reason = Annotated[str, typer.Option(help="Why; it is recorded with your name.", prompt="Why")]
+Of = Annotated[str | None, typer.Option("--projection", help="Only what this projection waits for.")]
+OneOf = Annotated[str, typer.Option("--projection", help="The projection that it belongs to.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the operator's commands to the command line."""
+    app.add_typer(pending, name="pending")
+    app.add_typer(unreadable, name="unreadable")
+    app.add_typer(refused, name="refused")
+    app.command()(projections)
+    app.command()(rebuild)
+    app.command()(verify)
+    app.command()(reindex)
+
+
+class Operator:
+    """Calls the internal operations of one service, signed as the operator.
+
+    Without CVHUB_OPERATOR_URL and CVHUB_OPERATOR_KEY (a file) it is the system that runs on this machine.
+    """
+
+    def __init__(self, service: str) -> None:
+        from servicekit.web.identity import ServiceSigner, load_private_key  # noqa: PLC0415 - the other commands start faster without
+
+        self._service = service
+        url, key = os.environ.get("CVHUB_OPERATOR_URL"), os.environ.get("CVHUB_OPERATOR_KEY")
+        self._signer = ServiceSigner(IDENTITY, load_private_key(_key_file() if key is None else Path(key)))
+        self._url = (_url(service) if url is None else url) + "/internal/operations"
+
+    def get(self, path: str, **query: str | None) -> Any:
+        return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self._ask("POST", path, json=body or None)
+
+    def decide(self, path: str, reason: str, **body: Any) -> Any:
+        """Post a decision with the name of who is at this terminal."""
+        return self.post(path, who=getpass.getuser(), reason=reason, **body)
+
+    def _ask(self, verb: str, path: str, **options: Any) -> Any:
+        bearer = {"authorization": f"Bearer {self._signer.token(self._service)}"}
+        try:
+            answer = httpx.request(verb, self._url + path, headers=bearer, timeout=ANSWER_SECONDS, **options)
+        except httpx.HTTPError as error:
+            raise CannotStart(
+                f"{self._service} does not answer ({type(error).__name__}): `cvhub status` shows what runs."
+            ) from error
+        if answer.status_code != httpx.codes.OK:
+            raise CannotStart(_refusal(self._service, answer.status_code))
+        return answer.json()
+
+
+def _key_file() -> Path:
+    from cvhub.keys import key_file  # noqa: PLC0415 - as above
+
+    state = State()
+    state.running()
+    return key_file(state.keys, IDENTITY)
+
+
+def _url(service: str) -> str:
+    run = State().running()
+    if service not in run.ports:
+        raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(run.ports))}.")
+    return run.url(service)
+
+
+def _refusal(service: str, status: int) -> str:
+    match status:
+        case 401 | 403:
+            return f"{service} does not take this for the operator's key: give the right one in CVHUB_OPERATOR_KEY."
+        case 404:
+            return f"{service} has no such projection: `cvhub projections {service}` lists them."
+        case 409:
+            return f"That cannot be done now: `cvhub projections {service}` shows what is live and what is being built."
+        case 400 | 422:
+            return "The reason must have 1 to 500 characters, and ids must be as they are listed."
+    return f"{service} answered {status}: try again, or look into `cvhub logs {service}`."
+
+
+@pending.command("list")
+def pending_list(service: Service, projection: Of = None) -> None:
+    """List the subjects that wait, the oldest first."""
+    rows = Operator(service).get("/pending", projection=projection)["rows"]
+    shown = ("projection", "subject", "version", "attempts", "reason", "first_seen", "next_try")
+    _show(rows, shown, "Nothing waits.")
+
+
+@pending.command("retry")
+def pending_retry(
+    service: Service,
+    projection: OneOf,
+    reason: Reason,
+    subject: Annotated[list[str] | None, typer.Argument(help="Subjects; without them all.")] = None,
+) -> None:
+    """Try subjects again at once."""
+    _decide(service, "/pending/retry", reason, "due now", projection=projection, subjects=subject or None)
+
+
+@pending.command("discard")
+def pending_discard(
+    service: Service,
+    projection: OneOf,
+    reason: Reason,
+    subject: Annotated[list[str], typer.Argument(help="Subjects, each by its id.")],
+) -> None:
+    """Wait for subjects no longer: what is here of them stays as it is until they change again."""
+    _decide(service, "/pending/discard", reason, "discarded", projection=projection, subjects=subject)
+
+
+@unreadable.command("list")
+def unreadable_list(service: Service, projection: Of = None) -> None:
+    """List the records that could not be read, the oldest first."""
+    rows = Operator(service).get("/unreadable", projection=projection)["rows"]
+    shown = ("id", "projection", "topic", "partition", "offset", "size", "reason", "seen_at")
+    _show(rows, shown, "All records could be read.")
+
+
+@unreadable.command("retry")
+def unreadable_retry(
+    service: Service, projection: OneOf, reason: Reason, number: Annotated[list[int], typer.Argument()]
+) -> None:
+    """Read records again, after an update that knows them; what still cannot be read stays."""
+    _decide(service, "/unreadable/retry", reason, "read", projection=projection, ids=number)
+
+
+@unreadable.command("discard")
+def unreadable_discard(
+    service: Service, projection: OneOf, reason: Reason, number: Annotated[list[int], typer.Argument()]
+) -> None:
+    """Give records up, each by its id in the list."""
+    _decide(service, "/unreadable/discard", reason, "discarded", projection=projection, ids=number)
+
+
+@refused.command("list")
+def refused_list(service: Service) -> None:
+    """List the records that Kafka refused, the oldest first, and how many wait behind each."""
+    rows = Operator(service).get("/refused")["rows"]
+    shown = ("seq", "topic", "type", "version", "size", "reason", "held_back", "refused_at")
+    _show(rows, shown, "Kafka has taken everything.")
+
+
+@refused.command("retry")
+def refused_retry(service: Service, number: int, reason: Reason) -> None:
+    """Send a record again, before the later ones of its key."""
+    _decide(service, "/refused/retry", reason, "to be sent again", seq=number)
+
+
+@refused.command("discard")
+def refused_discard(service: Service, number: int, reason: Reason) -> None:
+    """Give a record up, and let the later ones of its key go on."""
+    _decide(service, "/refused/discard", reason, "discarded", seq=number)
+
+
+def projections(service: Service) -> None:
+    """List what a service follows, and how far it is."""
+    rows = Operator(service).get("/projections")["projections"]
+    for row in rows:
+        row["building"] = _building(row["building"])
+    shown = ("name", "topic", "live", "building", "lag", "pending", "unreadable")
+    _show(rows, shown, f"{service} follows nothing.")
+
+
+def _building(build: dict[str, Any] | None) -> str:
+    if build is None:
+        return ""
+    return f"{build['generation']}: {build['share']:.0%}" + (", held" if build["held"] else "")
+
+
+def rebuild(
+    service: Service,
+    projection: str,
+    reason: Reason,
+    accept_fewer: Annotated[
+        bool,
+        typer.Option(
+            "--accept-fewer", help="Let a held build become live although it has far fewer subjects."
+        ),
+    ] = False,
+    give_up: Annotated[bool, typer.Option("--give-up", help="Stop the build that is under way.")] = False,
+) -> None:
+    """Build a projection anew from its owner, and show how far it is. The live one serves all the while."""
+    operator = Operator(service)
+    path = f"/projections/{projection}/rebuild"
+    if give_up:
+        operator.decide(f"{path}/give-up", reason)
+        console.print("Given up; the live one stays.")
+        return
+    if accept_fewer:
+        operator.decide(f"{path}/accept-fewer", reason)
+    else:
+        operator.decide(path, reason)
+    _watch(operator, service, projection)
+
+
+def reindex(reason: Reason) -> None:
+    """Build the search index anew from the service's own rows, and show how far it is. The live one serves all the while."""
+    operator = Operator(SEARCH)
+    before = operator.get("/index")["rebuilds"]
+    operator.decide("/index/rebuild", reason)
+    with console.status("The index is built") as status:
+        while (state := operator.get("/index"))["rebuilds"] == before:
+            status.update(f"The index is built: {state['built']} documents")
+            time.sleep(LOOK_SECONDS)
+    console.print("The index is built anew and live.")
+
+
+def _watch(operator: Operator, service: str, projection: str) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]} rows, {task.fields[rate]}/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(f"{service} {projection}", total=1.0, rows=0, rate=0)
+        while (build := _build_of(operator, projection)) is not None:
+            if build["held"]:
+                raise CannotStart(
+                    f"The new build has {build['rows']} subjects, less than half of the live one, so it is held: is the owner "
+                    f"whole? `cvhub verify {service} {projection}` compares; then rebuild with --accept-fewer or --give-up."
+                )
+            bar.update(task, completed=build["share"], rows=build["rows"], rate=round(build["rate"]))
+            time.sleep(LOOK_SECONDS)
+        bar.update(task, completed=1.0)
+    console.print(f"{projection} is built anew and live.")
+
+
+def _build_of(operator: Operator, projection: str) -> dict[str, Any] | None:
+    for row in operator.get("/projections")["projections"]:
+        if row["name"] == projection:
+            build: dict[str, Any] | None = row["building"]
+            return build
+    return None
+
+
+def verify(
+    service: Annotated[str, typer.Argument(help="The service to ask, or `feed`.")],
+    projection: Annotated[str | None, typer.Argument(help="One of `cvhub projections`.")] = None,
+) -> None:
+    """Compare a projection with its owner, or the feed with log and owners, and name what differs. Ends with 1 if anything does."""
+    if service == "feed":
+        verify_feed(Operator(FEED))
+        return
+    if projection is None:
+        raise CannotStart(f"Which projection? `cvhub projections {service}` lists them.")
+    with console.status("Comparing"):
+        result = Operator(service).post(f"/projections/{projection}/verify")
+    if not result["total"]:
+        console.print(f"All {result['compared']} subjects are as at their owner.")
+        return
+    _show(result["differences"], ("subject", "kind", "ours", "owners", "waits"), "")
+    console.print(
+        f"{result['total']} of {result['compared']} differ. Those that wait are tried again by themselves; "
+        f"`cvhub rebuild {service} {projection}` repairs the others."
+    )
+    raise typer.Exit(1)
+
+
+def verify_feed(operator: Operator) -> None:
+    """Compare the feed with each partition of the log, then with the owners."""
+    records, missing = 0, list[str]()
+    with console.status("Comparing") as status:
+        for one in operator.get("/feed")["partitions"]:
+            status.update(f"Comparing {one['topic']} {one['partition']}")
+            begin: int | None = 0
+            while begin is not None:
+                where = {"topic": one["topic"], "partition": one["partition"], "begin": begin}
+                found = operator.post("/feed/verify-log", **where)
+                records, missing, begin = (
+                    records + found["compared"],
+                    missing + found["missing"],
+                    found["following"],
+                )
+        status.update("Comparing with the owners")
+        owners = operator.post("/feed/verify-owners")
+    if not missing and not owners["differences"]:
+        console.print(
+            f"All {records} records of the log are in the feed, and all {owners['compared']} CVs are as at their owner."
+        )
+        return
+    _show([{"event": event} for event in missing], ("event",), "All records of the log are in the feed.")
+    _show(owners["differences"], ("subject", "ours", "owners"), "All CVs are as at their owner.")
+    raise typer.Exit(1)
+
+
+def _decide(service: str, path: str, reason: str, done: str, **body: Any) -> None:
+    count = Operator(service).decide(path, reason, **body)["count"]
+    console.print(f"{count} {done}.")
+    if count == 0:
+        raise typer.Exit(1)
+
+
+def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], nothing: str) -> None:
+    if not rows:
+        console.print(nothing)
+        return
+    table = Table(*(name.replace("_", " ") for name in columns), box=None)
+    for row in rows:
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+    Console(width=max(console.width, 160)).print(table)

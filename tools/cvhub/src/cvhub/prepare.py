@@ -1,0 +1,46 @@
+"""The one-shot jobs of a deployment: `python -m cvhub.prepare keys FOLDER`, `... topics` and `... acls`.
+
+The last two are told of Kafka by the environment, as every service is: KAFKA__BOOTSTRAP_SERVERS, KAFKA__SECURITY_PROTOCOL, ...
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cv_contracts.kafka_rights import acls, principals
+from cv_contracts.topics import SERVICES, TOPICS
+from cvhub.keys import ensure_keys
+from cvhub.services import IDENTITIES
+from servicekit.kafka import ensure_topics
+from servicekit.kafka_rights import ensure_acls
+from servicekit.settings import KafkaSettings
+
+
+class Settings(BaseSettings):
+    """Where the topics are made, and on how many brokers each record is kept."""
+
+    model_config = SettingsConfigDict(env_nested_delimiter="__", hide_input_in_errors=True)
+
+    kafka: KafkaSettings
+    replication_factor: int = 1
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case "keys", folder:
+            ensure_keys(Path(folder), [*SERVICES, *IDENTITIES])
+        case ["topics"]:
+            settings = Settings()
+            asyncio.run(ensure_topics(settings.kafka, TOPICS, settings.replication_factor))
+        case ["acls"]:
+            kafka = Settings().kafka
+            allowed = [acl for name in principals() for acl in acls(name, kafka.topic_prefix)]
+            asyncio.run(ensure_acls(kafka, allowed))
+        case _:
+            sys.exit("usage: python -m cvhub.prepare keys FOLDER | topics | acls")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where mail, SMS and letters of the local stack end: real servers that keep what they are given and show it."""

@@ -1,0 +1,133 @@
+"""An operator at a terminal, against a service over TCP."""
+
+import asyncio
+import getpass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI, Request
+from typer.testing import CliRunner
+
+from cvhub.cli import app
+from cvhub.servers.process import CannotStart
+from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import Database
+from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations, operation_routes
+from servicekit.follow.owner_testing import Keys, Things, client_of, owner_app, serving
+from servicekit.follow.projection import Projection
+from servicekit.follow.testing import CITIZENS, Copies
+from servicekit.settings import HttpSettings, KafkaSettings
+from servicekit.testing import eventually, free_port
+from servicekit.web.health import Health
+from servicekit.web.http import Routes, install
+
+pytestmark = pytest.mark.infra
+
+
+@dataclass
+class World:
+    database: Database
+    things: Things
+
+    async def run(self, *arguments: str) -> Any:
+        return await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
+
+    async def live(self) -> bool:
+        found = await self.database.fetchval("select 1 from projection_generations where status = 'live'")
+        return found is not None
+
+
+@pytest_asyncio.fixture
+async def world(
+    fresh_database: FreshDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    database = await Database.connect(await fresh_database("servicekit.migrations"), "cli-tests")
+    owners = await Database.connect(await fresh_database(), "owner-tests")
+    things, copies = await Things(owners).create(), await Copies(database).create()
+    keys = Keys("cv-status", "owner", "operator")
+    (tmp_path / "operator.pem").write_bytes(keys.private["operator"])
+    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(tmp_path / "operator.pem"))
+    async with serving(owner_app(things, keys.verifier("owner"), "cv-status"), free_port()) as url:
+        client, owner = client_of(url, keys.signer("cv-status"))
+        projection = Projection(
+            name="copies", topic=CITIZENS, fetch=owner.states, apply=copies.apply, owner=owner
+        )
+        follower = Follower(
+            database, KafkaSettings(bootstrap_servers="127.0.0.1:9"), "cv-status", [projection]
+        )
+
+        def operations(_request: Request) -> Operations:
+            return Operations(database, follower)
+
+        service = FastAPI()
+        install(service, keys.verifier("cv-status"))
+        service.include_router(operation_routes(operations))
+        async with serving(Routes(service, HttpSettings(), Health()), free_port()) as here:
+            monkeypatch.setenv("CVHUB_OPERATOR_URL", here)
+            building = asyncio.create_task(follower.rebuilds.run())
+            yield World(database, things)
+            building.cancel()
+            await asyncio.gather(building, return_exceptions=True)
+        client.close()
+    await owners.close()
+    await database.close()
+
+
+async def test_what_waits_is_listed_retried_and_discarded_with_name_and_reason(world: World) -> None:
+    assert "Nothing waits" in (await world.run("pending", "list", "cv-status")).output
+    subject = str(uuid4())
+    await world.database.execute(
+        "insert into pending_subjects (projection, subject, version, next_try, reason)"
+        " values ('copies', $1, 3, now() + interval '1 hour', 'owner-silent')",
+        subject,
+    )
+    listed = await world.run("pending", "list", "cv-status")
+    assert subject in listed.output
+    of = ("cv-status", "--projection", "copies", "--reason", "told so")
+    assert "1 due now" in (await world.run("pending", "retry", *of)).output
+    assert "1 discarded" in (await world.run("pending", "discard", *of, subject)).output
+    assert (await world.run("pending", "discard", *of, subject)).exit_code == 1
+    rows = await world.database.fetch("select who, action, reason from operator_actions order by id")
+    assert [tuple(row) for row in rows] == [
+        (getpass.getuser(), "retry pending", "told so"),
+        (getpass.getuser(), "discard pending", "told so"),
+    ]
+
+
+async def test_a_projection_is_rebuilt_and_compared(world: World) -> None:
+    for _ in range(30):
+        await world.things.put(uuid4(), 1)
+    await eventually(world.live)
+    built = await world.run("rebuild", "cv-status", "copies", "--reason", "to be sure")
+    assert "built anew and live" in built.output
+    same = await world.run("verify", "cv-status", "copies")
+    assert (same.exit_code, "All 30 subjects" in same.output) == (0, True)
+    new = uuid4()
+    await world.things.put(new, 1)
+    differs = await world.run("verify", "cv-status", "copies")
+    assert differs.exit_code == 1
+    assert str(new) in differs.output
+    assert "missing" in differs.output
+    assert "copies" in (await world.run("projections", "cv-status")).output
+
+
+async def test_unreadable_and_refused_records_are_listed(world: World) -> None:
+    assert "All records" in (await world.run("unreadable", "list", "cv-status")).output
+    assert "taken everything" in (await world.run("refused", "list", "cv-status")).output
+
+
+async def test_what_cannot_be_done_is_said_with_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = await world.run("rebuild", "cv-status", "nothing", "--reason", "x")
+    assert isinstance(unknown.exception, CannotStart)
+    assert "cvhub projections cv-status" in str(unknown.exception)
+    monkeypatch.setenv("CVHUB_OPERATOR_URL", f"http://127.0.0.1:{free_port()}")
+    away = await world.run("pending", "list", "cv-status")
+    assert "does not answer" in str(away.exception)
