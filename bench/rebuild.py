@@ -1,0 +1,169 @@
+"""P4: a replica of citizens built anew, against the same states applied with a commit for each event, in turns.
+
+Ours asks the owner, a process of its own, over HTTP: signed, in compressed pages. The peer has its states ready in memory and
+only applies them, by the same statements. Both write to the same durable PostgreSQL.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import orjson
+import uvicorn
+from fastapi import FastAPI, Request
+
+from bench.measured import Row, Servers
+from cv_citizens.replica import replica_projection
+from cv_citizens.replica_source import HttpRegistry
+from servicekit.data.postgres import Database, migrate
+from servicekit.follow.batch import Work, settle
+from servicekit.follow.owner import Stored, state_routes
+from servicekit.follow.owner_testing import Keys, Things
+from servicekit.follow.projection import Announced, Projection
+from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.states import Known
+from servicekit.settings import HttpSettings, PostgresSettings
+from servicekit.testing import eventually, free_port
+from servicekit.web.client import ServiceClient
+from servicekit.web.health import Health
+from servicekit.web.http import Routes, install
+from servicekit.web.identity import ServiceVerifier, public_key
+
+CITIZENS, SINGLE, ROUNDS = 60_000, 2_000, 3
+
+
+async def run(servers: Servers) -> list[Row]:
+    theirs = await Database.connect(PostgresSettings(dsn=await servers.database()), "bench-owner")
+    things = await Things(theirs).create()
+    states = [_state(n) for n in range(CITIZENS)]
+    await theirs.pool.copy_records_to_table(
+        "things", records=[(s.subject, s.version, orjson.dumps(s.state).decode()) for s in states]
+    )
+    keys, port = Keys("cv-status", "cv-registry"), free_port()
+    ours, peer = [], []
+    try:
+        async with _owner(theirs.settings.dsn, port, keys) as url:
+            client = ServiceClient(url, "cv-registry", keys.signer("cv-status"))
+            projection = replica_projection(HttpRegistry(client.post_json))
+            for number in range(ROUNDS):
+                servers.say(f"P4 round {number + 1} of {ROUNDS}")
+                peer.append(SINGLE / await _one_by_one(await _follower(servers), projection, states[:SINGLE]))
+                ours.append(CITIZENS / await _rebuilt(await _follower(servers), projection))
+            client.close()
+    finally:
+        await things.database.close()
+    return [Row.against(f"P4 rebuild of {CITIZENS:,} citizens, subjects/s", ours, peer, at_least=15)]
+
+
+def _state(number: int) -> Known:
+    relation = {"organisationType": 1, "organisationCode": f"{number % 98:03}", "from": "2025-01-01"}
+    state = {
+        "cvId": str(uuid4()),
+        "personNumber": f"{number:010}",
+        "cvNumber": f"{number:08}",
+        "relations": [relation, {**relation, "organisationType": 4, "to": "2027-12-31"}],
+        "contactGroup": number % 12 + 1,
+        "enrolled": True,
+        "dead": False,
+        "nameProtected": False,
+        "addressProtected": False,
+    }
+    return Known(uuid4(), 1_700_000_000_000_000 + number, state)
+
+
+async def _follower(servers: Servers) -> Database:
+    dsn = await servers.database()
+    await migrate(dsn, "cv_status.migrations")
+    return await Database.connect(PostgresSettings(dsn=dsn), "bench")
+
+
+async def _rebuilt(database: Database, projection: Projection) -> float:
+    if projection.owner is None:
+        raise LookupError
+    begun = time.perf_counter()
+    await Rebuild(database, projection, projection.owner).step()
+    seconds = time.perf_counter() - begun
+    assert await database.fetchval("select count(*) from citizens") == CITIZENS
+    await database.close()
+    return seconds
+
+
+async def _one_by_one(database: Database, projection: Projection, states: Sequence[Known]) -> float:
+    await database.execute(
+        "insert into projection_generations (projection, generation, status) values ($1, 1, 'live')",
+        projection.name,
+    )
+    begun = time.perf_counter()
+    async with database.pool.acquire() as conn:
+        for state in states:
+            announced = {state.subject: Announced(state.subject, state.version)}
+            work = Work({state.subject: state}, announced)
+            await settle(conn, projection, work, one_by_one=False)
+    seconds = time.perf_counter() - begun
+    assert await database.fetchval("select count(*) from citizens") == len(states)
+    await database.close()
+    return seconds
+
+
+@asynccontextmanager
+async def _owner(dsn: str, port: int, keys: Keys) -> AsyncIterator[str]:
+    told = {"BENCH_DSN": dsn, "BENCH_PORT": str(port), "BENCH_TRUSTED": json.dumps(keys.public)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.rebuild", env={**os.environ, **told}
+    )
+    try:
+        await eventually(lambda: _answers(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _answers(port: int) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    await writer.wait_closed()
+
+
+class _Owned(Things):
+    """The same, without noting who asks."""
+
+    async def page(self, after: UUID, limit: int) -> list[Stored]:
+        rows = await self.database.fetch(
+            "select id, version, state from things where id > $1 order by id limit $2", after, limit
+        )
+        return [Stored(*row) for row in rows]
+
+
+def serve_owner() -> None:
+    """Serve what the owner has, as the registry serves its citizens."""
+    trusted = {name: public_key(raw) for name, raw in json.loads(os.environ["BENCH_TRUSTED"]).items()}
+    health = Health()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = await Database.connect(PostgresSettings(dsn=os.environ["BENCH_DSN"]), "bench-owner")
+        app.state.owned = _Owned(database)
+        yield
+        await database.close()
+
+    def owned(request: Request) -> _Owned:
+        found: _Owned = request.app.state.owned
+        return found
+
+    app = FastAPI(lifespan=lifespan)
+    install(app, ServiceVerifier("cv-registry", trusted))
+    app.include_router(state_routes("/internal/citizens", owned, ("cv-status",)))
+    port = int(os.environ["BENCH_PORT"])
+    uvicorn.run(
+        Routes(app, HttpSettings(), health), port=port, loop="uvloop", http="httptools", log_level="warning"
+    )
+
+
+if __name__ == "__main__":
+    serve_owner()
