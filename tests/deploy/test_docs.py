@@ -1,0 +1,78 @@
+"""What the documents point at is there: links, paths, commands, targets."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from cvhub.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OURS = r"(?:libs|services|tools|tests|deploy|docs|bench)/[\w./-]+"
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as they are made on the web."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def code_of(page: Path) -> Iterator[str]:
+    """Give what stands between backticks, blocks of commands line by line."""
+    text = page.read_text()
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from block.splitlines()
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not link.startswith("http"):
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_and_make_targets_are_there(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for code in code_of(page):
+        for path in re.findall(rf"(?<![\w./<-]){OURS}(?![\w<*…])", code):
+            there = ROOT / path.rstrip(".")
+            assert there.exists() or "…" in code or list(ROOT.glob(f"{path}*")), path
+        for target in re.findall(r"^make ([a-z-]+)", code):
+            assert target in targets, code
+
+
+@cache
+def _commands() -> Any:
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_cvhub_and_their_options_are_there(page: Path) -> None:
+    for code in code_of(page):
+        for words in re.findall(r"(?:^|\(|; )cvhub ([a-z][^|;)]*)", code):
+            command, rest = _commands(), words.split("#")[0].split()
+            while rest and hasattr(command, "commands"):
+                assert rest[0] in command.commands, code
+                command, rest = command.commands[rest[0]], rest[1:]
+            options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+            assert {word for word in rest if word.startswith("--")} <= options, code
+
+
+def test_the_hooks_need_nothing_but_what_is_installed() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    for hook in config["repos"][0]["hooks"]:
+        assert hook["language"] == "system"
+        for program in re.findall(r"\.venv/bin/[\w-]+", hook["entry"]):
+            assert (ROOT / program).exists()

@@ -1,0 +1,71 @@
+"""Followers of the feed that check for themselves that nothing is missed and nothing comes twice."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import httpx
+from tests.e2e.caller import Caller
+
+from cvhub_feedclient import Event, Follower, Place, Present, Reader, Waiting
+
+PATIENT = Waiting(timedelta(milliseconds=50), timedelta(seconds=1))
+
+
+@dataclass
+class MemoryCopy:
+    """A copy in memory: what there was, what has happened since, and the place, changed together."""
+
+    kept: Place = field(default_factory=Place)
+    versions: dict[UUID, int] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    async def place(self) -> Place:
+        return self.kept
+
+    async def begin(self, place: Place) -> None:
+        self.kept = place
+        self.versions.clear()
+
+    async def present(self, items: Sequence[Present], place: Place) -> None:
+        self.versions |= {UUID(item.subject): item.version for item in items}
+        self.kept = place
+
+    async def happened(self, events: Sequence[Event], place: Place) -> None:
+        known = {event.event_id for event in self.events} if place.repeats else set()
+        self.events += [event for event in events if event.event_id not in known]
+        self.kept = place
+        for event in events:
+            if event.kind == "cv-changed" and event.version is not None:
+                subject = UUID(event.subject)
+                self.versions[subject] = max(event.version, self.versions.get(subject, 0))
+
+    @property
+    def changes(self) -> list[UUID]:
+        return [UUID(event.event_id) for event in self.events if event.kind == "cv-changed"]
+
+
+@asynccontextmanager
+async def following(callers: Sequence[Caller]) -> AsyncIterator[list[MemoryCopy]]:
+    """Follow as each of these callers for the time of a block. A follower that ends by itself fails the block."""
+    copies = [MemoryCopy() for _ in callers]
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(_follow(caller, copy)) for caller, copy in zip(callers, copies, strict=True)
+        ]
+        yield copies
+        for task in running:
+            task.cancel()
+
+
+async def _follow(caller: Caller, copy: MemoryCopy) -> None:
+    async def sign(request: httpx.Request) -> None:
+        # The token is fetched by a blocking call the first time; it lives long enough for any drill.
+        request.headers.update({k: v for k, v in caller._headers().items() if v is not None})
+
+    base = caller.gateway or caller.system.url("gateway")
+    async with httpx.AsyncClient(base_url=base, trust_env=False, event_hooks={"request": [sign]}) as client:
+        await Follower(Reader(client), copy, poll=timedelta(seconds=5), waiting=PATIENT).run()

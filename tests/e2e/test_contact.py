@@ -1,0 +1,186 @@
+"""Contact data through the gateway: codes read from the sinks and used; ReplaceCV's contact data whole, whatever is killed."""
+
+import asyncio
+import re
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from tests.e2e.caller import Caller, Json, fault, population, small_cv
+from tests.e2e.system import REGISTRY, System
+
+from cvhub.synthetic import SyntheticCitizen
+from servicekit.testing import eventually
+
+CONTACT = "contact-verification"
+PATH = "/v1/kontaktinformation"
+MOBILE, MAIL = 1, 3
+PATIENCE = timedelta(seconds=60)
+
+
+def citizen(number: int) -> SyntheticCitizen:
+    """Give a citizen whom no other test of this file writes about."""
+    return population(200)[-1 - number]
+
+
+def cv_with(text: str, mail: str | None = None, *phones: str) -> Json:
+    contact: Json = {"PhoneNumber": list(phones)}
+    if mail is not None:
+        contact["E-mail"] = mail
+    return {**small_cv(text), "ContactInformation": contact}
+
+
+async def save(caller: Caller, one: SyntheticCitizen, data: dict[int, str | None]) -> httpx.Response:
+    items = [{"PersonContactData": v, "PersonContactDataTypeIdentifier": n} for n, v in data.items()]
+    return await caller.call("POST", PATH, one.person_number, {"PersonContactDataCollection": items})
+
+
+async def verify(caller: Caller, one: SyntheticCitizen, kind: int, code: str) -> httpx.Response:
+    body = {
+        "CvCustomerIdentifier": one.cv_number,
+        "VerificationCode": code,
+        "PersonContactDataTypeIdentifier": kind,
+    }
+    return await caller.call("POST", f"{PATH}/verificering", None, body)
+
+
+async def found(caller: Caller, mail: str) -> list[str]:
+    answer = await caller.call("POST", f"{PATH}/emailadresse", None, {"email": mail})
+    assert answer.status_code == 200, answer.text
+    return [
+        one["civilregistrationIdentifier"]
+        for one in answer.json()["CprCollection"]
+        if "RegistrationEndDate" not in one
+    ]
+
+
+async def shown(caller: Caller, one: SyntheticCitizen, token: str | None = None) -> Any:
+    """Give what GetCV shows; a 503 that asks for another try is no answer yet."""
+
+    async def answered() -> httpx.Response:
+        answer = await caller.get_cv(one.person_number, x_consistency_token=token)
+        assert answer.status_code != 503, answer.text
+        return answer
+
+    answer = await eventually(answered, PATIENCE)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["CVProfile"]["PersonalData"]["ContactInformation"]
+
+
+async def code_sent(system: System, http: httpx.AsyncClient, to: str) -> str:
+    async def look() -> str:
+        sent = (await http.get(system.url("sinks") + "/sent")).json()
+        [text] = [message["text"] for message in sent if message["to"] == to]
+        match = re.search(r"\b[0-9]{6}\b", text)
+        assert match is not None
+        return match[0]
+
+    return await eventually(look, PATIENCE)
+
+
+async def test_the_codes_of_mail_and_sms_are_used_once(
+    system: System, caller: Caller, http: httpx.AsyncClient
+) -> None:
+    one = citizen(0)
+    values = {MAIL: "borger.nul@example.com", MOBILE: "+4526000100"}
+    assert (await save(caller, one, dict(values))).status_code == 200
+    for kind, to in values.items():
+        code = await code_sent(system, http, to)
+        wrong = f"{(int(code) + 1) % 1_000_000:06}"
+        assert fault(await verify(caller, one, kind, wrong)) == (409, 9241)
+        assert (await verify(caller, one, kind, code)).status_code == 200
+        assert fault(await verify(caller, one, kind, code)) == (404, 9242)
+    assert await found(caller, values[MAIL]) == [one.person_number]
+
+
+async def test_a_cv_with_contact_data_is_shown_at_once_and_becomes_the_contact_data(
+    system: System, caller: Caller
+) -> None:
+    one = citizen(1)
+    for mail in ("et.foerste@example.com", "et.andet@example.com"):
+        answer = await caller.replace_cv(one.person_number, cv_with("kontakt", mail, "26000101"))
+        assert answer.status_code == 200, answer.text
+        token = answer.headers["x-consistency-token"]
+        assert await shown(caller, one, token) == {"E-mail": mail, "PhoneNumber": ["+4526000101"]}
+
+    async def activated() -> None:
+        assert await found(caller, "et.andet@example.com") == [one.person_number]
+        assert await found(caller, "et.foerste@example.com") == []
+        assert await system.value("select count(*) from prepares", service=CONTACT) == 0
+
+    await eventually(activated, PATIENCE)
+    saved = await save(caller, one, {MAIL: "et.tredje@example.com"})
+    token = saved.headers["x-consistency-token"]
+    assert (await shown(caller, one, token))["E-mail"] == "et.tredje@example.com"
+
+
+async def test_without_contact_verification_no_cv_is_half_replaced(system: System, caller: Caller) -> None:
+    one = citizen(2)
+    await caller.replace_cv(one.person_number, cv_with("før", "to.foer@example.com"))
+    system.kill(CONTACT)
+    answer = await caller.replace_cv(one.person_number, cv_with("efter", "to.efter@example.com"))
+    assert fault(answer) == (502, 9234)
+    assert await shown(caller, one) == {"E-mail": "to.foer@example.com"}
+    await asyncio.to_thread(system.revive, CONTACT)
+    again = await caller.replace_cv(one.person_number, cv_with("efter", "to.efter@example.com"))
+    assert again.status_code == 200
+    assert await shown(caller, one) == {"E-mail": "to.efter@example.com"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("killed", [CONTACT, REGISTRY, "Kafka"])
+async def test_whatever_is_killed_after_the_commit_the_contact_data_get_there(
+    system: System, caller: Caller, killed: str
+) -> None:
+    one = citizen(3)
+    mail = f"tre.{killed.lower()}@example.com"
+    answer = await caller.replace_cv(one.person_number, cv_with("dræbt", mail))
+    system.kill(killed)
+    assert answer.status_code == 200
+    await asyncio.to_thread(system.revive, killed)
+
+    async def converged() -> None:
+        assert await found(caller, mail) == [one.person_number]
+        assert await shown(caller, one) == {"E-mail": mail}
+
+    await eventually(converged, PATIENCE)
+
+
+async def test_a_registry_killed_between_prepare_and_commit_leaves_what_was_there(
+    system: System, caller: Caller
+) -> None:
+    """The commit is held up by a lock, the registry killed meanwhile; the prepare is settled as abandoned."""
+    one = citizen(4)
+    await caller.replace_cv(one.person_number, cv_with("før", "fire.foer@example.com"))
+
+    async def calm() -> None:
+        assert await system.value("select count(*) from prepares", service=CONTACT) == 0
+
+    await eventually(calm, PATIENCE)
+    holder = await asyncpg.connect(system.dsn(REGISTRY))
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.execute("lock table contact_decisions in access exclusive mode")
+    replacing = asyncio.create_task(
+        caller.replace_cv(one.person_number, cv_with("efter", "fire.efter@example.com"))
+    )
+
+    async def prepared() -> None:
+        assert await system.value("select count(*) from prepares", service=CONTACT) == 1
+
+    await eventually(prepared, PATIENCE)
+    system.kill(REGISTRY)
+    await transaction.rollback()
+    await holder.close()
+    answer = await replacing
+    assert answer.status_code >= 500
+    await asyncio.to_thread(system.revive, REGISTRY)
+    await system.rows("update prepares set next_ask = now()", service=CONTACT)
+    await eventually(calm, PATIENCE)
+    cv = (await caller.get_cv(one.person_number)).json()["CVProfile"]
+    text = cv["CV"]["ProfessionalSummaryText"]["HTMLText"]
+    mail = cv["PersonalData"]["ContactInformation"]["E-mail"]
+    assert (text, mail) in {("før", "fire.foer@example.com"), ("efter", "fire.efter@example.com")}
+    assert await found(caller, mail) == [one.person_number]

@@ -1,0 +1,86 @@
+"""The feed through the gateway: a write is told of, and followers miss nothing whatever is killed."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from tests.e2e.caller import JOBNET, STAR, Caller, fault, population, small_cv
+from tests.e2e.followers import MemoryCopy, following
+from tests.e2e.load import load
+from tests.e2e.system import REGISTRY, System
+
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.timeout(400)
+
+FEED = "change-feed"
+PATIENCE = timedelta(seconds=90)
+
+
+async def position(caller: Caller) -> str:
+    """Give the position of the feed's end, by way of a snapshot."""
+    answer = await eventually(lambda: _snapshot(caller), PATIENCE)
+    return str(answer["position"])
+
+
+async def _snapshot(caller: Caller) -> dict[str, object]:
+    answer = await caller.call("GET", "/v1/feed/cv/snapshot?limit=1")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, object] = answer.json()
+    return found
+
+
+async def test_a_write_comes_out_of_the_feed_and_of_the_change_list_under_its_own_id(caller: Caller) -> None:
+    one = population(50)[0]
+    begun = datetime.now(UTC) - timedelta(seconds=1)
+    after = await position(caller)
+    poll = asyncio.create_task(caller.call("GET", f"/v1/feed/cv?lastEventId={after}&timeout=20000"))
+    receipt = (await caller.replace_cv(one.person_number, small_cv("<p>nyt</p>"))).json()["ServiceReceipt"]
+    answer = await poll
+    [event] = answer.json()
+    assert event["eventid"] == receipt["MessageIdentifier"]
+    assert event["data"]["cvNumber"] == one.cv_number
+    assert answer.headers["x-feed-from"] == after
+    start = begun.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    listed = (await caller.call("GET", f"/v6/Cv/changes?CVChangeStartTime={start}")).json()
+    assert [item["CVNumber"] for item in listed["CVUpdateList"]].count(one.cv_number) == 1
+
+
+async def test_only_with_the_scope_and_only_for_ones_own(caller: Caller) -> None:
+    unscoped = caller.acting(JOBNET, scopes="cv.read")
+    assert fault(await unscoped.call("GET", "/v1/feed/cv")) == (403, 1013)
+    stranger = caller.acting("8:75100")
+    mine = await position(caller)
+    assert fault(await stranger.call("GET", f"/v1/feed/cv?lastEventId={mine}")) == (400, 1014)
+
+
+@pytest.mark.long
+async def test_ten_followers_miss_nothing_while_feed_relay_and_broker_are_killed(
+    system: System, caller: Caller
+) -> None:
+    await position(caller)
+    callers = [caller.acting(organisation) for organisation in (JOBNET, STAR) for _ in range(5)]
+    async with following(callers) as copies:
+        async with load(caller) as writers:
+            for part in (FEED, REGISTRY, "Kafka", FEED):
+                await writers.has_grown(30)
+                await asyncio.to_thread(system.kill, part)
+                await asyncio.to_thread(system.revive, part)
+            await writers.has_grown(30)
+        acknowledged = [one.event_id for one in writers.acknowledged]
+        await eventually(lambda: _complete(copies, acknowledged), PATIENCE)
+    rows = await system.rows("select event_id from entries", service=FEED)
+    ids = [row["event_id"] for row in rows]
+    assert len(ids) == len(set(ids))
+    versions = {row["cv_id"]: row["version"] for row in await system.rows("select cv_id, version from cvs")}
+    for copy in copies:
+        assert copy.versions == versions
+
+
+def _complete(copies: Sequence[MemoryCopy], acknowledged: Sequence[UUID]) -> None:
+    for copy in copies:
+        changes = copy.changes
+        assert set(acknowledged) <= set(changes)
+        assert len(changes) == len(set(changes))

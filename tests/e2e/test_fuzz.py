@@ -1,0 +1,209 @@
+"""Whatever is sent to the gateway, it answers as its own description says, and never with an error of its own."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CheckFunction
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tests.e2e.caller import JOBNET, Caller, population, small_cv
+from tests.e2e.system import ALL_SCOPES, System
+
+from cv_gateway.openapi import document
+
+RUN_HERE = frozenset(
+    {"GetCV", "GetCVByCVNumber", "ReplaceCV", "CreateAsylumCVTransition", "UpdateAsylumCVTransition"}
+)
+NO_ANSWER = 503
+CHECKS: list[CheckFunction] = [
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+CITIZENS = itertools.cycle([None, *(one.person_number for one in population(120)[:20])])
+"""Whom a generated call is about: now and then whoever was generated, else somebody who is there."""
+_DESCRIBED = schemathesis.openapi.from_dict(document())
+OPERATIONS = {
+    found.ok().label: found.ok() for found in _DESCRIBED.get_all_operations() if isinstance(found, Ok)
+}
+
+
+def _configured(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
+
+
+def _judge(case: Case[Any], system: System) -> None:
+    """Send the case as a caller with a good token, and hold the answer against the description."""
+    case.headers.update(
+        {
+            "authorization": f"Bearer {system.token(JOBNET, ALL_SCOPES)}",
+            "x-activeorganisation-type": "101",
+            "x-activeorganisation-code": "1",
+        }
+    )
+    citizen = next(CITIZENS)
+    if citizen and "x-civilregistrationIdentifier" in case.headers:
+        case.headers["x-civilregistrationIdentifier"] = citizen
+    case.headers.pop("x-requestorganisation-type", None)
+    case.headers.pop("x-requestorganisation-code", None)
+    answer = case.call(base_url=system.url("gateway"))
+    case.validate_response(answer, checks=CHECKS)
+    if answer.status_code >= 500:
+        assert answer.status_code == NO_ANSWER, answer.status_code
+        assert case.operation.definition.raw["operationId"] not in RUN_HERE, "its owner runs"
+        assert "retry-after" in answer.headers
+
+
+def _fuzz(operation: APIOperation[Any, Any, Any, Any], system: System, examples: int) -> None:
+    """Send calls that fit the description, and calls that do not."""
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+
+        @_configured(examples)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def judged(case: Case[Any]) -> None:
+            _judge(case, system)
+
+        judged()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_generated_calls_are_answered_as_described(operation: str, system: System) -> None:
+    _fuzz(OPERATIONS[operation], system, examples=12)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_thousands_of_generated_calls_are_answered_as_described(operation: str, system: System) -> None:
+    _fuzz(OPERATIONS[operation], system, examples=1_000)
+
+
+def _mutations(seed: int, count: int) -> list[bytes]:
+    """Give requests that were once good, with bytes changed, left out or repeated."""
+    choose = random.Random(seed)  # noqa: S311 - no secret
+    good = (
+        b"PUT /v6/Cv HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer x\r\ncontent-type: application/json\r\n"
+        b'x-requestid: a\r\ncontent-length: 17\r\n\r\n{"JobConditions":1}'
+    )
+    made = []
+    for _ in range(count):
+        said = bytearray(good)
+        for _ in range(choose.randrange(1, 6)):
+            place = choose.randrange(len(said))
+            change: Callable[[], bytes] = choose.choice(
+                [
+                    lambda: bytes([choose.randrange(256)]),
+                    lambda: b"",
+                    lambda: b"\r\n",
+                    lambda: b"\x00",
+                    lambda: b": " * 50,
+                    lambda: b"9" * 30,
+                ]
+            )
+            said[place : place + choose.randrange(4)] = change()
+        made.append(bytes(said))
+    return made
+
+
+async def _say(port: int, said: bytes) -> int | None:
+    """Send raw bytes and end; give the status of the answer, if there was one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(said)
+        writer.write_eof()
+        async with asyncio.timeout(timedelta(seconds=15).total_seconds()):
+            line = await reader.readline()
+    except (ConnectionError, TimeoutError):
+        return None
+    finally:
+        writer.close()
+    return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else None
+
+
+async def _garbage_is_survived(system: System, caller: Caller, count: int) -> None:
+    port = system.stack.ports["gateway"]
+    statuses: set[int | None] = set()
+    for begin in range(0, count, 20):
+        said = _mutations(begin, min(20, count - begin))
+        statuses |= set(await asyncio.gather(*(_say(port, one) for one in said)))
+    assert not {status for status in statuses if status is not None and status >= 500}
+    one = population(120)[0]
+    assert (await caller.get_cv(one.person_number)).status_code == 200
+
+
+async def test_raw_garbage_is_refused_and_harms_nobody(system: System, caller: Caller) -> None:
+    await _garbage_is_survived(system, caller, 300)
+
+
+@pytest.mark.long
+async def test_much_raw_garbage_is_refused_and_harms_nobody(system: System, caller: Caller) -> None:
+    await _garbage_is_survived(system, caller, 10_000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"CV":' * 20_000,
+        b'{"CVNumber": ' + b"9" * 10_000 + b', "CitizenConsentObtained": true}',
+        b'{"CVNumber": 1e999999, "CitizenConsentObtained": true}',
+        b'{"CVNumber": "\\ud800\\udc00\\ud800", "CitizenConsentObtained": true}',
+        b'{"CVNumber": "\\u0000", "CitizenConsentObtained": true}',
+        b'{"CVNumber": NaN, "CitizenConsentObtained": true}',
+        b"\xef\xbb\xbf{}",
+        b"",
+    ],
+    ids=[
+        "deep list",
+        "deep object",
+        "huge number",
+        "overflow",
+        "half a pair",
+        "null character",
+        "NaN",
+        "BOM",
+        "empty",
+    ],
+)
+async def test_hostile_json_is_a_fault_of_the_caller(caller: Caller, body: bytes) -> None:
+    for verb, path in (("POST", "/v6/Cv/bynumber"), ("PUT", "/v6/Cv"), ("POST", "/v6/AsylumTransition")):
+        answer = await caller.call(verb, path, population(120)[0].person_number, body)
+        assert 400 <= answer.status_code < 500, (path, answer.status_code)
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_texts_with_characters_that_a_database_cannot_hold_are_no_error_of_ours(caller: Caller) -> None:
+
+    for text in ("a\x00b", "\ud800", "\U0010ffff", "\ufffe", "<p>" * 5_000):
+        body = small_cv(text)
+        answer = await caller.replace_cv(population(120)[1].person_number, body)
+        assert answer.status_code < 500, (text[:5], answer.status_code)
+
+
+async def test_a_body_that_is_too_large_is_413_and_the_connection_lives_or_ends_cleanly(
+    caller: Caller, http: httpx.AsyncClient
+) -> None:
+    answer = await caller.replace_cv(population(120)[0].person_number, b" " * 3_000_000)
+    assert answer.status_code == 413
+    assert (await caller.get_cv(population(120)[0].person_number)).status_code == 200
