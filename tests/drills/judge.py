@@ -18,6 +18,7 @@ from tests.e2e.system import System
 from cv_contracts.events.cv_registry import CitizenChanged
 from cvhub.services import SERVICES
 from servicekit.testing import eventually
+from servicekit.web.tls import trusting
 
 FEED = "change-feed"
 AGREE_WITHIN = timedelta(seconds=240)
@@ -96,7 +97,7 @@ def counted(violations: Sequence[str]) -> Counter[str]:
 async def all_agree(system: System) -> None:
     """Wait until everything is published and every projection, and the feed, is what the owners have."""
     await published(system, *{CVS.owner, STATUSES.owner, "contact-verification"})
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60, trust_env=False, verify=trusting()) as http:
         operator = _Operator(system, http)
         for service in SERVICES:
             if service.migrations:

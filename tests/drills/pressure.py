@@ -16,6 +16,7 @@ from tests.e2e.streams import CVS, STATUSES
 from tests.e2e.system import System
 
 from servicekit.testing import eventually
+from servicekit.web.tls import trusting
 
 WRITERS, SETTERS, MOVING, READERS = 6, 2, 20, 2
 PAUSE, PAUSE_OF_MOVERS = 0.1, 0.5
@@ -98,7 +99,9 @@ class Pressure:
 async def pressing(system: System, gateway: str, registry: str) -> AsyncIterator[Pressure]:
     """Press on the system while the block runs; at its end every write that was begun has its receipt."""
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx.AsyncClient(timeout=ATTEMPT_SECONDS, trust_env=False, limits=limits) as http:
+    async with httpx.AsyncClient(
+        timeout=ATTEMPT_SECONDS, trust_env=False, verify=trusting(), limits=limits
+    ) as http:
         caller = Caller(system, http, user=f"reader-{uuid4().hex[:12]}", gateway=gateway)
         movers = await movers_at(system, http, MOVING, registry, PAUSE_OF_MOVERS)
         readers = Readers(caller)

@@ -8,6 +8,8 @@ import pytest_asyncio
 from tests.e2e.caller import Caller
 from tests.e2e.system import System
 
+from servicekit.web.tls import trusting
+
 CITIZENS = 200
 SYSTEMS_OF_THEIR_OWN = ("test_newcomer.py", "test_privacy.py")
 
@@ -44,7 +46,7 @@ def system(one_system: System) -> System:
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx.AsyncClient(timeout=30, trust_env=False, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=30, trust_env=False, verify=trusting(), limits=limits) as client:
         yield client
 
 

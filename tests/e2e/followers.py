@@ -11,6 +11,7 @@ import httpx
 from tests.e2e.caller import Caller
 
 from cvhub_feedclient import Event, Follower, Place, Present, Reader, Waiting
+from servicekit.web.tls import trusting
 
 PATIENT = Waiting(timedelta(milliseconds=50), timedelta(seconds=1))
 
@@ -67,5 +68,7 @@ async def _follow(caller: Caller, copy: MemoryCopy) -> None:
         request.headers.update({k: v for k, v in caller._headers().items() if v is not None})
 
     base = caller.gateway or caller.system.url("gateway")
-    async with httpx.AsyncClient(base_url=base, trust_env=False, event_hooks={"request": [sign]}) as client:
+    async with httpx.AsyncClient(
+        base_url=base, trust_env=False, verify=trusting(), event_hooks={"request": [sign]}
+    ) as client:
         await Follower(Reader(client), copy, poll=timedelta(seconds=5), waiting=PATIENT).run()

@@ -32,6 +32,7 @@ from cvhub.state import State
 from cvhub.steps import Steps
 from servicekit.testing import free_port
 from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.tls import trusting
 
 REGISTRY = "cv-registry"
 HEALTHY_SECONDS = 60.0
@@ -232,7 +233,7 @@ def _program(name: str, *arguments: str | Path) -> None:
 
 def _ready(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+        return httpx.get(url, timeout=5, trust_env=False, verify=trusting()).status_code == 200
     except httpx.HTTPError:
         return False
 

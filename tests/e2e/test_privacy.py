@@ -29,6 +29,7 @@ from cvhub.synthetic import SyntheticCitizen, citizens
 from servicekit.kafka import producer
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually
+from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -361,10 +362,10 @@ async def _plant(watched: Watched, place: str, text: str) -> None:
         with (system.state.logs / name).open("a") as log:
             log.write(json.dumps({"event": text}) + "\n")
     elif kind == "telemetry":
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=trusting()) as http:
             await http.post(watched.collector.url + name, content=b"\x0a\x0f" + text.encode() + b"\x12")
     elif kind == "URL":
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=trusting()) as http:
             await http.get(watched.door.url, params={"citizen": text})
     elif kind == "file":
         (system.temporary / name).write_text(text)

@@ -14,6 +14,7 @@ from servicekit.follow.owned_states import Digest, HttpStates
 from servicekit.follow.owner_testing import PREFIX, Keys, Things, client_of, owner_app, serving
 from servicekit.follow.states import Erased, Known, Unknown
 from servicekit.testing import free_port
+from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
 
@@ -36,7 +37,7 @@ async def owner(fresh_database: FreshDatabase) -> AsyncIterator[Owner]:
     keys, port = Keys("follower", "stranger", "owner"), free_port()
     async with serving(owner_app(things, keys.verifier("owner"), "follower"), port) as url:
         client, states = client_of(url, keys.signer("follower"))
-        async with httpx.AsyncClient(base_url=url + PREFIX) as http:
+        async with httpx.AsyncClient(verify=trusting(), base_url=url + PREFIX) as http:
             yield Owner(things, states, http, keys)
         client.close()
     await database.close()

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from servicekit.testing import eventually, free_port
+from servicekit.web.tls import trusting
 
 SERVICE = Path(__file__).with_name("drained_service.py")
 
@@ -47,7 +48,7 @@ async def running(**settings: object) -> AsyncIterator[Service]:
     )
     service = Service(process, port)
     try:
-        async with httpx.AsyncClient(base_url=service.url) as client:
+        async with httpx.AsyncClient(verify=trusting(), base_url=service.url) as client:
             await eventually(lambda: client.get("/health/ready"))
         yield service
     finally:
@@ -113,10 +114,13 @@ async def test_no_request_fails_when_a_service_is_asked_to_leave_under_load() ->
 
 
 async def test_a_request_in_flight_is_answered_before_the_process_leaves() -> None:
-    async with running() as service, httpx.AsyncClient(base_url=service.url, timeout=10) as client:
+    async with (
+        running() as service,
+        httpx.AsyncClient(verify=trusting(), base_url=service.url, timeout=10) as client,
+    ):
         await client.get("/quick")
         waiting = [asyncio.create_task(client.get("/wait")) for _ in range(5)]
-        other = httpx.AsyncClient(base_url=service.url)
+        other = httpx.AsyncClient(verify=trusting(), base_url=service.url)
         await other.get("/quick")
         service.process.send_signal(signal.SIGTERM)
         await eventually(lambda: refused(service.port))
@@ -143,7 +147,7 @@ def refused(port: int) -> bool:
 async def test_a_request_that_never_ends_is_given_up_after_the_grace_time() -> None:
     async with (
         running(grace="PT1S") as service,
-        httpx.AsyncClient(base_url=service.url, timeout=10) as client,
+        httpx.AsyncClient(verify=trusting(), base_url=service.url, timeout=10) as client,
     ):
         waiting = asyncio.create_task(client.get("/wait"))
         await client.get("/quick")
@@ -155,7 +159,7 @@ async def test_a_request_that_never_ends_is_given_up_after_the_grace_time() -> N
 
 
 async def test_a_process_whose_background_task_died_leaves_with_an_error() -> None:
-    async with running() as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running() as service, httpx.AsyncClient(verify=trusting(), base_url=service.url) as client:
         await client.get("/die")
         log = await service.end()
         assert service.process.returncode == 1
@@ -175,7 +179,7 @@ async def test_a_port_that_is_taken_ends_the_process_with_an_error() -> None:
 
 
 async def test_no_url_is_logged() -> None:
-    async with running() as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running() as service, httpx.AsyncClient(verify=trusting(), base_url=service.url) as client:
         await client.get("/quick?name=Hansen")
         await client.get("/nowhere/0101011234")
         service.process.send_signal(signal.SIGINT)

@@ -59,7 +59,7 @@ async def test_what_takes_too_much_of_a_processor_is_ended_by_the_kernel_and_not
 
 
 async def test_what_takes_too_long_by_the_clock_is_killed() -> None:
-    async with workers(timeout=0.3) as pool:
+    async with workers(timeout=1.5) as pool:
         with pytest.raises(TooSlow):
             await pool.work(b"sleep")
         assert await pool.work(b"igen") == b"IGEN"
@@ -73,7 +73,7 @@ async def test_work_that_kills_its_process_is_tried_once_more_and_then_given_up(
 
 
 async def test_more_than_may_wait_is_refused_at_once() -> None:
-    async with workers(timeout=0.5, waiting=1) as pool:
+    async with workers(timeout=1.5, waiting=1) as pool:
         slow = asyncio.gather(*(pool.work(b"sleep") for _ in range(2)), return_exceptions=True)
         await asyncio.sleep(0)
         with pytest.raises(Crowded):

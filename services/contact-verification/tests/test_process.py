@@ -32,6 +32,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.testing import make_live
 from servicekit.testing import eventually, free_port
 from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
 
@@ -74,7 +75,7 @@ def started(settings: Settings, port: int, log: Path) -> ServerProcess:
 
     def lives() -> bool:
         try:
-            return httpx.get(url, trust_env=False).status_code == 200
+            return httpx.get(url, trust_env=False, verify=trusting()).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -121,7 +122,9 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
         if message.channel == "mail" and message.times == 1:
             running[0].kill()
 
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False, verify=trusting()
+    ) as client:
         world = await world_of(settings, identities, registry, client)
         process = started(settings, port, log)
         running.append(process)

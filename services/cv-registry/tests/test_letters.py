@@ -44,6 +44,7 @@ from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
 from servicekit.web.identity import Caller, Organisation
+from servicekit.web.tls import trusting
 
 infra = pytest.mark.infra
 
@@ -336,7 +337,7 @@ async def test_a_letter_left_in_the_middle_is_settled_after_a_restart(world: Wor
     assert answer.headers["x-idempotent-replay"] == "true"
     assert await world.is_valid(brought) is True
     assert await world.events() == 1
-    async with httpx.AsyncClient() as late:
+    async with httpx.AsyncClient(verify=trusting()) as late:
         bearer = {"authorization": f"Bearer {PASSWORD}"}
         url = f"{world.sinks.print_url}/letters/{world.sinks.letters.handed[1]}"
         assert (await late.put(url, content=b"%PDF-1.7 late", headers=bearer)).status_code == 410

@@ -31,6 +31,7 @@ from servicekit.follow.states import Unknown
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.tls import trusting
 
 pytestmark = [pytest.mark.infra, pytest.mark.long, pytest.mark.timeout(180)]
 
@@ -142,7 +143,7 @@ async def test_killed_in_mid_commit_again_and_again_the_index_holds_each_cv_once
         return owners.found(path, body)
 
     async with (
-        httpx.AsyncClient(timeout=20, trust_env=False) as client,
+        httpx.AsyncClient(timeout=20, trust_env=False, verify=trusting()) as client,
         hearing(settings, post) as hear,
         process.running(),
     ):

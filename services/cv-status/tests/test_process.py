@@ -13,6 +13,7 @@ from cv_status.testing import MUNICIPALITY, Registry, relation
 from cvhub.testing import FreshDatabase
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
+from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
 
@@ -46,7 +47,7 @@ async def test_an_empty_service_builds_its_replica_becomes_ready_and_leaves_when
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "cv_status", env=environment)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(verify=trusting(), base_url=f"http://127.0.0.1:{port}") as client:
 
             async def is_ready() -> None:
                 answer = await client.get("/health/ready")

@@ -13,6 +13,7 @@ from cv_gateway.app import Gateway, create_app
 from cv_gateway.settings import Settings
 from cv_gateway.testing import AUDIENCE, ISSUER, Provider, ScriptedOwner, serving
 from servicekit.web.identity import ServiceVerifier, generate_key, public_key
+from servicekit.web.tls import trusting
 
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -71,7 +72,10 @@ def start(settings: Callable[..., Settings]) -> Start:
     @asynccontextmanager
     async def start(**changed: Any) -> AsyncIterator[tuple[Gateway, httpx.AsyncClient]]:
         gateway = create_app(settings(**changed))
-        async with serving(gateway) as url, httpx.AsyncClient(base_url=url, timeout=10) as client:
+        async with (
+            serving(gateway) as url,
+            httpx.AsyncClient(verify=trusting(), base_url=url, timeout=10) as client,
+        ):
             yield gateway, client
 
     return start

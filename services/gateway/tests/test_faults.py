@@ -1,7 +1,6 @@
 """What the caller is told when the owner is away, slow or unreadable, and when the gateway itself has had enough."""
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -145,9 +144,8 @@ async def test_a_slow_owner_takes_nothing_from_the_others(
         headers = call_headers(provider.token())
         held = [asyncio.create_task(client.get("/v6/Cv/cvstatus", headers=headers)) for _ in range(5)]
         await eventually(lambda: _is(len(slow.received), 2))
-        begun = time.monotonic()
         assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
-        assert time.monotonic() - begun < 1
+        assert sum(not task.done() for task in held) == 2
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)

@@ -16,6 +16,7 @@ from cv_contracts.codelists import DATA
 from cv_gateway.settings import Settings
 from cv_gateway.testing import AUDIENCE, ISSUER, Provider, Received, ScriptedOwner, call_headers, plain
 from servicekit.testing import eventually, free_port
+from servicekit.web.tls import trusting
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def environment(
 
 
 async def _ready(url: str) -> None:
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(verify=trusting(), base_url=url) as client:
         answer = await client.get("/health/ready")
     assert answer.status_code == 200
 
@@ -86,7 +87,7 @@ def _at_least(value: int, least: int) -> None:
 
 async def _call_until_refused(url: str, headers: dict[str, str], outcomes: list[Any]) -> None:
     """Call until nobody listens any more; whatever was taken in must have been answered."""
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+    async with httpx.AsyncClient(verify=trusting(), base_url=url, timeout=10) as client:
         while True:
             try:
                 answer = await client.get("/v6/Cv", headers=headers)
@@ -111,7 +112,7 @@ async def test_a_user_type_taken_off_its_list_is_refused_by_the_running_process_
     )
     try:
         await eventually(lambda: _started(url), timeout=timedelta(seconds=60))
-        async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        async with httpx.AsyncClient(verify=trusting(), base_url=url, timeout=10) as client:
 
             async def is_so(status: int, *, refused: bool) -> None:
                 lists = (await client.get("/health/ready")).json()["checks"]["code-lists"]

@@ -17,6 +17,7 @@ from pdf_renderer.testing import letter_json
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
 
@@ -43,7 +44,9 @@ async def test_a_service_becomes_ready_answers_and_leaves_no_worker_behind(
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "pdf_renderer", env=environment)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with httpx.AsyncClient(
+            verify=trusting(), base_url=f"http://127.0.0.1:{port}", timeout=30
+        ) as client:
 
             async def is_ready() -> None:
                 assert (await client.get("/health/ready")).status_code == 200

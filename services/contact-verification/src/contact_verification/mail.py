@@ -3,6 +3,7 @@
 import ssl
 from email.message import EmailMessage
 from email.utils import formatdate
+from functools import cache
 from typing import Final
 
 import aiosmtplib
@@ -14,6 +15,8 @@ NOBODY_THERE: Final = frozenset({550, 551, 553, 556})
 """Answers to RCPT that say that mail cannot reach the address."""
 PERMANENT: Final = 500
 _REFUSED_LOG_IN: Final = frozenset({530, 534, 535, 538})
+_trusting = cache(ssl.create_default_context)
+"""Read once; apart from that of HTTP, whose clients name HTTP in it."""
 
 
 class SmtpMail:
@@ -24,7 +27,7 @@ class SmtpMail:
     def __init__(self, settings: MailSettings, timeout: float) -> None:
         self._settings = settings
         self._timeout = timeout
-        self._context = ssl.create_default_context(cafile=settings.ca_file)
+        self._context = _trusting(cafile=settings.ca_file)
         self._domain = settings.sender.rpartition("@")[2]
 
     async def send(self, message: Outgoing) -> None:

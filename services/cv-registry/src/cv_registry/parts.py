@@ -1,6 +1,5 @@
 """The parts of a running registry, put together once, in its lifespan."""
 
-import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.web.client import ServiceClient
 from servicekit.web.identity import ServiceSigner
+from servicekit.web.tls import trusting
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,7 @@ async def _printing(settings: Settings) -> AsyncIterator[PrintService | None]:
     if settings.print_url is None:
         yield None
         return
-    file = settings.print_ca_file
-    tls = None if file is None else ssl.create_default_context(cafile=file)
+    tls = trusting(settings.print_ca_file)
     seconds = settings.print_timeout.total_seconds()
     async with HttpPrintService(settings.print_url, settings.print_token, seconds, tls) as print_service:
         yield print_service

@@ -13,6 +13,8 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from servicekit.web.tls import trusting
+
 __all__ = ["HttpPrintService", "NotTaken", "PrintService", "PrintTrouble", "Unsure"]
 
 TAKEN: Final = "taken"
@@ -61,7 +63,7 @@ class HttpPrintService:
     ) -> None:
         headers = {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
         self._client = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=seconds, trust_env=False, verify=tls or True
+            base_url=url, headers=headers, timeout=seconds, trust_env=False, verify=tls or trusting()
         )
 
     async def __aenter__(self) -> Self:

@@ -1,11 +1,9 @@
 """The gateway: finds the door a request is for, has it answered there, and says what became of it."""
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -29,6 +27,7 @@ from servicekit.observe.telemetry import begin_request, current_traceparent, end
 from servicekit.web.health import Health
 from servicekit.web.identity import ServiceSigner
 from servicekit.web.problems import Refused, problem_of
+from servicekit.web.tls import trusting
 from servicekit.web.upstream import Owner, OwnerLimits
 
 log = structlog.get_logger(__name__)
@@ -156,7 +155,7 @@ def _doors(calls: Calls, settings: Settings) -> list[Door]:
 
 def _keys(settings: TokenSettings) -> KeySource:
     times = KeyTimes(settings.keys_max_age.total_seconds(), settings.keys_min_interval.total_seconds())
-    return KeySource(settings.jwks_url, times, _tls(settings.ca_file))
+    return KeySource(settings.jwks_url, times, trusting(settings.ca_file))
 
 
 def _owners(settings: Settings) -> dict[str, Owner]:
@@ -167,17 +166,13 @@ def _owners(settings: Settings) -> dict[str, Owner]:
         connect_timeout=settings.limits.connect_timeout.total_seconds(),
         answer_bytes=settings.limits.answer_bytes,
     )
-    tls = _tls(settings.owners_ca_file)
+    tls = trusting(settings.owners_ca_file)
     owners = {name: Owner(url, limits, tls) for name, url in settings.owners.items()}
     feed = settings.owners.get(FEED.owner)
     if feed is not None:
         polls = settings.limits.polls
         owners[POLLS] = Owner(feed, replace(limits, connections=polls, waiting=0), tls)
     return owners
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext | None:
-    return None if ca_file is None else ssl.create_default_context(cafile=ca_file)
 
 
 def _traceparent(headers: list[Header]) -> str | None:

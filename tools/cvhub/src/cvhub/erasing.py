@@ -18,6 +18,7 @@ from cvhub.servers.process import CannotStart
 from cvhub.services import SERVICES
 from cvhub.state import State
 from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.tls import trusting
 
 __all__ = ["Away", "Erasing", "Services"]
 
@@ -53,7 +54,7 @@ class Services:
         bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
         url = self._urls[service] + "/internal/erasures" + path
         try:
-            with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS) as client:
+            with httpx.Client(trust_env=False, verify=trusting(), timeout=ANSWER_SECONDS) as client:
                 answer = client.post(url, json=body, headers=bearer)
         except httpx.HTTPError as error:
             raise Away(service) from error

@@ -8,6 +8,7 @@ import psutil
 
 from cvhub.services import SERVICES, SINKS
 from cvhub.state import Run
+from servicekit.web.tls import trusting
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def _http(run: Run, name: str) -> PartState:
 
 def _ready(url: str) -> str:
     try:
-        answer = httpx.get(f"{url}/health/ready", timeout=5, trust_env=False)
+        answer = httpx.get(f"{url}/health/ready", timeout=5, trust_env=False, verify=trusting())
     except httpx.HTTPError:
         return "not reachable"
     return "ready" if answer.status_code == 200 else f"not ready: {answer.text[:200]}"

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from cvhub.servers.process import CannotStart
 from cvhub.state import State
+from servicekit.web.tls import trusting
 
 LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 60.0
@@ -70,7 +71,9 @@ class Operator:
     def _ask(self, verb: str, path: str, **options: Any) -> Any:
         bearer = {"authorization": f"Bearer {self._signer.token(self._service)}"}
         try:
-            answer = httpx.request(verb, self._url + path, headers=bearer, timeout=ANSWER_SECONDS, **options)
+            answer = httpx.request(
+                verb, self._url + path, headers=bearer, timeout=ANSWER_SECONDS, verify=trusting(), **options
+            )
         except httpx.HTTPError as error:
             raise CannotStart(
                 f"{self._service} does not answer ({type(error).__name__}): `cvhub status` shows what runs."

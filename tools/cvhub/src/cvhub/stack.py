@@ -30,6 +30,7 @@ from cvhub.supervisor import Supervisor
 from servicekit.data.postgres import migrate
 from servicekit.kafka import ensure_topics
 from servicekit.settings import KafkaSettings
+from servicekit.web.tls import trusting
 
 HEALTHY_SECONDS = 60.0
 LOG_BYTES = 20_000_000
@@ -200,7 +201,10 @@ def _healthy(port: int, processes: Sequence[ServerProcess]) -> bool:
         process.demand_running()
     try:
         return (
-            httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=5, trust_env=False).status_code == 200
+            httpx.get(
+                f"http://127.0.0.1:{port}/health/ready", timeout=5, trust_env=False, verify=trusting()
+            ).status_code
+            == 200
         )
     except httpx.HTTPError:
         return False

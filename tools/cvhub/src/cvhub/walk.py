@@ -25,6 +25,7 @@ from cvhub.people import Person
 from cvhub.state import State
 from servicekit.kafka import consumer
 from servicekit.settings import KafkaSettings
+from servicekit.web.tls import trusting
 
 SUMMARY = "<p>Skrevet af gennemgangen {when}.</p>"
 STEPS: Mapping[str, Step] = {
@@ -52,7 +53,7 @@ async def _walk(state: State, console: Console, person: Person, stranger: str) -
     await events.seek_to_end()
     summary = SUMMARY.format(when=time.strftime("%H:%M:%S"))
     try:
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=30, trust_env=False, verify=trusting()) as client:
             journey = Journey(state, run, client, events, person, stranger, summary)
             console.print("\n [bold]The main job, once[/]")
             for number, (title, step) in enumerate(STEPS.items(), 1):

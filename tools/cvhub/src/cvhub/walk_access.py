@@ -13,6 +13,7 @@ from cvhub.access_log import DANISH, collected, period, person_id
 from cvhub.journey import Journey, NotAsItShould, Seen, Step, expect
 from cvhub.keys import key_file
 from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.tls import trusting
 
 MUST = frozenset({"GetCV", "GetCVAsPdf", "GetAvailableCVStatusVersions"})
 """What the walk has done with the citizen before this step, in two services."""
@@ -40,7 +41,10 @@ def _asked(journey: Journey) -> tuple[list[dict[str, Any]], dict[str, Any], int]
     def ask(service: str, path: str, body: dict[str, Any]) -> Any:
         url = f"{journey.run.url(service)}/internal/operations{path}"
         bearer = {"authorization": f"Bearer {signer.token(service)}"}
-        return expect(httpx.post(url, json=body, headers=bearer, timeout=SECONDS, trust_env=False), 200)
+        return expect(
+            httpx.post(url, json=body, headers=bearer, timeout=SECONDS, trust_env=False, verify=trusting()),
+            200,
+        )
 
     asked = period(None, None, datetime.now(DANISH).date())
     subject = person_id(journey.person.person_number, ask)

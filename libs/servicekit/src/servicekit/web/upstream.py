@@ -8,6 +8,7 @@ from math import inf
 from urllib.parse import urlsplit
 
 from servicekit.web.connection import Answer, Connection, Crowded, Cut, Garbled, Unreachable
+from servicekit.web.tls import trusting
 
 RETRIED = (Cut, Garbled)
 
@@ -50,7 +51,7 @@ class Owner:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
             raise ValueError("an owner needs an http or https URL")
-        self._tls = None if parts.scheme == "http" else tls or ssl.create_default_context()
+        self._tls = None if parts.scheme == "http" else tls or trusting()
         self._host = parts.hostname
         self._port = parts.port or (80 if self._tls is None else 443)
         self._prefix = parts.path.rstrip("/").encode("ascii")

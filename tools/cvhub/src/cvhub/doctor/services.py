@@ -14,6 +14,7 @@ from cvhub.doctor.patient import Patient
 from cvhub.services import SERVICES, Service
 from servicekit.data.migrating import OWN_MIGRATIONS, migrations_of, with_required
 from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.tls import trusting
 
 LAG = 5_000
 OUTBOX_SECONDS = 30.0
@@ -32,14 +33,16 @@ class Asking:
         self._signer = ServiceSigner("operator", load_private_key(patient.operator_key))
 
     def ready(self, service: str) -> tuple[int, dict[str, Any]]:
-        answer = httpx.get(f"{self._patient.urls[service]}/health/ready", timeout=5, trust_env=False)
+        answer = httpx.get(
+            f"{self._patient.urls[service]}/health/ready", timeout=5, trust_env=False, verify=trusting()
+        )
         return answer.status_code, answer.json()
 
     def operations(self, service: str, path: str) -> dict[str, Any]:
         """Give an answer of the operator's routes; raises httpx.HTTPError for any but 200."""
         bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
         url = f"{self._patient.urls[service]}/internal/operations/{path}"
-        answer = httpx.get(url, headers=bearer, timeout=30, trust_env=False)
+        answer = httpx.get(url, headers=bearer, timeout=30, trust_env=False, verify=trusting())
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found

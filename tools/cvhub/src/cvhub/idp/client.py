@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import httpx
 
 from cvhub.servers.process import CannotStart
+from servicekit.web.tls import trusting
 
 
 def fetch_token(
@@ -29,7 +30,7 @@ def fetch_token(
     if own:
         form["own"] = own
     try:
-        answer = httpx.post(f"{issuer}/token", data=form, timeout=10, trust_env=False)
+        answer = httpx.post(f"{issuer}/token", data=form, timeout=10, trust_env=False, verify=trusting())
     except httpx.HTTPError as error:
         raise CannotStart(
             f"The identity provider at {issuer} does not answer: is cvhub running (`cvhub status`)?"

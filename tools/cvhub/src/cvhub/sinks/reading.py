@@ -6,6 +6,7 @@ import httpx
 
 from cvhub.services import SINKS
 from cvhub.state import Run
+from servicekit.web.tls import trusting
 
 __all__ = ["behave", "letters", "sent"]
 
@@ -13,7 +14,7 @@ __all__ = ["behave", "letters", "sent"]
 def sent(run: Run, channel: str = "") -> list[dict[str, Any]]:
     """Give the messages of a channel (mail, sms), or of both, the newest first."""
     params = {"channel": channel} if channel else None
-    answer = httpx.get(f"{run.url(SINKS)}/sent", params=params, timeout=5, trust_env=False)
+    answer = httpx.get(f"{run.url(SINKS)}/sent", params=params, timeout=5, trust_env=False, verify=trusting())
     answer.raise_for_status()
     messages: list[dict[str, Any]] = answer.json()
     return messages
@@ -21,7 +22,7 @@ def sent(run: Run, channel: str = "") -> list[dict[str, Any]]:
 
 def letters(run: Run) -> list[dict[str, str]]:
     """Give the letters that the print service took, the newest first."""
-    answer = httpx.get(f"{run.url(SINKS)}/letters", timeout=5, trust_env=False)
+    answer = httpx.get(f"{run.url(SINKS)}/letters", timeout=5, trust_env=False, verify=trusting())
     answer.raise_for_status()
     listed: list[dict[str, str]] = answer.json()
     return listed
@@ -35,5 +36,6 @@ def behave(run: Run, token: str, behaviour: str) -> bool:
         headers={"authorization": f"Bearer {token}"},
         timeout=5,
         trust_env=False,
+        verify=trusting(),
     )
     return answer.is_success
