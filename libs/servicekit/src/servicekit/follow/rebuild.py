@@ -28,8 +28,8 @@ __all__ = ["BuildProgress", "Rebuild", "Rebuilds"]
 
 log = structlog.get_logger(__name__)
 
-PAGE = 1_000
-REMOVED_AT_ONCE = 1_000
+PAGE = 250
+REMOVED_AT_ONCE = 250
 PAGE_TIMEOUT = 20.0
 LOOK_EVERY = 2.0
 LONGEST_REST = 30.0
