@@ -49,6 +49,32 @@ async def test_nothing_changes_before_the_registry_has_committed(world: World) -
     assert await world.rows("prepares") == 0
 
 
+async def test_what_is_present_already_changes_nothing_and_needs_no_commit(world: World) -> None:
+    person = await a_citizen(world)
+    assert await prepared(world, person) == {"prepareId": None, "version": 0, "values": {}}
+    await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
+    version = await world.database.fetchval("select max(version) from outbox")
+    assert await prepared(world, person, person.mobile, mail=person.mail) == {
+        "prepareId": None,
+        "version": version,
+        "values": {"1": person.mobile, "3": person.mail},
+    }
+    assert await world.rows("prepares") == 0
+    assert await world.events(person) == ["contact-saved"]
+
+
+async def test_what_is_present_is_prepared_while_another_change_may_still_replace_it(world: World) -> None:
+    person = await a_citizen(world)
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    other = await prepared(world, person, mail="new@example.com")
+    same = await prepared(world, person, mail=person.mail)
+    for number, change in enumerate((other, same), 1):
+        await world.committed(person, number, change["prepareId"])
+    assert {kind: value for kind, (value, _) in (await world.contacts(person)).items()} == {
+        EMAIL: person.mail
+    }
+
+
 async def test_types_that_are_absent_are_removed_and_unchanged_ones_keep_their_state(world: World) -> None:
     person = await a_citizen(world)
     await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})

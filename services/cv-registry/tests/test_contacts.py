@@ -89,7 +89,8 @@ class ContactOwner:
         values = dict(zip(("1", "2"), information.get("PhoneNumber", []), strict=False))
         if "E-mail" in information:
             values["3"] = information["E-mail"]
-        answer = {"prepareId": str(uuid4()), "version": 1_000 + len(self.prepared), "values": values}
+        prepare_id = None if self.mode == "unchanged" else str(uuid4())
+        answer = {"prepareId": prepare_id, "version": 1_000 + len(self.prepared), "values": values}
         self.prepared.append(answer)
         return JSONResponse(answer)
 
@@ -227,6 +228,24 @@ async def test_two_in_a_row_show_the_seconds(registry: RegistryClient) -> None:
     await registry.replace(citizen["personNumber"], cv_with(E_mail="en@example.com", PhoneNumber=[MOBILE]))
     await registry.replace(citizen["personNumber"], cv_with(E_mail="to@example.com"))
     assert await shown(registry, citizen["personNumber"]) == {"E-mail": "to@example.com"}
+
+
+async def test_contact_data_that_are_present_are_shown_though_older_ones_are_followed(
+    registry: RegistryClient, database: Database, owner: ContactOwner
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    number, person = citizen["personNumber"], ids["personId"]
+    await heard(database, person, 10, 5, t3=(10, "gammel@example.com"))
+    owner.mode = "unchanged"
+    assert (await registry.replace(number, cv_with(E_mail=MAIL))).status_code == 200
+    assert await shown(registry, number) == {"E-mail": MAIL}
+    version = owner.prepared[0]["version"]
+    await heard(database, person, version, 5, t3=(version, MAIL))
+    assert await shown(registry, number) == {"E-mail": MAIL}
+    await heard(database, person, version + 1, 5, t3=(version + 1, "direkte@example.com"))
+    assert await shown(registry, number) == {"E-mail": "direkte@example.com"}
+    assert await database.fetchval("SELECT count(*) FROM contact_decisions") == 0
 
 
 @pytest.mark.parametrize("code", [9153, 9154, 9155, 9156, 9157, 9158])

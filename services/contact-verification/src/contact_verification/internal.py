@@ -82,7 +82,7 @@ class SubjectBody(_Body):
 async def prepare(body: PrepareBody, parts: PartsDep) -> Response:
     prepared = await parts.prepares.prepare(body.person_id, body.contact_information)
     values = {str(number): value for number, value in prepared.values.items()}
-    return _json({"prepareId": str(prepared.id), "version": prepared.version, "values": values})
+    return _json({"prepareId": prepared.id, "version": prepared.version, "values": values})
 
 
 @router.post("/bounces", dependencies=[_operator])

@@ -45,9 +45,12 @@ returning id
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A prepared change: what the registry must name when it commits, and the values as they will be."""
+    """A prepared change: what the registry must name when it commits, and the values as they will be.
 
-    id: UUID
+    Without an id nothing will change: the values are the present ones, and the version is theirs.
+    """
+
+    id: UUID | None
     version: int
     values: Mapping[int, str] = field(repr=False)
 
@@ -78,19 +81,25 @@ class Prepares:
         return self._store.database
 
     async def prepare(self, person: UUID, contact_information: Mapping[str, Any]) -> Prepared:
-        """Check the change as if it were saved, and keep it; raises the first fault that applies."""
+        """Check the change as if it were saved, and keep it; raises the first fault that applies.
+
+        What is present already needs no change, unless one under way may still replace it.
+        """
         wanted = wanted_of(contact_information, self._lists)
+        values = {n: v.text for n, v in wanted.items() if v is not None}
         async with self.database.write(self._store.lock(person)) as tx:
             present = await self._store.contacts(tx, person)
             removed = [self._lists.contact_data_types[n] for n in removed_types(present, wanted)]
             if removed and (code := fault_of_removals(removed, await self._store.subscribed(tx, person))):
                 raise Fault(code)
+            if self._store.is_present(present, wanted) and not await self.of_person(tx, person):
+                return Prepared(None, await self._store.version(tx, person), values)
             version = await self._store.reserve(tx, person)
             prepare_id = uuid4()
             sealed = self._vault.seal(_to_text(wanted), prepare_id)
             args = (prepare_id, person, version, sealed.key_id, sealed.box, self._settle_after)
             await tx.conn.execute(_INSERT, *args)
-        return Prepared(prepare_id, version, {n: v.text for n, v in wanted.items() if v is not None})
+        return Prepared(prepare_id, version, values)
 
     async def of_person(self, tx: WriteTx, person: UUID) -> list[Prepare]:
         """Give what is under way for a person, the oldest first."""

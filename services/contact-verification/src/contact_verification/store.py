@@ -35,6 +35,7 @@ from (values (1)) as always left join held on true left join persons p on p.pers
 """
 
 _RESERVED: Final = "select reserved from persons where person_id = $1"
+_VERSION: Final = "select version from persons where person_id = $1"
 _RESERVE: Final = """
 insert into persons (person_id, reserved) values ($1, $2)
 on conflict (person_id) do update set reserved = excluded.reserved
@@ -143,6 +144,19 @@ class ContactStore:
         await tx.conn.execute(_RESERVE, person_id, version)
         return version
 
+    async def version(self, tx: WriteTx, person_id: UUID) -> int:
+        """Give the version of the contact data as they are; 0 for a person who never had any."""
+        return int(await tx.conn.fetchval(_VERSION, person_id) or 0)
+
+    def is_present(self, present: Mapping[int, Contact], wanted: Mapping[int, Value | None]) -> bool:
+        """Tell whether these values are the present ones, so that there is nothing to change."""
+        return all(self._is(present.get(kind), kind, value) for kind, value in wanted.items())
+
+    def _is(self, before: Contact | None, contact_type: int, value: Value | None) -> bool:
+        if before is None or not before.present:
+            return value is None
+        return value is not None and before.blind in self._keys.blind.all_of(contact_type, value.form)
+
     async def publish(
         self, tx: WriteTx, kind: type[ContactEvent], person_id: UUID, version: int
     ) -> ContactEvent:
@@ -168,9 +182,8 @@ class ContactStore:
         """
         opened = []
         for contact_type, value in sorted(wanted.items()):
-            hashes = [] if value is None else self._keys.blind.all_of(contact_type, value.form)
             before = present.get(contact_type)
-            if before is not None and before.present and before.blind in hashes:
+            if value is not None and self._is(before, contact_type, value):
                 await tx.conn.execute(_KEEP, person_id, contact_type, version, confirms)
                 continue
             if before is not None and before.present:
@@ -178,9 +191,7 @@ class ContactStore:
             if value is None:
                 await tx.conn.execute(_REMOVE, person_id, contact_type, version, self._not_verified)
             else:
-                opened.append(
-                    await self._open(tx, person_id, contact_type, version, value=value, blind=hashes[0])
-                )
+                opened.append(await self._open(tx, person_id, contact_type, version, value))
         return opened
 
     async def set_status(
@@ -190,9 +201,9 @@ class ContactStore:
         await tx.conn.execute(_SET_STATUS, person_id, contact_type, status, verified)
 
     async def _open(
-        self, tx: WriteTx, person_id: UUID, contact_type: int, version: int, *, value: Value, blind: bytes
+        self, tx: WriteTx, person_id: UUID, contact_type: int, version: int, value: Value
     ) -> Opened:
-        period = uuid4()
+        period, blind = uuid4(), self._keys.blind.of(contact_type, value.form)
         sealed = self._keys.vault.seal(value.text, period)
         await tx.conn.execute(
             _OPEN,

@@ -28,9 +28,12 @@ _PREPARE: Final = "/internal/contact-changes/prepare"
 
 @dataclass(frozen=True, slots=True)
 class PreparedContact:
-    """What contact-verification has prepared: the values as they will be (JSON by type) under the version reserved."""
+    """What contact-verification has prepared: the values as they will be (JSON by type) under the version reserved.
 
-    id: UUID
+    Without an id nothing will change there: the values are the present ones, and the version is theirs.
+    """
+
+    id: UUID | None
     version: int
     values: bytes = field(repr=False)
 
@@ -61,7 +64,8 @@ class Contacts:
 
 def _prepared(answer: Any) -> PreparedContact:
     values = {str(int(number)): str(value) for number, value in answer["values"].items()}
-    return PreparedContact(UUID(answer["prepareId"]), int(answer["version"]), orjson.dumps(values))
+    prepare_id = None if answer["prepareId"] is None else UUID(answer["prepareId"])
+    return PreparedContact(prepare_id, int(answer["version"]), orjson.dumps(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,15 @@ class ShownContact:
 
     ready: bytes | None = field(repr=False)
     types: bytes | None = field(repr=False)
-    replaced: int | None
+    reached: int | None
+    """Up to which version what is followed has what ReplaceCVs brought, or has anything where this one brought nothing new."""
     committed_version: int | None
     committed_values: bytes | None = field(repr=False)
 
     @property
     def under_way(self) -> bool:
         """Whether the newest CV's contact data have not come back from contact-verification yet."""
-        return self.committed_version is not None and self.committed_version > (self.replaced or 0)
+        return self.committed_version is not None and self.committed_version > (self.reached or 0)
 
 
 def row_of(known: Known, lists: CodeLists) -> tuple[UUID, int, int, bytes, bytes]:
