@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Any, cast
@@ -25,8 +26,9 @@ Sample = tuple[float, float, int, bool]
 class Line(asyncio.Protocol):
     """One connection, for one request at a time; knows only as much of HTTP as the gateway uses."""
 
-    def __init__(self, idle: "list[Line]") -> None:
+    def __init__(self, idle: "list[Line]", ended: Callable[[], None]) -> None:
         self._idle = idle
+        self._ended = ended
         self._answer = b""
         self._size = 0
         self._waiter: asyncio.Future[tuple[int, bool]] | None = None
@@ -57,6 +59,7 @@ class Line(asyncio.Protocol):
                 self._idle.append(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
+        self._ended()
         if self in self._idle:
             self._idle.remove(self)
         if self._waiter is not None and not self._waiter.done():
@@ -95,7 +98,15 @@ class Client:
             raise OSError("too many connections")
         self._open += 1
         loop = asyncio.get_running_loop()
-        return (await loop.create_connection(lambda: Line(self._idle), "127.0.0.1", self._port))[1]
+        try:
+            line = await loop.create_connection(lambda: Line(self._idle, self._ended), "127.0.0.1", self._port)
+        except BaseException:
+            self._ended()
+            raise
+        return line[1]
+
+    def _ended(self) -> None:
+        self._open -= 1
 
 
 async def stream(client: Client, spec: dict[str, Any], begun: float, seconds: float) -> list[Sample]:
