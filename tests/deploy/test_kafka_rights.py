@@ -18,6 +18,7 @@ from cv_contracts.kafka_rights import OPERATOR, acls, principals
 from cv_contracts.topics import SERVICES, TOPICS, Topic
 from cvhub.doctor.kafka import topics
 from cvhub.doctor.patient import Patient
+from cvhub.operator import Place
 from cvhub.servers.kafka import KafkaServer
 from servicekit import kafka
 from servicekit.kafka_rights import ensure_acls
@@ -138,6 +139,6 @@ async def test_nobody_creates_topics_or_gives_rights(broker: KafkaServer, name: 
 
 
 async def test_the_operator_may_look_at_all_that_the_doctor_looks_at(broker: KafkaServer) -> None:
-    patient = Patient(as_principal(broker, OPERATOR), {}, Path(), production=False)
+    patient = Patient(as_principal(broker, OPERATOR), Place({}, Path()), production=False)
     findings = [one async for one in topics(patient)]
     assert [(one.subject, one.level) for one in findings] == [(topic.name, "well") for topic in TOPICS]

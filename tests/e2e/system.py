@@ -1,5 +1,6 @@
 """The whole local stack as real processes, in a state folder of its own, with every part within a drill's reach."""
 
+import json
 import os
 import shutil
 import signal
@@ -217,6 +218,14 @@ class System:
                 self.url("idp"), secret, organisations=[organisation], scopes=scopes.split(), own=own
             )
         return self._tokens[key]
+
+    def operator_environment(self) -> dict[str, str]:
+        """Give what the operator's commands must be told to find this system."""
+        urls = {service.name: self.url(service.name) for service in SERVICES}
+        return {
+            "CVHUB_SERVICES": json.dumps(urls),
+            "CVHUB_OPERATOR_KEY": str(key_file(self.state.keys, "operator")),
+        }
 
     def signer(self, service: str) -> ServiceSigner:
         """Sign calls of internal routes as this service would."""

@@ -21,6 +21,7 @@ from cvhub.doctor.findings import CHECKS, Finding
 from cvhub.doctor.patient import Patient
 from cvhub.doctor.services import Asking, _about
 from cvhub.keys import ensure_keys, key_file
+from cvhub.operator import Place, place
 from cvhub.services import SERVICES
 from servicekit.kafka import connection
 from servicekit.settings import KafkaSettings
@@ -32,11 +33,14 @@ SECRETS = ("REQUEST_SECRET", "DATA_KEYS", "BLIND_SECRET", "CODE_SECRET", "SMS__T
 
 
 @pytest.fixture
-def patient(system: System) -> Patient:
+def patient(system: System, monkeypatch: pytest.MonkeyPatch) -> Patient:
+    with monkeypatch.context() as changed:
+        for name, value in system.operator_environment().items():
+            changed.setenv(name, value)
+        where = place()
     return Patient(
         KafkaSettings(bootstrap_servers=system.stack.bootstrap_servers),
-        {service.name: system.url(service.name) for service in SERVICES},
-        key_file(system.state.keys, "operator"),
+        where,
         production=False,
         environments={service.name: system.stack.environment(service) for service in SERVICES},
         folder=system.state.folder,
@@ -55,7 +59,7 @@ def test_a_system_that_is_well_has_nothing_wrong_and_everything_was_looked_at(
     assert {one.check for one in findings} == set(CHECKS)
     assert all(bool(one.advice) == (one.level != "well") for one in findings)
     assert {one.subject for one in findings if one.check == "services"} >= {s.name for s in SERVICES}
-    with _elsewhere(patient, monkeypatch):
+    with _elsewhere(system, patient, monkeypatch):
         # The same system, seen as one elsewhere: three copies of each record are missing in production.
         result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exit_code == 1
@@ -64,11 +68,11 @@ def test_a_system_that_is_well_has_nothing_wrong_and_everything_was_looked_at(
 
 
 @contextmanager
-def _elsewhere(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _elsewhere(system: System, patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as changed:
         changed.setenv("KAFKA__BOOTSTRAP_SERVERS", patient.kafka.bootstrap_servers)
-        changed.setenv("CVHUB_SERVICES", json.dumps(patient.urls))
-        changed.setenv("CVHUB_OPERATOR_KEY", str(patient.operator_key))
+        for name, value in system.operator_environment().items():
+            changed.setenv(name, value)
         yield
 
 
@@ -130,9 +134,9 @@ async def test_topics_that_are_missing_or_differ_from_the_contracts_are_found(pa
 async def test_a_service_that_is_away_and_an_operator_who_is_not_known_are_found(
     patient: Patient, tmp_path: Path
 ) -> None:
-    gone = {**patient.urls, "pdf-renderer": f"http://127.0.0.1:{free_port()}"}
+    gone = {**patient.place.urls, "pdf-renderer": f"http://127.0.0.1:{free_port()}"}
     ensure_keys(tmp_path, ["operator"])
-    broken = replace(patient, urls=gone, operator_key=key_file(tmp_path, "operator"))
+    broken = replace(patient, place=Place(gone, key_file(tmp_path, "operator")))
     told = {one.subject: one.text for one in await examine(broken) if one.level == "wrong"}
     assert told["pdf-renderer"] == "does not answer"
     assert told["cv-status"] == "does not answer the operator (401)"

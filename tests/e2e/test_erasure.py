@@ -19,7 +19,6 @@ from tests.e2e.test_search import numbers
 from typer.testing import CliRunner
 
 from cvhub.cli import app
-from cvhub.keys import key_file
 from cvhub.people import SEED
 from cvhub.services import SERVICES
 from cvhub.synthetic import SyntheticCitizen, citizens
@@ -45,9 +44,8 @@ LEDGERS = {
 
 @pytest.fixture
 def operator(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Operator":
-    urls = {service.name: system.url(service.name) for service in SERVICES}
-    monkeypatch.setenv("CVHUB_SERVICES", json.dumps(urls))
-    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(key_file(system.state.keys, "operator")))
+    for name, value in system.operator_environment().items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("CVHUB_ERASURES", str(tmp_path / "orders.sqlite3"))
     return Operator()
 

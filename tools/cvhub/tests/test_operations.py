@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from fastapi import FastAPI, Request
 from typer.testing import CliRunner
 
 from cvhub.cli import app
+from cvhub.operator import place
 from cvhub.servers.process import CannotStart
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
@@ -69,7 +71,7 @@ async def world(
         install(service, keys.verifier("cv-status"))
         service.include_router(operation_routes(operations))
         async with serving(Routes(service, HttpSettings(), Health()), free_port()) as here:
-            monkeypatch.setenv("CVHUB_OPERATOR_URL", here)
+            monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": here}))
             building = asyncio.create_task(follower.rebuilds.run())
             yield World(database, things)
             building.cancel()
@@ -128,6 +130,29 @@ async def test_what_cannot_be_done_is_said_with_what_to_do(
     unknown = await world.run("rebuild", "cv-status", "nothing", "--reason", "x")
     assert isinstance(unknown.exception, CannotStart)
     assert "cvhub projections cv-status" in str(unknown.exception)
-    monkeypatch.setenv("CVHUB_OPERATOR_URL", f"http://127.0.0.1:{free_port()}")
+    unnamed = await world.run("projections", "cv-search")
+    assert "there are: cv-status" in str(unnamed.exception)
+    monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": f"http://127.0.0.1:{free_port()}"}))
     away = await world.run("pending", "list", "cv-status")
     assert "does not answer" in str(away.exception)
+
+
+@pytest.mark.parametrize("named", ["http://cv-status", "[]", "{"])
+def test_a_wrong_list_of_services_is_said_with_what_it_should_be(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVHUB_SERVICES", named)
+    with pytest.raises(CannotStart, match="CVHUB_SERVICES is the base URL of each service, as JSON"):
+        place()
+
+
+@pytest.mark.parametrize("command", [["projections", "cv-status"], ["erase", "--pending"], ["doctor"]])
+def test_every_command_says_that_a_system_elsewhere_needs_its_operators_key(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CVHUB_SERVICES", "{}")
+    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("CVHUB_ERASURES", str(tmp_path / "orders.sqlite3"))
+    said = CliRunner().invoke(app, command).exception
+    assert isinstance(said, CannotStart)
+    assert "CVHUB_OPERATOR_KEY" in str(said)

@@ -1,31 +1,25 @@
 """Erases a citizen in all services: keeps the order, lets the registry erase, and collects a receipt from each service."""
 
-import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 
 from cvhub.erasure_orders import Order, Orders
-from cvhub.keys import key_file
+from cvhub.operator import Calls, not_taken, place
 from cvhub.servers.process import CannotStart
 from cvhub.services import SERVICES
 from cvhub.state import State
-from servicekit.web.identity import ServiceSigner, load_private_key
-from servicekit.web.tls import trusting
 
 __all__ = ["Away", "Erasing", "Services"]
 
 REGISTRY = "cv-registry"
 HOLDERS = tuple(service.name for service in SERVICES if service.migrations)
 """Every service with a database of its own may hold something of a citizen."""
-ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 0.25
 
 _PERSON_NUMBER = re.compile(r"[0-9]{10}")
@@ -36,26 +30,14 @@ class Away(Exception):  # noqa: N818 - what is the matter
 
 
 class Services:
-    """Calls internal routes as the operator: here, or in the system of CVHUB_SERVICES and CVHUB_OPERATOR_KEY."""
+    """Gives services orders of erasure."""
 
     def __init__(self, state: State | None = None) -> None:
-        named = None if state is not None else os.environ.get("CVHUB_SERVICES")
-        if named is None:
-            state = state or State()
-            run = state.running()
-            self._urls = {service.name: run.url(service.name) for service in SERVICES}
-            key = key_file(state.keys, "operator")
-        else:
-            self._urls = dict(json.loads(named))
-            key = Path(os.environ["CVHUB_OPERATOR_KEY"])
-        self._signer = ServiceSigner("operator", load_private_key(key))
+        self._calls = Calls(place(state))
 
     def __call__(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
-        bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
-        url = self._urls[service] + "/internal/erasures" + path
         try:
-            with httpx.Client(trust_env=False, verify=trusting(), timeout=ANSWER_SECONDS) as client:
-                answer = client.post(url, json=body, headers=bearer)
+            answer = self._calls("POST", service, f"/internal/erasures{path}", json=body)
         except httpx.HTTPError as error:
             raise Away(service) from error
         if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
@@ -67,9 +49,7 @@ class Services:
 
 def _refusal(service: str, status: int) -> str:
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return (
-            f"{service} does not take this for the operator's key: give the right one in CVHUB_OPERATOR_KEY."
-        )
+        return not_taken(service)
     return f"{service} answered {status} to an order of erasure: the reason must have 1 to 500 characters."
 
 

@@ -1,9 +1,7 @@
 """What an operator does from a terminal: look at what waits in a service, decide about it, rebuild and compare projections."""
 
 import getpass
-import os
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -12,13 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cvhub.operator import Calls, not_taken, place
 from cvhub.servers.process import CannotStart
-from cvhub.state import State
-from servicekit.web.tls import trusting
 
 LOOK_SECONDS = 0.5
-ANSWER_SECONDS = 60.0
-IDENTITY = "operator"
 FEED = "change-feed"
 SEARCH = "cv-search"
 
@@ -45,18 +40,11 @@ def register(app: typer.Typer) -> None:
 
 
 class Operator:
-    """Calls the internal operations of one service, signed as the operator.
-
-    Without CVHUB_OPERATOR_URL and CVHUB_OPERATOR_KEY (a file) it is the system that runs on this machine.
-    """
+    """Calls the internal operations of one service."""
 
     def __init__(self, service: str) -> None:
-        from servicekit.web.identity import ServiceSigner, load_private_key  # noqa: PLC0415 - the other commands start faster without
-
         self._service = service
-        url, key = os.environ.get("CVHUB_OPERATOR_URL"), os.environ.get("CVHUB_OPERATOR_KEY")
-        self._signer = ServiceSigner(IDENTITY, load_private_key(_key_file() if key is None else Path(key)))
-        self._url = (_url(service) if url is None else url) + "/internal/operations"
+        self._calls = Calls(place())
 
     def get(self, path: str, **query: str | None) -> Any:
         return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
@@ -69,39 +57,21 @@ class Operator:
         return self.post(path, who=getpass.getuser(), reason=reason, **body)
 
     def _ask(self, verb: str, path: str, **options: Any) -> Any:
-        bearer = {"authorization": f"Bearer {self._signer.token(self._service)}"}
         try:
-            answer = httpx.request(
-                verb, self._url + path, headers=bearer, timeout=ANSWER_SECONDS, verify=trusting(), **options
-            )
+            answer = self._calls(verb, self._service, f"/internal/operations{path}", **options)
         except httpx.HTTPError as error:
             raise CannotStart(
-                f"{self._service} does not answer ({type(error).__name__}): `cvhub status` shows what runs."
+                f"{self._service} does not answer ({type(error).__name__}): `cvhub doctor` looks at all services."
             ) from error
         if answer.status_code != httpx.codes.OK:
             raise CannotStart(_refusal(self._service, answer.status_code))
         return answer.json()
 
 
-def _key_file() -> Path:
-    from cvhub.keys import key_file  # noqa: PLC0415 - as above
-
-    state = State()
-    state.running()
-    return key_file(state.keys, IDENTITY)
-
-
-def _url(service: str) -> str:
-    run = State().running()
-    if service not in run.ports:
-        raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(run.ports))}.")
-    return run.url(service)
-
-
 def _refusal(service: str, status: int) -> str:
     match status:
         case 401 | 403:
-            return f"{service} does not take this for the operator's key: give the right one in CVHUB_OPERATOR_KEY."
+            return not_taken(service)
         case 404:
             return f"{service} has no such projection: `cvhub projections {service}` lists them."
         case 409:

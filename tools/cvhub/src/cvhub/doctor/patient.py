@@ -1,6 +1,5 @@
 """The system that is looked at: the one that runs on this machine, or one elsewhere that the environment names."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -8,10 +7,9 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cvhub.keys import key_file
+from cvhub.operator import Place, place
 from cvhub.servers.process import CannotStart
 from cvhub.services import SERVICES, Service, Surroundings, environment
-from cvhub.state import State
 from servicekit.settings import KafkaSettings
 
 HERE = "postgresql://user:password@127.0.0.1/database"
@@ -19,15 +17,11 @@ HERE = "postgresql://user:password@127.0.0.1/database"
 
 
 class Elsewhere(BaseSettings):
-    """A system that does not run here: KAFKA__…, CVHUB_SERVICES and CVHUB_OPERATOR_KEY."""
+    """What the environment says of a system elsewhere besides its place: how to reach its Kafka."""
 
     model_config = SettingsConfigDict(env_nested_delimiter="__", hide_input_in_errors=True, extra="ignore")
 
     kafka: KafkaSettings
-    cvhub_services: dict[str, str]
-    """Base URL by service, as JSON."""
-    cvhub_operator_key: Path
-    """The operator's private key."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +29,7 @@ class Patient:
     """Where everything is. `environments`: what each service is given, where that is known."""
 
     kafka: KafkaSettings
-    urls: Mapping[str, str]
-    operator_key: Path
+    place: Place
     production: bool
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     folder: Path | None = None
@@ -45,18 +38,17 @@ class Patient:
 
 def patient(*, production: bool, environments: Path | None) -> Patient:
     """Find the system. One elsewhere is production; one here is only when that is asked for."""
-    state = State()
-    if "CVHUB_SERVICES" in os.environ:
-        there = Elsewhere()
+    where = place()
+    if where.state is None:
         given = {} if environments is None else _read(environments)
-        return Patient(there.kafka, there.cvhub_services, there.cvhub_operator_key, True, given)
+        return Patient(Elsewhere().kafka, where, True, given)
+    state = where.state
     run = state.running()
     dsns = {service.name: HERE for service in SERVICES if service.migrations}
     around = Surroundings(state, run.ports, run.bootstrap_servers, dsns)
     return Patient(
         KafkaSettings(bootstrap_servers=run.bootstrap_servers),
-        {service.name: run.url(service.name) for service in SERVICES},
-        key_file(state.keys, "operator"),
+        where,
         production,
         {service.name: environment(service, around) for service in SERVICES},
         state.folder,

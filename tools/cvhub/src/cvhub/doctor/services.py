@@ -11,10 +11,9 @@ import httpx
 from cv_contracts.topics import SERVICES as CONTRACTED
 from cvhub.doctor.findings import Finding, warning, well, wrong
 from cvhub.doctor.patient import Patient
+from cvhub.operator import KEY, URLS, Calls
 from cvhub.services import SERVICES, Service
 from servicekit.data.migrating import OWN_MIGRATIONS, migrations_of, with_required
-from servicekit.web.identity import ServiceSigner, load_private_key
-from servicekit.web.tls import trusting
 
 LAG = 5_000
 OUTBOX_SECONDS = 30.0
@@ -29,20 +28,15 @@ class Asking:
     """Asks services as the operator."""
 
     def __init__(self, patient: Patient) -> None:
-        self._patient = patient
-        self._signer = ServiceSigner("operator", load_private_key(patient.operator_key))
+        self._calls = Calls(patient.place)
 
     def ready(self, service: str) -> tuple[int, dict[str, Any]]:
-        answer = httpx.get(
-            f"{self._patient.urls[service]}/health/ready", timeout=5, trust_env=False, verify=trusting()
-        )
+        answer = self._calls("GET", service, "/health/ready", timeout=5)
         return answer.status_code, answer.json()
 
     def operations(self, service: str, path: str) -> dict[str, Any]:
         """Give an answer of the operator's routes; raises httpx.HTTPError for any but 200."""
-        bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
-        url = f"{self._patient.urls[service]}/internal/operations/{path}"
-        answer = httpx.get(url, headers=bearer, timeout=30, trust_env=False, verify=trusting())
+        answer = self._calls("GET", service, f"/internal/operations/{path}", timeout=30)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
@@ -53,11 +47,11 @@ def services(patient: Patient) -> Iterator[Finding]:
     asking = Asking(patient)
     lists: dict[str, Mapping[str, Any]] = {}
     for service in SERVICES:
-        if service.name in patient.urls:
+        if service.name in patient.place.urls:
             yield from _service(asking, service, lists)
     yield from _code_lists(lists)
-    for name in sorted(set(CONTRACTED) - patient.urls.keys()):
-        yield warning("services", name, "nobody says where it is", "name it in CVHUB_SERVICES, or deploy it")
+    for name in sorted(set(CONTRACTED) - patient.place.urls.keys()):
+        yield warning("services", name, "nobody says where it is", f"name it in {URLS}, or deploy it")
 
 
 def _service(asking: Asking, service: Service, lists: dict[str, Mapping[str, Any]]) -> Iterator[Finding]:
@@ -98,7 +92,7 @@ def _service(asking: Asking, service: Service, lists: dict[str, Mapping[str, Any
             "services",
             name,
             f"does not answer the operator ({_reason(error)})",
-            "is CVHUB_OPERATOR_KEY the key that the services trust as `operator`?",
+            f"is {KEY} the key that the services trust as `operator`?",
         )
 
 

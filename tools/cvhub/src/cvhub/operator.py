@@ -1,0 +1,84 @@
+"""The operator's way to the services: of the system that runs on this machine, or of one elsewhere that the environment names."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cvhub.keys import key_file
+from cvhub.servers.process import CannotStart
+from cvhub.services import SERVICES
+from cvhub.state import State
+from servicekit.web.tls import trusting
+
+__all__ = ["Calls", "Place", "not_taken", "place"]
+
+IDENTITY = "operator"
+URLS = "CVHUB_SERVICES"
+KEY = "CVHUB_OPERATOR_KEY"
+ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the services are, and the file of the operator's private key."""
+
+    urls: Mapping[str, str]
+    key: Path
+    state: State | None = None
+    """Of the system on this machine; one elsewhere has none here."""
+
+
+def place(state: State | None = None) -> Place:
+    """Give the place that CVHUB_SERVICES and CVHUB_OPERATOR_KEY name; without them, or given its state, the system on this machine."""
+    named = None if state is not None else os.environ.get(URLS)
+    if named is not None:
+        return Place(_urls(named), _key(os.environ.get(KEY)))
+    state = state or State()
+    run = state.running()
+    urls = {service.name: run.url(service.name) for service in SERVICES}
+    return Place(urls, key_file(state.keys, IDENTITY), state)
+
+
+def _urls(named: str) -> dict[str, str]:
+    try:
+        return {str(service): str(url).rstrip("/") for service, url in json.loads(named).items()}
+    except (ValueError, AttributeError):
+        raise CannotStart(
+            f'{URLS} is the base URL of each service, as JSON: {{"cv-registry": "http://…", …}}.'
+        ) from None
+
+
+def _key(named: str | None) -> Path:
+    if not named or not Path(named).is_file():
+        raise CannotStart(f"{URLS} names a system elsewhere: name the file of its operator's key in {KEY}.")
+    return Path(named)
+
+
+class Calls:
+    """Calls services of one place, signed as the operator."""
+
+    def __init__(self, where: Place) -> None:
+        from servicekit.web.identity import ServiceSigner, load_private_key  # noqa: PLC0415 - `--help` comes faster without
+
+        self._urls = where.urls
+        self._signer = ServiceSigner(IDENTITY, load_private_key(where.key))
+
+    def __call__(
+        self, verb: str, service: str, path: str, *, timeout: float = ANSWER_SECONDS, **options: Any
+    ) -> httpx.Response:
+        """Give the answer, whatever it is; raises httpx.HTTPError where there is none."""
+        if service not in self._urls:
+            raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(self._urls))}.")
+        bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
+        with httpx.Client(trust_env=False, verify=trusting(), timeout=timeout) as client:
+            return client.request(verb, self._urls[service] + path, headers=bearer, **options)
+
+
+def not_taken(service: str) -> str:
+    """Say that the service refuses the operator's key."""
+    return f"{service} does not take this for the operator's key: give the right one in {KEY}."
