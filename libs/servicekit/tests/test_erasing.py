@@ -8,11 +8,10 @@ import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.batch import apply_states
 from servicekit.follow.erasing import Held, Holdings, Receipts, receipted
 from servicekit.follow.projection import Projection
 from servicekit.follow.states import Erased, Known
-from servicekit.follow.testing import Copies, OwnedStates, make_live
+from servicekit.follow.testing import Copies, OwnedStates, apply_states, make_live
 
 pytestmark = pytest.mark.infra
 

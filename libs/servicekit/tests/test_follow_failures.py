@@ -13,13 +13,21 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from cvhub.testing import FreshDatabase, Kafka, Postgres
 from servicekit import kafka as clients
 from servicekit.data.postgres import Database, migrate
-from servicekit.follow.batch import Work, apply_states, settle
+from servicekit.follow.batch import Work, settle
 from servicekit.follow.follower import Follower, group_of
 from servicekit.follow.freshness import fresh_sql
 from servicekit.follow.generations import Generations
 from servicekit.follow.projection import Applicable, Connection, Position
 from servicekit.follow.states import Known
-from servicekit.follow.testing import CITIZENS, Copies, EventLog, OwnedStates, following, make_live
+from servicekit.follow.testing import (
+    CITIZENS,
+    Copies,
+    EventLog,
+    OwnedStates,
+    apply_states,
+    following,
+    make_live,
+)
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually
 

@@ -25,9 +25,9 @@ from cv_search.store import SearchDocuments
 from cv_search.testing import Owners, People, caller, search_input
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.batch import apply_states
 from servicekit.follow.owned_states import Post
 from servicekit.follow.states import Unknown
+from servicekit.follow.testing import apply_states
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 from servicekit.web.identity import ServiceSigner, load_private_key

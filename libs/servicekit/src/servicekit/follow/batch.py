@@ -1,13 +1,12 @@
 """One batch in one transaction: states applied where newer, what cannot be applied as rows, and the positions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import asyncpg
 import structlog
 
-from servicekit.data.postgres import Database
 from servicekit.follow.pending import Waiting
 from servicekit.follow.projection import (
     Announced,
@@ -26,15 +25,12 @@ __all__ = [
     "Settled",
     "Work",
     "apply_newer",
-    "apply_states",
     "apply_what_can_be",
     "settle",
     "sort_answers",
 ]
 
 log = structlog.get_logger(__name__)
-
-ACQUIRE_WITHIN = 5.0
 
 _UPSERT_VERSIONS = """
 with into_generations as (
@@ -176,18 +172,6 @@ async def apply_newer(
     for generation in sorted(newer):
         await projection.apply(conn, generation, [s for s in states if s.subject in newer[generation]])
     return frozenset(subject for _, subject in rows)
-
-
-async def apply_states(
-    database: Database,
-    projection: Projection,
-    states: Iterable[Applicable],
-    generations: Sequence[int] | None = None,
-) -> frozenset[UUID]:
-    """Apply states in one transaction of their own, where they are newer; gives what was news. For rebuilds."""
-    in_order = sorted_by_subject({state.subject: state for state in states})
-    async with database.pool.acquire(timeout=ACQUIRE_WITHIN) as conn, conn.transaction():
-        return await apply_newer(conn, projection, in_order, generations)
 
 
 async def settle(conn: Connection, projection: Projection, work: Work, *, one_by_one: bool) -> Settled:

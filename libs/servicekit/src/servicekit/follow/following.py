@@ -14,7 +14,7 @@ import structlog
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.follow.applied import Applied
 from servicekit.follow.asking import Owner
-from servicekit.follow.batch import ACQUIRE_WITHIN, Rewound, Settled, Work, settle
+from servicekit.follow.batch import Rewound, Settled, Work, settle
 from servicekit.follow.committing import Committer
 from servicekit.follow.pending import CLAIM_LIMIT, Waiting, claim_due
 from servicekit.follow.positions import Consumer, Positions
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 PATIENCE = timedelta(seconds=60)
 """How long one batch is tried before Kafka is asked for it again; below the time after which a group throws a member out."""
 WHOLE_TRIES = 3
+ACQUIRE_WITHIN = 5.0
 RETRY_EVERY = 0.5
 
 YOUNG = timedelta(seconds=10)

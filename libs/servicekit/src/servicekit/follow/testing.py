@@ -16,12 +16,23 @@ from cv_contracts.events.cv_registry import NO_SUBJECT, CitizenChanged, CitizenH
 from cv_contracts.topics import Topic, topic_of
 from servicekit import kafka as clients
 from servicekit.data.postgres import Database
+from servicekit.follow.batch import apply_newer
 from servicekit.follow.follower import Follower
-from servicekit.follow.projection import Applicable, Connection, Projection
+from servicekit.follow.projection import Applicable, Connection, Projection, sorted_by_subject
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.settings import KafkaSettings
 
-__all__ = ["CITIZENS", "Copies", "EventLog", "OwnedStates", "changed", "following", "heartbeat", "make_live"]
+__all__ = [
+    "CITIZENS",
+    "Copies",
+    "EventLog",
+    "OwnedStates",
+    "apply_states",
+    "changed",
+    "following",
+    "heartbeat",
+    "make_live",
+]
 
 CITIZENS = topic_of(CitizenChanged)
 
@@ -187,6 +198,18 @@ async def make_live(
         generation,
         status,
     )
+
+
+async def apply_states(
+    database: Database,
+    projection: Projection,
+    states: Iterable[Applicable],
+    generations: Sequence[int] | None = None,
+) -> frozenset[UUID]:
+    """Apply states in one transaction, where they are newer, as a follower does; gives what was news."""
+    in_order = sorted_by_subject({state.subject: state for state in states})
+    async with database.pool.acquire() as conn, conn.transaction():
+        return await apply_newer(conn, projection, in_order, generations)
 
 
 @contextlib.asynccontextmanager
