@@ -43,7 +43,7 @@ class Start:
 
 
 class Log:
-    """A started consumer; all positions are the feed's own, Kafka's copy of them only shows how far it is."""
+    """A consumer; all positions are the feed's own, Kafka's copy of them only shows how far it is. `only`: just to look at a partition."""
 
     def __init__(self, settings: KafkaSettings, most: int, only: tuple[str, int] | None = None) -> None:
         self._prefix = settings.topic_prefix
@@ -57,7 +57,7 @@ class Log:
         ]
         self._consumer: AIOKafkaConsumer = kafka.consumer(
             settings,
-            group_id=SERVICE,
+            group_id=SERVICE if only is None else None,
             client_id=SERVICE,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=256 * 1024,
@@ -71,13 +71,18 @@ class Log:
     async def stop(self) -> None:
         await self._consumer.stop()
 
+    async def first(self) -> Offsets:
+        """Ask the broker where its partitions begin."""
+        first = await self._consumer.beginning_offsets(self._partitions)
+        return {self._key(tp): offset for tp, offset in first.items()}
+
     async def bounds(self) -> Bounds:
         """Ask the broker what there is; raises KafkaError while a topic is not there yet."""
-        first = await self._consumer.beginning_offsets(self._partitions)
+        first = await self.first()
         end = await self._consumer.end_offsets(self._partitions)
         committed = {tp: await self._consumer.committed(tp) for tp in self._partitions}
         return Bounds(
-            {self._key(tp): offset for tp, offset in first.items()},
+            first,
             {self._key(tp): offset for tp, offset in end.items()},
             {self._key(tp): offset for tp, offset in committed.items() if offset is not None},
         )

@@ -101,10 +101,12 @@ async def compare_log(
         ),
         0,
     )
+    if begin >= until:
+        return LogCompared(0, (), None)
     log = Log(kafka, READ_AT_ONCE, only=(topic, partition))
     await log.start()
     try:
-        first = max(begin, (await log.bounds()).first[topic, partition])
+        first = max(begin, (await log.first())[topic, partition])
         if first >= until:
             return LogCompared(0, (), None)
         log.seek({(topic, partition): first})
