@@ -156,3 +156,16 @@ def test_every_command_says_that_a_system_elsewhere_needs_its_operators_key(
     said = CliRunner().invoke(app, command).exception
     assert isinstance(said, CannotStart)
     assert "CVHUB_OPERATOR_KEY" in str(said)
+
+
+def test_the_doctor_says_that_it_must_be_told_of_kafka_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = tmp_path / "operator.pem"
+    key.write_bytes(Keys("operator").private["operator"])
+    monkeypatch.setenv("CVHUB_SERVICES", "{}")
+    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(key))
+    monkeypatch.delenv("KAFKA__BOOTSTRAP_SERVERS", raising=False)
+    said = CliRunner().invoke(app, ["doctor"]).exception
+    assert isinstance(said, CannotStart)
+    assert "KAFKA__BOOTSTRAP_SERVERS" in str(said)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cvhub.operator import Place, place
@@ -41,7 +42,7 @@ def patient(*, production: bool, environments: Path | None) -> Patient:
     where = place()
     if where.state is None:
         given = {} if environments is None else _read(environments)
-        return Patient(Elsewhere().kafka, where, True, given)
+        return Patient(_kafka(), where, True, given)
     state = where.state
     run = state.running()
     dsns = {service.name: HERE for service in SERVICES if service.migrations}
@@ -53,6 +54,15 @@ def patient(*, production: bool, environments: Path | None) -> Patient:
         {service.name: environment(service, around) for service in SERVICES},
         state.folder,
     )
+
+
+def _kafka() -> KafkaSettings:
+    try:
+        return Elsewhere().kafka
+    except ValidationError:
+        raise CannotStart(
+            "The doctor looks at Kafka too: KAFKA__BOOTSTRAP_SERVERS and what else docs/settings.md lists must say how it is reached."
+        ) from None
 
 
 def _read(folder: Path) -> dict[str, dict[str, str]]:
