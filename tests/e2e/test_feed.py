@@ -10,7 +10,9 @@ from tests.e2e.caller import JOBNET, STAR, Caller, fault, population, small_cv
 from tests.e2e.followers import MemoryCopy, following
 from tests.e2e.load import load
 from tests.e2e.system import REGISTRY, System
+from typer.testing import CliRunner
 
+from cvhub.cli import app
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -54,6 +56,36 @@ async def test_only_with_the_scope_and_only_for_ones_own(caller: Caller) -> None
     stranger = caller.acting("8:75100")
     mine = await position(caller)
     assert fault(await stranger.call("GET", f"/v1/feed/cv?lastEventId={mine}")) == (400, 1014)
+
+
+async def test_an_operator_is_told_of_an_event_that_the_feed_has_lost(
+    system: System, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in system.operator_environment().items():
+        monkeypatch.setenv(name, value)
+    saved = await caller.replace_cv(population(50)[1].person_number, small_cv("<p>bevist</p>"))
+    event = saved.json()["ServiceReceipt"]["MessageIdentifier"]
+
+    async def all_agree() -> None:
+        code, said = await verified()
+        assert (code, "are in the feed" in said) == (0, True), said
+
+    await eventually(all_agree, PATIENCE)
+    [row] = await system.rows("delete from seen_events where event_id = $1 returning *", event, service=FEED)
+    try:
+        code, said = await verified()
+        assert code == 1
+        assert event in said
+        assert "All CVs are as at their owner" in said
+    finally:
+        await system.rows("insert into seen_events values ($1, $2)", *row, service=FEED)
+    await all_agree()
+
+
+async def verified() -> tuple[int, str]:
+    """Compare the feed with log and owners as an operator does; gives the exit code and what is said."""
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["verify", "feed"])
+    return done.exit_code, done.output
 
 
 @pytest.mark.long
