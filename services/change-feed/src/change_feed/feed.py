@@ -9,6 +9,7 @@ from typing import Any, Final
 from change_feed.arrivals import Arrivals
 from change_feed.cursors import Beyond, Cursors, EpochOver, Subscriber
 from change_feed.placing import HANDED_OVER
+from change_feed.sharing import Shared
 from change_feed.store import Edge, FeedStore, Shown
 from change_feed.writing import moment
 from cv_contracts.faults import Unavailable
@@ -50,6 +51,8 @@ class Feed:
         self._store = store
         self._arrivals = arrivals
         self._cursors = cursors
+        self._edges: Shared[None, Edge | None] = Shared(lambda _: store.edge())
+        self._pages: Shared[tuple[int, int, int, int], list[Shown]] = Shared(lambda asked: store.page(*asked))
 
     async def begin(self, subscriber: Subscriber, last_event_id: str | None) -> tuple[Edge, int]:
         """Give the feed as it is and the position to go on from; raises what is wrong with the one given."""
@@ -61,7 +64,7 @@ class Feed:
         return edge, position
 
     async def edge(self) -> Edge:
-        edge = await self._store.edge()
+        edge = await self._edges.get(None)
         if edge is None:
             raise Unavailable(retry_after=1)
         return edge
@@ -93,7 +96,7 @@ class Feed:
         edge = await self.edge()
         scope = subscriber.scope_id or await self._store.scope_id(subscriber.scope)
         scanned = limit * SCANNED_PER_EVENT if kinds else limit
-        rows = await self._store.page(scope, after, edge.edge, scanned)
+        rows = await self._pages.get((scope, after, edge.edge, scanned))
         last = rows[-1].position if len(rows) == scanned else max(after, edge.edge)
         wanted = [row for row in rows if _is_wanted(row, kinds)] if kinds else rows
         if len(wanted) > limit:
