@@ -8,6 +8,7 @@ import base64
 import binascii
 import hmac
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import Any, Final
@@ -24,6 +25,7 @@ _MARK: Final = struct.Struct(">c16sq16s")
 _MAC_BYTES: Final = 16
 _LONGEST: Final = 200
 _SUBSCRIBERS: Final = 1_000
+_FOR_URLS: Final = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,24 @@ class Cursors:
 
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, b"change-feed positions", sha256)
-        self._keys: dict[tuple[str, str], bytes] = {}
+        self._hashes: dict[tuple[str, str], blake2b] = {}
 
     def of(self, subscriber: Subscriber, epoch: UUID, position: int) -> str:
-        return self._signed(subscriber, _POSITION.pack(b"p", epoch.bytes, position))
+        return self.naming(subscriber, epoch)(position)
+
+    def naming(self, subscriber: Subscriber, epoch: UUID) -> Callable[[int], str]:
+        """Give what writes positions of one subscriber and epoch; a page has a thousand."""
+        head = b"p" + epoch.bytes
+        begun = self._keyed(subscriber).copy()
+        begun.update(head)
+
+        def name(position: int) -> str:
+            tail = position.to_bytes(8, "big", signed=True)
+            mac = begun.copy()
+            mac.update(tail)
+            return _text(head + tail + mac.digest())
+
+        return name
 
     def read(self, subscriber: Subscriber, text: str, element: str) -> tuple[UUID, int]:
         """Give the epoch and the position; raises fault 1014."""
@@ -105,8 +121,7 @@ class Cursors:
         return UUID(bytes=epoch), SnapshotMark(position, UUID(bytes=after))
 
     def _signed(self, subscriber: Subscriber, payload: bytes) -> str:
-        signed = base64.b64encode(payload + self._mac(subscriber, payload), altchars=b"-_")
-        return signed.rstrip(b"=").decode("ascii")
+        return _text(payload + self._mac(subscriber, payload))
 
     def _opened(self, subscriber: Subscriber, text: str, element: str, form: struct.Struct) -> Any:
         try:
@@ -123,17 +138,25 @@ class Cursors:
         return form.unpack(payload)
 
     def _mac(self, subscriber: Subscriber, payload: bytes) -> bytes:
-        return blake2b(payload, key=self._key_of(subscriber), digest_size=_MAC_BYTES).digest()
+        mac = self._keyed(subscriber).copy()
+        mac.update(payload)
+        return mac.digest()
 
-    def _key_of(self, subscriber: Subscriber) -> bytes:
-        """Give the subscriber's own key; made once, for every event of a page is signed."""
+    def _keyed(self, subscriber: Subscriber) -> blake2b:
+        """Give what hashes by the subscriber's own key; made once for all its positions."""
         whose = (subscriber.client, subscriber.scope)
-        key = self._keys.get(whose)
-        if key is None:
-            if len(self._keys) >= _SUBSCRIBERS:
-                self._keys.clear()
-            key = self._keys[whose] = hmac.digest(self._key, "\0".join(whose).encode(), sha256)
-        return key
+        keyed = self._hashes.get(whose)
+        if keyed is None:
+            if len(self._hashes) >= _SUBSCRIBERS:
+                self._hashes.clear()
+            key = hmac.digest(self._key, "\0".join(whose).encode(), sha256)
+            keyed = self._hashes[whose] = blake2b(key=key, digest_size=_MAC_BYTES)
+        return keyed
+
+
+def _text(signed: bytes) -> str:
+    """Write it as URLs can have it."""
+    return binascii.b2a_base64(signed, newline=False).translate(_FOR_URLS).rstrip(b"=").decode("ascii")
 
 
 def _invalid(element: str) -> Fault:

@@ -102,38 +102,40 @@ class Feed:
         if len(wanted) > limit:
             wanted = wanted[:limit]
             last = wanted[-1].position
+        name = self._cursors.naming(subscriber, edge.epoch)
         return FeedPage(
-            [self._event(subscriber, edge, row) for row in wanted],
-            self._cursors.of(subscriber, edge.epoch, after),
-            self._cursors.of(subscriber, edge.epoch, last),
+            [_event(name(row.position), row) for row in wanted],
+            name(after),
+            name(last),
             after,
             last,
             last >= edge.edge,
         )
 
-    def _event(self, subscriber: Subscriber, edge: Edge, row: Shown) -> dict[str, Any]:
-        """Make the CloudEvent; times and ids are left to the JSON encoder, for there are a thousand on a page."""
-        event: dict[str, Any] = {
-            "specversion": "1.0",
-            "id": self._cursors.of(subscriber, edge.epoch, row.position),
-            "source": _SOURCES[row.type],
-            "type": row.type,
-            "subject": row.cv_id or row.subject,
-            "time": row.time,
-            "eventid": row.event_id,
-            "arrived": moment(row.position),
-        }
-        if row.erased:
-            event["method"] = "DELETE"
-            return event
-        data: dict[str, Any] = {"version": row.version}
-        change = row.part if row.part != "seen" else row.change
-        if change is not None:
-            data["change"] = change
-        if row.cv_number is not None:
-            data["cvNumber"] = row.cv_number
-        event["datacontenttype"], event["data"] = "application/json", data
+
+def _event(position: str, row: Shown) -> dict[str, Any]:
+    """Make the CloudEvent; times and ids are left to the JSON encoder, for there are a thousand on a page."""
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": position,
+        "source": _SOURCES[row.type],
+        "type": row.type,
+        "subject": row.cv_id or row.subject,
+        "time": row.time,
+        "eventid": row.event_id,
+        "arrived": moment(row.position),
+    }
+    if row.erased:
+        event["method"] = "DELETE"
         return event
+    data: dict[str, Any] = {"version": row.version}
+    change = row.part if row.part != "seen" else row.change
+    if change is not None:
+        data["change"] = change
+    if row.cv_number is not None:
+        data["cvNumber"] = row.cv_number
+    event["datacontenttype"], event["data"] = "application/json", data
+    return event
 
 
 def _is_wanted(row: Shown, kinds: frozenset[str]) -> bool:
