@@ -23,6 +23,13 @@ TRICKS: dict[str, tuple[str, bytes]] = {
     "a bad chunk size": ("transfer-encoding: chunked\r\n", b"-1\r\n\r\n" + HIDDEN),
     "a huge chunk size": ("transfer-encoding: chunked\r\n", b"fffffffffffffffff\r\n" + HIDDEN),
     "a bare line feed in a header": ("x-requestid: a\nx-evil: 1\r\ncontent-length: 0\r\n", HIDDEN),
+    "an identity header in a trailer": (
+        "transfer-encoding: chunked\r\ntrailer: x-evil\r\n",
+        b"0\r\nx-evil: 1\r\nx-activeorganisation-type: 101\r\n\r\n" + HIDDEN,
+    ),
+    "a chunk extension with a line feed": ("transfer-encoding: chunked\r\n", b"0;a\n\r\n\r\n" + HIDDEN),
+    "chunks that end with line feeds": ("transfer-encoding: chunked\r\n", b"1\na\n0\n\n" + HIDDEN),
+    "an upgrade to HTTP/2": ("upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n", HIDDEN),
     "a null in a header": ("x-requestid: a\x00b\r\ncontent-length: 0\r\n", HIDDEN),
 }
 
@@ -55,6 +62,37 @@ async def test_a_framing_trick_brings_no_second_request_to_the_owner(
         assert request.header("x-evil") is None
         assert HIDDEN not in request.body
     assert answer == b"" or answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 4"))
+
+
+async def test_no_header_of_the_caller_is_one_between_services(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
+) -> None:
+    """Nor can the caller have a header of theirs left out on the way, by naming it in Connection."""
+    extra = (
+        "connection: close, x-civilregistrationidentifier, authorization\r\n"
+        "x-deadline-ms: 999999\r\nx-forwarded-for: 10.0.0.1\r\nx-original-url: /internal/citizens\r\n"
+        "x-http-method-override: DELETE\r\nx_requestid: a\r\n"
+    )
+    answer = await sent(client, head(provider, extra, "GET /v6/Cv HTTP/1.1"))
+    assert answer.startswith(b"HTTP/1.1 200")
+    [request] = registry.received
+    assert request.line == "GET /v6/Cv HTTP/1.1"
+    assert request.header("x-civilregistrationidentifier") == "0101010000"
+    assert int(request.header("x-deadline-ms") or 0) <= 10_000
+    for name in ("x-forwarded-for", "x-original-url", "x-http-method-override", "x_requestid", "x-requestid"):
+        assert request.header(name) is None
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/v6/Cv/../../internal/citizens", "/v6/Cv/%2e%2e/internal", "//internal/x", "/V6/Cv", "/v6/Cv/"],
+)
+async def test_a_target_that_is_written_otherwise_is_no_route(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner, target: str
+) -> None:
+    answer = await sent(client, head(provider, "", f"GET {target} HTTP/1.1"))
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert registry.received == []
 
 
 async def test_the_body_of_a_get_stays_here(
