@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ DECLARED = ("killed", "network", "database", "records", "rolling", "brokers")
 CITIZENS = 200
 DOCUMENT = Path("docs/drills.md")
 KEPT = Path("build/drills.json")
+LOGS = Path("build/drills")
+"""Where the logs of the system go when a drill did not hold."""
 COLUMNS = ("lost", "doubled", "reordered", "access rows missing")
 HEADS = [
     *("#", "drill", "fault", "acknowledged", *COLUMNS, "failed requests", "serves after", "agrees after"),
@@ -51,6 +54,8 @@ def _run(drills: Sequence[Drill], console: Console) -> Iterator[Outcome]:
             for drill in (one for one in drills if one.brokers == brokers):
                 status.update(f"{drill.name}: {drill.fault}")
                 outcome = asyncio.run(run(drill, system, judge))
+                if not outcome.held:
+                    shutil.copytree(system.state.logs, LOGS / drill.name, dirs_exist_ok=True)
                 system.heal()
                 yield outcome
 
