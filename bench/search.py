@@ -1,8 +1,9 @@
-"""P6: SearchCVText over 500,000 CVs with twelve exact groups, against the best that PostgreSQL was found to do, in turns.
+"""P6: SearchCVText over 500,000 CVs with twelve exact groups, against PostgreSQL and OpenSearch, in turns.
 
-Both give the total, the first twenty CVs and the 64 most frequent values of each group, on one core, and look for the
+All give the total, the first twenty CVs and the 64 most frequent values of each group, on one core, and look for the
 same words in the same documents. PostgreSQL has a weighted tsvector, all values of a CV in one integer array, and a GIN
-or B-tree index for each condition; the names of its groups are not even looked up. A new reader has nothing remembered.
+or B-tree index for each condition; the names of its groups are not even looked up. OpenSearch has 2 GB of heap, the index
+that cv-search makes of it, and its code warmed up. A new reader has nothing remembered, and OpenSearch forgets as much.
 """
 
 import asyncio
@@ -14,20 +15,24 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 
-from bench.measured import Row, Servers, shown
+from bench.measured import Row, Servers, megabytes, shown
+from bench.search_peers import SETTINGS, OpenSearchPeer, PostgresPeer
 from cv_contracts.codelists import default
-from cv_search.geo import distance_km
 from cv_search.made_up import MadeUp
-from cv_search.port import GROUPS, Circle, Clause, Dimension, Document, Query
+from cv_search.opensearch_engine.calling import Cluster
+from cv_search.port import Circle, Clause, Dimension, Document, Query
 from cv_search.reference import Reference
 from cv_search.tantivy_engine import open_engine, open_reader
+from cvhub.servers.opensearch import OpenSearchServer
 from cvhub.servers.postgres import PostgresServer
 from cvhub.synthetic import citizens
 
@@ -37,31 +42,50 @@ BATCH, ROUNDS, FIRST = 2_000, 3, 20
 DAY = date(2026, 11, 22)
 BROAD, MEDIUM = (0.2, 0.4), (0.01, 0.03)
 GOALS = {"broad": 10.0, "medium": None, "geo": 5.0, "text, geo and filters": None}
+AGAINST_OPENSEARCH = 1.0
+HEAP_MB = 2_048
+WARM_UP = 5
 
 
 async def run(servers: Servers) -> list[Row]:
     folder, reference = servers.kept or servers.folder / "search", Reference(default())
-    postgres = PostgresServer(folder / "postgres", durable=False, shared_buffers="4GB")
-    postgres.start()
-    try:
+    with _started(folder) as (postgres, opensearch):
         connection = await asyncpg.connect(postgres.dsn)
-        await connection.execute(_SETTINGS)
+        await connection.execute(SETTINGS)
+        cluster = Cluster(opensearch.url)
         made = folder / "made"
         if not made.exists():
-            built = await _built(servers, folder, reference, connection)
+            peers = PostgresPeer(connection, {}, {}), OpenSearchPeer(cluster, {})
+            built = await _built(servers, folder, reference, *peers)
             made.with_suffix(".partial").write_bytes(pickle.dumps(built))
             made.with_suffix(".partial").rename(made)
         built = pickle.loads(made.read_bytes())  # noqa: S301 - our own
-        field = Field(folder / "index", reference, Peer(connection, built.numbers, built.places), servers)
-        rows = [await _race(name, built.wishes[name], field, built.count) for name in GOALS]
+        first = PostgresPeer(connection, built.numbers, built.places)
+        field = Field(folder / "index", reference, first, OpenSearchPeer(cluster, built.places), servers)
+        servers.say("P6 warms OpenSearch up")
+        field.opensearch.warm(chain.from_iterable(WARM_UP * list(built.wishes.values())))
+        rows = [row for name in GOALS for row in await _race(name, built.wishes[name], field, built.count)]
+        rows += _alone(field, built, opensearch)
+        cluster.close()
         await connection.close()
-    finally:
-        postgres.stop()
     return [
         *rows,
-        *_alone(field, built),
-        Row.against("P6 CVs/s into a new index", [built.rate], [built.peer_rate]),
+        Row.against("P6 CVs/s into a new index, against PostgreSQL", [built.rate], [built.postgres_rate]),
+        Row.against("P6 CVs/s into a new index, against OpenSearch", [built.rate], [built.opensearch_rate]),
     ]
+
+
+@contextmanager
+def _started(folder: Path) -> Iterator[tuple[PostgresServer, OpenSearchServer]]:
+    postgres = PostgresServer(folder / "postgres", durable=False, shared_buffers="4GB")
+    opensearch = OpenSearchServer(folder / "opensearch", heap_mb=HEAP_MB)
+    try:
+        postgres.start()
+        opensearch.start()
+        yield postgres, opensearch
+    finally:
+        opensearch.stop()
+        postgres.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +97,12 @@ class Built:
     numbers: dict[tuple[int, str], int]
     places: dict[int, tuple[float, float]]
     rate: float
-    peer_rate: float
+    postgres_rate: float
+    opensearch_rate: float
 
 
 async def _built(
-    servers: Servers, folder: Path, reference: Reference, connection: asyncpg.Connection
+    servers: Servers, folder: Path, reference: Reference, postgres: PostgresPeer, opensearch: OpenSearchPeer
 ) -> Built:
     servers.say(f"P6 makes up {servers.cvs:,} CVs")
     different = await asyncio.to_thread(_different, min(DIFFERENT, servers.cvs))
@@ -86,10 +111,13 @@ async def _built(
     begun = time.perf_counter()
     await asyncio.to_thread(_build, folder / "index", reference, different, servers)
     rate = servers.cvs / (time.perf_counter() - begun)
-    peer = Peer(connection, {}, {})
-    peer_rate = await peer.load(_all(different, servers.cvs), reference, servers)
+    opensearch_rate = await asyncio.to_thread(
+        opensearch.load, _all(different, servers.cvs), reference, servers
+    )
+    postgres_rate = await postgres.load(_all(different, servers.cvs), reference, servers)
     wishes = _wishes(different, reference)
-    return Built(servers.cvs, wishes, peer.numbers, peer.places, rate, peer_rate)
+    rates = rate, postgres_rate, opensearch_rate
+    return Built(servers.cvs, wishes, postgres.numbers, postgres.places, *rates)
 
 
 def _different(count: int) -> list[Document]:
@@ -171,25 +199,38 @@ def _words(document: Document, reference: Reference) -> set[str]:
     return {word for text in texts for words in reference.compounds.analysed(text) for word in words.split()}
 
 
-async def _race(name: str, queries: Sequence[Query], field: "Field", count: int) -> Row:
-    ours, theirs = [], []
+async def _race(name: str, queries: Sequence[Query], field: "Field", count: int) -> list[Row]:
+    rates: dict[str, list[float]] = {"ours": [], "PostgreSQL": [], "OpenSearch": []}
     for number in range(ROUNDS):
         field.servers.say(f"P6 {name}: round {number + 1} of {ROUNDS}")
         snapshot = open_reader(field.folder, field.reference.digest).snapshot()
         snapshot.search(Query(enrolled_only=True, group_limit=1), FIRST)
-        begun = time.perf_counter()
-        totals = [snapshot.search(query, FIRST).total for query in queries]
-        ours.append(len(queries) / (time.perf_counter() - begun))
-        begun = time.perf_counter()
-        counted = [await field.peer.search(query) for query in queries]
-        theirs.append(len(queries) / (time.perf_counter() - begun))
-        if totals != counted:
-            raise AssertionError(f"{name}: {totals} are not {counted}")
-    found = sum(totals) / len(totals) / count
-    return Row.against(f"P6 {name} ({found:.0%} found), searches/s", ours, theirs, GOALS[name])
+        totals = []
+        with _timed(rates["ours"], len(queries)):
+            totals.append([snapshot.search(query, FIRST).total for query in queries])
+        with _timed(rates["PostgreSQL"], len(queries)):
+            totals.append([await field.postgres.search(query) for query in queries])
+        field.opensearch.forget()
+        with _timed(rates["OpenSearch"], len(queries)):
+            totals.append([field.opensearch.search(query) for query in queries])
+        if any(one != totals[0] for one in totals):
+            raise AssertionError(f"{name}: {totals} are not the same")
+    found = sum(totals[0]) / len(queries) / count
+    named = f"P6 {name} ({found:.0%} found), searches/s"
+    return [
+        Row.against(f"{named}, against PostgreSQL", rates["ours"], rates["PostgreSQL"], GOALS[name]),
+        Row.against(f"{named}, against OpenSearch", rates["ours"], rates["OpenSearch"], AGAINST_OPENSEARCH),
+    ]
 
 
-def _alone(field: "Field", built: Built) -> list[Row]:
+@contextmanager
+def _timed(rates: list[float], count: int) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    rates.append(count / (time.perf_counter() - begun))
+
+
+def _alone(field: "Field", built: Built, opensearch: OpenSearchServer) -> list[Row]:
     snapshot = open_reader(field.folder, field.reference.digest).snapshot()
     begun = time.perf_counter()
     for query in built.wishes["broad"]:
@@ -201,6 +242,8 @@ def _alone(field: "Field", built: Built) -> list[Row]:
     share = (time.perf_counter() - begun) / first
     size = sum(path.stat().st_size for path in field.folder.iterdir()) / 1_000_000
     memory = int(subprocess.check_output([sys.executable, "-c", _READER, str(field.folder)]))  # noqa: S603
+    assert opensearch.process is not None
+    assert opensearch.process.pid is not None
     return [
         Row(
             "P6 second page of a broad search against the first",
@@ -212,6 +255,8 @@ def _alone(field: "Field", built: Built) -> list[Row]:
         ),
         Row.alone(f"P6 MB of the index of {built.count:,} CVs", size),
         Row.alone("P6 MB of a process that searches it", memory),
+        Row.alone("P6 MB of OpenSearch's index", field.opensearch.megabytes()),
+        Row.alone("P6 MB of OpenSearch", megabytes(opensearch.process.pid)),
     ]
 
 
@@ -232,136 +277,10 @@ print(megabytes(os.getpid()))
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where the two meet."""
+    """Where the three meet."""
 
     folder: Path
     reference: Reference
-    peer: "Peer"
+    postgres: PostgresPeer
+    opensearch: OpenSearchPeer
     servers: Servers
-
-
-@dataclass(slots=True)
-class Peer:
-    """The same in PostgreSQL."""
-
-    connection: asyncpg.Connection
-    numbers: dict[tuple[int, str], int]
-    places: dict[int, tuple[float, float]]
-
-    async def load(self, documents: Iterator[Document], reference: Reference, servers: Servers) -> float:
-        """Load all; gives CVs per second, indexes and statistics included."""
-        await self.connection.execute(_TABLE)
-        begun, count, batch = time.perf_counter(), 0, list[tuple[object, ...]]()
-        for document in documents:
-            batch.append(self._row(document, reference))
-            if len(batch) == BATCH:
-                await self.connection.copy_records_to_table("loaded", records=batch)
-                count += len(batch)
-                batch.clear()
-                servers.say(f"P6 loads PostgreSQL: {count:,}")
-        await self.connection.copy_records_to_table("loaded", records=batch)
-        servers.say("P6 indexes PostgreSQL")
-        for statement in _INDEXES:
-            await self.connection.execute(statement, timeout=1_200)
-        return (count + len(batch)) / (time.perf_counter() - begun)
-
-    async def search(self, query: Query) -> int:
-        where, values = self._where(query)
-        order = (
-            "ts_rank('{0.1,0.2,0.4,1.0}', words, $1::tsquery) desc, number"
-            if query.text
-            else "changed desc, number"
-        )
-        row = await self.connection.fetchrow(_SEARCH.format(where=where, order=order), *values)
-        assert row is not None
-        return int(row[0])
-
-    def _row(self, document: Document, reference: Reference) -> tuple[object, ...]:
-        person = document.person
-        values = [
-            self._number(at << 20, f"{one}\0{name}")
-            for at, one in enumerate(GROUPS)
-            for name in document.values.get(one, ())
-        ]
-        place = 0
-        if person.latitude is not None and person.longitude is not None:
-            place = self._number(1, f"{person.latitude} {person.longitude}")
-            self.places[place] = (person.latitude, person.longitude)
-        changed = int(document.changed_at.timestamp() * 1_000_000)
-        return (
-            int(person.cv_number or 0),
-            _lexemes(document, reference),
-            values,
-            place,
-            document.enrolled,
-            changed,
-        )
-
-    def _number(self, base: int, name: str) -> int:
-        return self.numbers.setdefault((base, name), base + len(self.numbers))
-
-    def _where(self, query: Query) -> tuple[str, list[object]]:
-        conditions, values = [], list[object]()
-        if query.text:
-            words = [clause.words[0] for clause in (*query.text, *query.secondary)]
-            values.append(" | ".join(f"'{word}'" for word in words))
-            conditions.append(f"words @@ ${len(values)}::tsquery")
-        for circle in query.circles:
-            inside = [
-                n for n, place in self.places.items() if distance_km(circle, *place) <= circle.radius_km
-            ]
-            values.append(inside)
-            conditions.append(f"place = any(${len(values)}::int[])")
-        for dimension, names in query.filters:
-            at = GROUPS.index(dimension)
-            values.append([self._number(at << 20, f"{dimension}\0{name}") for name in names])
-            conditions.append(f"facets && ${len(values)}::int[]")
-        if query.enrolled_only:
-            conditions.append("enrolled")
-        return " and ".join(conditions), values
-
-
-def _lexemes(document: Document, reference: Reference) -> str:
-    """Write the words as a tsvector: targets and titles A and B, skills C, texts and parts of compounds D."""
-    places: dict[str, list[str]] = {}
-    at = 0
-    for weight, texts in (
-        ("A", document.person.occupation_names),
-        ("B", document.titles),
-        ("C", document.skills),
-        ("D", document.texts),
-    ):
-        for text in texts:
-            words, parts = reference.compounds.analysed(text)
-            for words_of, letter in ((words, weight), (parts, "D")):
-                for word in words_of.split():
-                    at = min(at + 1, 16_383)
-                    places.setdefault(word, []).append(f"{at}{letter}")
-    return " ".join(f"'{word}':{','.join(found[:200])}" for word, found in places.items())
-
-
-_SETTINGS = "set jit = off; set work_mem = '256MB'; set maintenance_work_mem = '512MB'; set max_parallel_workers_per_gather = 0;"
-_TABLE = """
-drop table if exists loaded, cvs;
-create unlogged table loaded (number int, lexemes text, facets int[], place int, enrolled bool, changed bigint);
-"""
-_INDEXES = (
-    """create unlogged table cvs as
-       select number, lexemes::tsvector as words, facets, place, enrolled, changed from loaded""",
-    "drop table loaded",
-    "create index on cvs using gin (words)",
-    "create index on cvs using gin (facets)",
-    "create index on cvs (place)",
-    "create index on cvs (changed)",
-    "vacuum analyze cvs",
-)
-# Unnesting in the select list was the fastest of six ways to count.
-_SEARCH = """
-select (select count(*) from cvs where {where}),
-       (select array_agg(number) from (select number from cvs where {where} order by {order} limit 20) first),
-       (select array_agg(array[facet, n]) from (
-            select facet, n, row_number() over (partition by facet >> 20 order by n desc, facet) as place
-            from (select facet, count(*) as n from (select unnest(facets) as facet from cvs where {where}) every
-                  group by facet) counted) ranked
-        where place <= 64)
-"""

