@@ -99,7 +99,9 @@ class Client:
         self._open += 1
         loop = asyncio.get_running_loop()
         try:
-            line = await loop.create_connection(lambda: Line(self._idle, self._ended), "127.0.0.1", self._port)
+            line = await loop.create_connection(
+                lambda: Line(self._idle, self._ended), "127.0.0.1", self._port
+            )
         except BaseException:
             self._ended()
             raise
