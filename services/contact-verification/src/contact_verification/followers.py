@@ -1,6 +1,7 @@
 """What contact-verification follows: the citizens, as a replica, and the CVs, whose changes decide about prepared ones."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -18,6 +19,9 @@ from servicekit.follow.states import Known
 from servicekit.publish.outbox import Outbox
 
 CVS: Final = "cvs"
+
+PAUSE: Final = timedelta(milliseconds=250)
+"""What a CV was committed with is shown by the registry at once, so it need not arrive here sooner."""
 
 _LOCK: Final = "select pg_advisory_xact_lock(key) from unnest($1::bigint[]) as key"
 _ERASE: Final = "select erased_person, erased_version from erase_persons($1::uuid[])"
@@ -50,7 +54,13 @@ def cvs_projection(owner: StateOwner, prepares: Prepares) -> Projection:
             await _activate(conn, prepares, ids)
 
     return Projection(
-        name=CVS, topic=topic_of(CVChanged), fetch=owner.states, apply=apply, owner=owner, remove=_keep
+        name=CVS,
+        topic=topic_of(CVChanged),
+        fetch=owner.states,
+        apply=apply,
+        owner=owner,
+        remove=_keep,
+        pause=PAUSE,
     )
 
 
