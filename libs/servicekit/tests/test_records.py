@@ -86,7 +86,10 @@ def test_whatever_a_record_holds_it_is_read_and_kept(
     read_batch([record])
 
 
-@pytest.mark.parametrize("key", [None, b"", b"\xff", b"a person", b"5b0c2b6e"])
+HEARTBEATS = b"00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("key", [None, b"", b"\xff", b"a person", b"5b0c2b6e", HEARTBEATS])
 def test_a_key_that_is_no_subject_makes_nothing_pending(key: bytes | None) -> None:
     batch = read_batch([bad(key)])
     assert len(batch.unreadable) == 1
