@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -23,12 +24,10 @@ from schemathesis.specs.openapi.checks import (
 from tests.e2e.caller import JOBNET, Caller, population, small_cv
 from tests.e2e.system import ALL_SCOPES, System
 
+from cv_contracts.methods import METHOD_BY_ROUTE, Verb
 from cv_gateway.openapi import document
 
-RUN_HERE = frozenset(
-    {"GetCV", "GetCVByCVNumber", "ReplaceCV", "CreateAsylumCVTransition", "UpdateAsylumCVTransition"}
-)
-NO_ANSWER = 503
+CASES_PER_SERVICE = 10_000
 CHECKS: list[CheckFunction] = [
     status_code_conformance,
     content_type_conformance,
@@ -40,6 +39,15 @@ _DESCRIBED = schemathesis.openapi.from_dict(document())
 OPERATIONS = {
     found.ok().label: found.ok() for found in _DESCRIBED.get_all_operations() if isinstance(found, Ok)
 }
+
+
+def _owner(label: str) -> str:
+    operation = OPERATIONS[label]
+    method = METHOD_BY_ROUTE.get((cast("Verb", operation.method.upper()), operation.path))
+    return method.owner if method else "change-feed"
+
+
+OPERATIONS_OF = Counter(map(_owner, OPERATIONS))
 
 
 def _configured(examples: int) -> settings:
@@ -69,10 +77,7 @@ def _judge(case: Case[Any], system: System) -> None:
     case.headers.pop("x-requestorganisation-code", None)
     answer = case.call(base_url=system.url("gateway"))
     case.validate_response(answer, checks=CHECKS)
-    if answer.status_code >= 500:
-        assert answer.status_code == NO_ANSWER, answer.status_code
-        assert case.operation.definition.raw["operationId"] not in RUN_HERE, "its owner runs"
-        assert "retry-after" in answer.headers
+    assert answer.status_code < 500, answer.status_code
 
 
 def _fuzz(operation: APIOperation[Any, Any, Any, Any], system: System, examples: int) -> None:
@@ -96,7 +101,8 @@ def test_generated_calls_are_answered_as_described(operation: str, system: Syste
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_thousands_of_generated_calls_are_answered_as_described(operation: str, system: System) -> None:
-    _fuzz(OPERATIONS[operation], system, examples=1_000)
+    of_each_mode = CASES_PER_SERVICE // (2 * OPERATIONS_OF[_owner(operation)]) + 1
+    _fuzz(OPERATIONS[operation], system, examples=of_each_mode)
 
 
 def _mutations(seed: int, count: int) -> list[bytes]:
