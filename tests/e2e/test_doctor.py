@@ -111,6 +111,11 @@ async def test_what_waits_in_a_service_is_found(system: System, patient: Patient
         await system.rows('delete from unreadable_records where "offset" = -7', service="cv-status")
         await system.rows("delete from outbox_refused where seq = -7")
 
+    async def forgotten() -> bool:
+        return wrong(await examine(patient)) == set()
+
+    await eventually(forgotten)
+
 
 async def test_topics_that_are_missing_or_differ_from_the_contracts_are_found(patient: Patient) -> None:
     elsewhere = patient.kafka.model_copy(update={"topic_prefix": f"doctor-{uuid4().hex[:8]}."})
