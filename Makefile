@@ -6,6 +6,8 @@ ARGS ?=
 # Tests wait more than they compute; each worker has a Kafka and a PostgreSQL of its own, about 1 GB. A test that fails is run
 # once more, and told as R: what fails once on a busy machine is a defect to mend, not a reason to begin anew.
 WORKERS ?= 2
+# What is compiled once need not be compiled by each worker of each run.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up down reset test test-long test-opensearch drills test-fast check lint generate generated bench load lock clean
@@ -40,7 +42,7 @@ drills: setup ## break the whole system under load in every way; ONLY=name,name 
 	@$(BIN)/python -m tests.drills $(ONLY)
 
 test-fast: setup ## tests without servers, under 20 s
-	@$(BIN)/pytest -m "not infra and not long and not opensearch" $(ARGS)
+	@$(BIN)/pytest -m "not infra and not slow and not long and not opensearch" --ignore=tests/e2e -n $(WORKERS) $(ARGS)
 
 lint: setup ## ruff, mypy --strict, import boundaries
 	@$(BIN)/ruff check .

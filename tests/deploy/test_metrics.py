@@ -119,6 +119,7 @@ def measured_in(source: str) -> Iterator[str]:
                 yield str(node.args[0].value)
 
 
+@pytest.mark.slow
 def test_every_metric_that_has_a_name_is_measured_somewhere() -> None:
     sources = [*ROOT.glob("libs/*/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]
     measured = {name for path in sources for name in measured_in(path.read_text())}

@@ -293,6 +293,7 @@ def outcome(record: Headers, value: bytes | None) -> Event | Reason:
 
 @given(st.lists(_mutation, max_size=3), st.one_of(st.just(VALUE), _value))
 @settings(max_examples=500, deadline=None)
+@pytest.mark.slow
 def test_a_mutated_record_gives_an_event_or_a_reason_and_never_anything_else(
     mutations: list[tuple[str, int, str, bytes | None]], value: bytes | None
 ) -> None:

@@ -45,6 +45,7 @@ def test_the_committed_files_are_current() -> None:
     assert list(generate.stale(ROOT)) == []
 
 
+@pytest.mark.slow
 def test_the_check_tells_what_is_not_current_and_generating_mends_it(copy: Path) -> None:
     assert run("generate", "--check", root=copy).returncode == 0
     (copy / "docs" / "flow.md").write_text("old")

@@ -5,6 +5,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from servicekit.testing import eventually
 from servicekit.web.health import Health
 
@@ -72,6 +74,7 @@ async def test_a_dependency_that_does_not_answer_in_time_is_not_ready() -> None:
     assert (status, body["checks"]["database"]["error"]) == (503, "TimeoutError")
 
 
+@pytest.mark.slow
 async def test_dependencies_are_asked_once_a_second_however_many_ask() -> None:
     health, database = Health(), Dependency()
     health.check("database", database.check)

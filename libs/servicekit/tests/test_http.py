@@ -295,6 +295,7 @@ async def test_the_callers_deadline_ends_a_request_with_503(world: World, path: 
 
 @pytest.mark.parametrize("path", ["/slow", "/hot?slow"])
 @pytest.mark.parametrize("asked", ["60000", "soon", "-1", "9" * 5000])
+@pytest.mark.slow
 async def test_no_request_lasts_longer_than_the_setting_allows(world: World, path: str, asked: str) -> None:
     answer = await world.client.get(path, headers={"x-deadline-ms": asked})
     assert answer.status_code == 503

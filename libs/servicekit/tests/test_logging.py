@@ -323,6 +323,7 @@ values = st.recursive(
 @given(
     st.text(), st.dictionaries(st.text().filter(lambda key: key not in {"event", "self"}), values, max_size=4)
 )
+@pytest.mark.slow
 def test_whatever_is_logged_makes_one_line_and_no_error(event: str, fields: dict[str, Any]) -> None:
     made = Log()
     setup("cv-registry", TelemetrySettings(), stream=made.stream)

@@ -18,6 +18,8 @@ import pytest
 from servicekit.testing import eventually, free_port
 from servicekit.web.tls import trusting
 
+pytestmark = pytest.mark.slow
+
 SERVICE = Path(__file__).with_name("drained_service.py")
 
 

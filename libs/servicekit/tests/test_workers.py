@@ -11,6 +11,8 @@ import pytest
 from servicekit.testing import eventually
 from servicekit.workers import Crowded, Refused, TooSlow, WorkerDied, Workers, WorkersPlan
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import os, time
 from servicekit.worker import FAILED, WORKED, serve

@@ -125,6 +125,7 @@ class Wishes:
         return clauses(some, self._reference)
 
 
+@pytest.mark.slow
 def test_random_queries_find_and_count_what_plain_python_does(
     indexed: tuple[Snapshot, list[Document]], reference: Reference
 ) -> None:

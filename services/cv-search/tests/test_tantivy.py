@@ -41,6 +41,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_after_a_kill_in_mid_commit_the_position_is_that_of_what_is_there(
     tmp_path: Path, reference: Reference
 ) -> None:

@@ -36,6 +36,7 @@ async def test_every_method_refuses_a_caller_by_the_faults_that_all_share(
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
+@pytest.mark.slow
 async def test_an_owners_answer_that_is_no_http_is_1011_and_1002_for_a_search(
     start: Start, provider: Provider, registry: ScriptedOwner, method: Method
 ) -> None:

@@ -32,6 +32,7 @@ def jobnet_headers(provider: Provider) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
+@pytest.mark.slow
 async def test_an_owner_that_is_not_there_is_the_methods_own_fault_with_a_time_to_come_back(
     start: Start, provider: Provider, method: Method
 ) -> None:

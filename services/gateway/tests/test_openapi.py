@@ -17,6 +17,7 @@ from cv_gateway.openapi import document, write_or_check
 COMMITTED = Path(__file__).parents[3] / "docs" / "openapi.json"
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_openapi_3_1() -> None:
     assert document()["openapi"] == "3.1.0"
     validate(document())

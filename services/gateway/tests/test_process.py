@@ -18,6 +18,8 @@ from cv_gateway.testing import AUDIENCE, ISSUER, Provider, Received, ScriptedOwn
 from servicekit.testing import eventually, free_port
 from servicekit.web.tls import trusting
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def environment(

@@ -161,6 +161,7 @@ def _judge(answer: httpx.Response, faultcode: str, code: str = "1014") -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
+@pytest.mark.slow
 async def test_bad_input_is_a_fault_and_nothing_of_it_is_told_or_logged(
     gateway: httpx.AsyncClient,
     provider: Provider,
@@ -185,6 +186,7 @@ async def test_bad_input_is_a_fault_and_nothing_of_it_is_told_or_logged(
     assert len(registry.received) == 1
 
 
+@pytest.mark.slow
 async def test_fifty_megabytes_are_refused_before_they_are_read(
     gateway: httpx.AsyncClient, provider: Provider
 ) -> None:
@@ -239,6 +241,7 @@ async def test_others_are_served_while_a_big_envelope_is_read(
     assert served > 5
 
 
+@pytest.mark.slow
 async def test_more_big_envelopes_than_may_wait_are_turned_away_and_small_ones_are_not(
     gateway: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
 ) -> None:

@@ -186,6 +186,7 @@ def fault(answer: httpx.Response) -> tuple[int, str, list[str]]:
     return code, found.findtext("faultcode").removeprefix("soap:"), elements
 
 
+@pytest.mark.slow
 async def test_every_fault_of_every_method_reaches_zeep_with_its_number_and_text(
     zeep_call: Call, registry: ScriptedOwner
 ) -> None:

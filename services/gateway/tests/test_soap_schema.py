@@ -101,6 +101,7 @@ def test_what_goes_through_xml_comes_out_as_it_went_in(method: Method, second: x
         assert not request.errors
 
 
+@pytest.mark.slow
 def test_a_thousand_cvs_are_the_same_by_soap_as_by_rest_field_by_field() -> None:
     schema = Schema()
     for seed in range(CVS):
@@ -110,6 +111,7 @@ def test_a_thousand_cvs_are_the_same_by_soap_as_by_rest_field_by_field() -> None
         assert read(element) == json.loads(rest)
 
 
+@pytest.mark.slow
 def test_a_thousand_cvs_that_replace_others_reach_their_owner_as_by_rest() -> None:
     reader = EnvelopeReader()
     for seed in range(CVS):

@@ -283,6 +283,7 @@ async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(regis
     owner.close()
 
 
+@pytest.mark.slow
 async def test_places_are_neither_lost_nor_made_by_a_hundred_calls_that_end_in_every_way(
     registry: ScriptedOwner,
 ) -> None:

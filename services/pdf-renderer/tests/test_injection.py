@@ -115,6 +115,7 @@ def folded(text: str) -> str:
 
 
 @pytest.mark.parametrize("text", CORPUS, ids=range(len(CORPUS)))
+@pytest.mark.slow
 def test_hostile_text_comes_out_as_text_from_every_field(typesetter: Typesetter, text: str) -> None:
     shown = cv_of("frozen", everywhere(text)).shown()
     found = folded(text_of(typesetter.render("v1", shown)))

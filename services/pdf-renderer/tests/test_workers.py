@@ -16,6 +16,8 @@ from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.testing import eventually
 from servicekit.workers import Crowded, Refused, TooSlow, WorkerDied
 
+pytestmark = pytest.mark.slow
+
 
 def shown(seed: int) -> bytes:
     return orjson.dumps(cv_of("cv", made(seed)).shown())

@@ -124,6 +124,7 @@ async def test_the_last_line_is_what_was_said_and_no_place_in_javas_code(tmp_pat
         process.wait_until(lambda: False, seconds=10)
 
 
+@pytest.mark.slow
 async def test_a_killed_owner_leaves_no_child(tmp_path: Path) -> None:
     owner = subprocess.Popen(  # noqa: ASYNC220 - its death is the test
         [sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True

@@ -37,6 +37,7 @@ def test_citizens_come_one_by_one() -> None:
     assert next(citizens(1, 10**9, today=TODAY)).case == "plain"
 
 
+@pytest.mark.slow
 def test_numbers_are_unique() -> None:
     numbers = Numbers(7)
     assert len({numbers.born(index).person_number for index in range(100_000)}) == 100_000
@@ -63,6 +64,7 @@ def test_cv_numbers_can_be_integers() -> None:
     assert all(len(c.cv_number) == 8 and c.cv_number[0] in "123456789" for c in PEOPLE if c.cv_number)
 
 
+@pytest.mark.slow
 def test_every_cv_is_a_valid_replace_cv_request() -> None:
     for one in PEOPLE:
         if one.cv is None:

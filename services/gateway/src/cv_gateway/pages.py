@@ -1,6 +1,7 @@
 """What the gateway shows of itself: the interface descriptions and pages to read them, without a word from the internet."""
 
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +47,7 @@ class Page:
         return 200, [(b"content-type", self.content_type), *_HEADERS], self.body
 
 
+@cache
 def pages() -> dict[bytes, Page]:
     """Give the pages by path."""
     events = asyncapi.document()
