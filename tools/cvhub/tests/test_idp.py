@@ -1,5 +1,6 @@
 """The local identity provider: tokens that a verifier accepts by the published keys, and RFC 6749's refusals."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,17 @@ FORM = {
 }
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of keys made once, since an RSA key takes its time."""
+    path = tmp_path_factory.mktemp("idp") / "keys"
+    KeyFolder(path).prepare()
+    return path
+
+
 @pytest.fixture
-def keys(tmp_path: Path) -> KeyFolder:
-    folder = KeyFolder(tmp_path / "keys")
+def keys(prepared: Path, tmp_path: Path) -> KeyFolder:
+    folder = KeyFolder(Path(shutil.copytree(prepared, tmp_path / "keys")))
     folder.prepare()
     return folder
 
