@@ -73,3 +73,26 @@ async def test_a_failure_reaches_each_reader_and_the_next_read_works(database: D
     row = await reads.row(3)
     assert row is not None
     assert row["value"] == "v3"
+
+
+async def test_the_server_plans_a_query_a_few_times_and_not_for_each_trip(
+    fresh_database: FreshDatabase,
+) -> None:
+    settings = await fresh_database()
+    database = await Database.connect(
+        settings.model_copy(update={"pool_min": 1, "pool_max": 1}), "shared-reads-tests"
+    )
+    try:
+        await database.execute("create table things (number int primary key, value text)")
+        await database.execute("insert into things select n, 'v' || n from generate_series(1, 50000) n")
+        await database.execute("analyze things")
+        reads = SharedReads[int](database, QUERY, "number")
+        for number in range(1, 31):
+            await reads.row(number)
+        plans = await database.fetchrow(
+            "select custom_plans, generic_plans from pg_prepared_statements where statement = $1", QUERY
+        )
+    finally:
+        await database.close()
+    assert plans is not None
+    assert (plans["custom_plans"], plans["generic_plans"]) == (5, 25)

@@ -12,6 +12,8 @@ K = TypeVar("K", str, int)
 
 LANES = 2
 MOST = 64
+PLANNED_FOR = 10
+"""So many keys the server plans for where it does not know their number. Told fewer, it would plan each trip anew."""
 
 Waiting = tuple[K, "asyncio.Future[asyncpg.Record | None]"]
 
@@ -52,7 +54,9 @@ class SharedReads(Generic[K]):
 
     async def _trip(self, batch: Sequence[Waiting[K]]) -> None:
         try:
-            rows = await self._database.fetch(self._query, list({key for key, _ in batch}))
+            keys = list({key for key, _ in batch})
+            keys += keys[:1] * (PLANNED_FOR - len(keys))
+            rows = await self._database.fetch(self._query, keys)
         except Exception as error:  # noqa: BLE001 - those who wait are told, whatever it was
             for _, answer in batch:
                 if not answer.done():
