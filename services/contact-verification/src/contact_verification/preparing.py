@@ -87,13 +87,14 @@ class Prepares:
         """
         wanted = wanted_of(contact_information, self._lists)
         values = {n: v.text for n, v in wanted.items() if v is not None}
+        settled = await self._store.settled(person)
+        if settled is not None and self._store.is_present(settled.contacts, wanted):
+            return Prepared(None, settled.version, values)
         async with self.database.write(self._store.lock(person)) as tx:
             present = await self._store.contacts(tx, person)
             removed = [self._lists.contact_data_types[n] for n in removed_types(present, wanted)]
             if removed and (code := fault_of_removals(removed, await self._store.subscribed(tx, person))):
                 raise Fault(code)
-            if self._store.is_present(present, wanted) and not await self.of_person(tx, person):
-                return Prepared(None, await self._store.version(tx, person), values)
             version = await self._store.reserve(tx, person)
             prepare_id = uuid4()
             sealed = self._vault.seal(_to_text(wanted), prepare_id)

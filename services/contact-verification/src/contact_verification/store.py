@@ -35,7 +35,6 @@ from (values (1)) as always left join held on true left join persons p on p.pers
 """
 
 _RESERVED: Final = "select reserved from persons where person_id = $1"
-_VERSION: Final = "select version from persons where person_id = $1"
 _RESERVE: Final = """
 insert into persons (person_id, reserved) values ($1, $2)
 on conflict (person_id) do update set reserved = excluded.reserved
@@ -49,9 +48,16 @@ with person as (
 {outbox_insert(3)}
 """
 
-_CONTACTS: Final = """
-select c.type, c.version, c.status, c.period_id, p.blind, c.confirmed_at
+_CONTACT_COLUMNS: Final = "c.type, c.version, c.status, c.period_id, p.blind, c.confirmed_at"
+_CONTACTS: Final = f"""
+select {_CONTACT_COLUMNS}
 from contacts c left join periods p on p.id = c.period_id where c.person_id = $1
+"""
+_SETTLED: Final = f"""
+select {_CONTACT_COLUMNS}, coalesce(s.version, 0) as standing
+from (values (1)) as always left join persons s on s.person_id = $1
+left join contacts c on c.person_id = $1 left join periods p on p.id = c.period_id
+where not exists (select from prepares where person_id = $1)
 """
 
 _KEEP: Final = """
@@ -98,6 +104,14 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """The contact data of a person of whom no change is under way, and their version; 0 for one who never had any."""
+
+    version: int
+    contacts: Mapping[int, Contact]
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A value that was not there before: its type, its period, and its hash."""
 
@@ -130,6 +144,14 @@ class ContactStore:
         """Give all types that the person has or had."""
         return {row["type"]: Contact(*row) for row in await tx.conn.fetch(_CONTACTS, person_id)}
 
+    async def settled(self, person_id: UUID) -> Settled | None:
+        """Give what was true at one moment, nothing held; None where a change is under way."""
+        rows = await self.database.fetch(_SETTLED, person_id)
+        if not rows:
+            return None
+        contacts = {row["type"]: Contact(*row[:-1]) for row in rows if row["type"] is not None}
+        return Settled(rows[0]["standing"], contacts)
+
     async def subscribed(self, tx: WriteTx, person_id: UUID) -> set[int]:
         """Give the types that a notification subscription needs."""
         return {row["type"] for row in await tx.conn.fetch(_SUBSCRIBED, person_id)}
@@ -143,10 +165,6 @@ class ContactStore:
         version = await self.next_version(tx, person_id)
         await tx.conn.execute(_RESERVE, person_id, version)
         return version
-
-    async def version(self, tx: WriteTx, person_id: UUID) -> int:
-        """Give the version of the contact data as they are; 0 for a person who never had any."""
-        return int(await tx.conn.fetchval(_VERSION, person_id) or 0)
 
     def is_present(self, present: Mapping[int, Contact], wanted: Mapping[int, Value | None]) -> bool:
         """Tell whether these values are the present ones, so that there is nothing to change."""
