@@ -44,12 +44,12 @@ HOLDINGS: Final = Holdings(
     ),
 )
 
+# Look-ups for each receipt: joined, all documents would be read every second.
 _WANTED: Final = """
-select coalesce(max(change), 0) from (
-    select d.change from erasure_receipts r join search_documents d on d.cv_id = r.subject where d.document is null
-    union all
-    select d.change from erasure_receipts r join search_documents d on d.person_id = r.subject where d.document is null
-) as erased
+select coalesce(max(greatest(
+    (select d.change from search_documents d where d.cv_id = r.subject and d.document is null),
+    (select max(d.change) from search_documents d where d.person_id = r.subject and d.document is null)
+)), 0) from erasure_receipts r
 """
 _SAY: Final = """
 insert into index_places as p (place, since) values ($1, $2)
