@@ -18,7 +18,7 @@ __all__ = ["FOLLOWED", "Bounds", "Log", "Start", "begin", "begin_new"]
 log = structlog.get_logger(__name__)
 
 FOLLOWED: Final = tuple(topic for topic in TOPICS if topic.public)
-FETCH_WAIT_MS: Final = 250
+FETCH_WAIT_MS: Final = 500
 POLL_MS: Final = 250
 
 Offsets = dict[tuple[str, int], int]
