@@ -42,7 +42,7 @@ _broker_log.setLevel(logging.ERROR)
 BATCH_RECORDS = 500
 IDLE_WAIT_MS = 500
 """How long one look for records lasts when there are none; it ends at once when there are."""
-FETCH_WAIT_MS = 250
+FETCH_WAIT_MS = 500
 """How long the broker holds an empty fetch; it answers as soon as there is a record."""
 STOP_WITHIN = 5.0
 METADATA_AGE_MS = 30_000
