@@ -16,6 +16,9 @@ LENGTH: Final = struct.Struct(">I")
 READY, WORKED, LAST, FAILED = b"r", b"d", b"l", b"f"
 """LAST is WORKED, by a process that should be asked nothing more."""
 
+GIVES_WAY: Final = 5
+"""Whoever waits for a short answer is served first where processors are short."""
+
 Work = Callable[[bytes], tuple[bytes, bytes]]
 """Gives the kind of the answer and its content. What it raises ends the process."""
 
@@ -25,6 +28,7 @@ def serve(work: Work, budget: float, worn: Callable[[], bool] = lambda: False) -
 
     `worn` says after each piece of work whether it was the last one that this process should do.
     """
+    os.nice(GIVES_WAY)
     into, out = os.fdopen(0, "rb"), os.fdopen(os.dup(0), "wb")
     _send(out, READY, b"")
     while (frame := _receive(into)) is not None:
