@@ -132,6 +132,7 @@ class World:
         settings = HttpSettings(body_limit=1000, request_timeout=timedelta(milliseconds=300))
         self.routes = Routes(app, settings, Health())
         self.routes.add("GET", "/hot", self.hot)
+        self.routes.add("PUT", "/hot", self.taken)
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.routes), base_url="http://service", timeout=5
         )
@@ -149,6 +150,9 @@ class World:
             "agent": headers[b"user-agent"].decode(),
         }
         return 200, [(b"content-type", b"application/json")], json.dumps(seen).encode()
+
+    async def taken(self, _headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
+        return 200, [], b"%d %b" % (len(body), body[:3])
 
 
 def _private(pem: bytes) -> Ed25519PrivateKey:
@@ -168,6 +172,36 @@ async def world() -> AsyncIterator[World]:
     made = World()
     async with made.client:
         yield made
+
+
+async def _in_parts(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def test_a_hot_route_is_given_the_whole_body_of_a_write(world: World) -> None:
+    for content in (b"", b"abc", b"x" * 1000):
+        answer = await world.client.put("/hot", content=content)
+        assert answer.content == b"%d %b" % (len(content), content[:3])
+    answer = await world.client.put("/hot?query", content=_in_parts(b"ab", b"", b"c" * 900))
+    assert answer.content == b"902 abc"
+
+
+async def test_a_hot_route_is_not_given_a_body_over_the_limit(world: World) -> None:
+    for content in (b"x" * 1001, _in_parts(b"x" * 600, b"x" * 600)):
+        answer = await world.client.put("/hot", content=content)
+        assert answer.status_code == 413
+        assert answer.headers["connection"] == "close"
+
+
+async def test_a_body_that_never_ends_meets_the_deadline_of_a_hot_route(world: World) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    answer = await world.client.put("/hot", content=slowly())
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
 
 
 async def test_a_fault_is_answered_as_a_problem_with_code_text_and_trace(world: World) -> None:

@@ -1,7 +1,7 @@
 """Internal routes: the contact part of ReplaceCV, bounces, subscriptions, states for followers, the access log."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import orjson
@@ -15,13 +15,14 @@ from contact_verification.states import FOLLOWERS, ContactStates
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import HotResponse, at_once, internal_only
 
 router = APIRouter(prefix="/internal")
 PartsDep = Annotated[Parts, at_once(parts_of)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
-_registry = internal_only("cv-registry")
+PREPARE: Final = "/internal/contact-changes/prepare"
+REGISTRY: Final = frozenset({"cv-registry"})
 _operator = internal_only("operator")
 
 
@@ -78,11 +79,13 @@ class SubjectBody(_Body):
     subject: UUID
 
 
-@router.post("/contact-changes/prepare", dependencies=[_registry])
-async def prepare(body: PrepareBody, parts: PartsDep) -> Response:
-    prepared = await parts.prepares.prepare(body.person_id, body.contact_information)
+async def prepare(parts: Parts, body: bytes) -> HotResponse:
+    """Answer PREPARE, which every ReplaceCV asks: a hot route."""
+    asked = PrepareBody.model_validate_json(body)
+    prepared = await parts.prepares.prepare(asked.person_id, asked.contact_information)
     values = {str(number): value for number, value in prepared.values.items()}
-    return _json({"prepareId": prepared.id, "version": prepared.version, "values": values})
+    answer = {"prepareId": prepared.id, "version": prepared.version, "values": values}
+    return 200, [(b"content-type", b"application/json")], orjson.dumps(answer)
 
 
 @router.post("/bounces", dependencies=[_operator])

@@ -1,39 +1,30 @@
-"""Routes that the gateway forwards: methods 2, 3, 10-13. Bodies are read by the methods themselves, headers here."""
+"""Routes that the gateway forwards: methods 2, 3, 10-12. Bodies are read by the methods themselves, headers here."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 
-from cv_contracts.faults import Fault, FieldError
+from cv_contracts.faults import Fault
 from cv_contracts.wire.common import is_person_number
 from cv_registry.as_pdf import is_known, wants_pdf
 from cv_registry.asylum import CREATE, UPDATE
-from cv_registry.hot import NOT_A_PERSON_NUMBER, PERSON_NUMBER_HEADER
+from cv_registry.hot import NOT_A_PERSON_NUMBER, PERSON_NUMBER_HEADER, write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import Parts, parts_of
 from cv_registry.receipts import WriteCall
-from cv_registry.replacing import METHOD as REPLACE_CV
 from servicekit.data.consistency import parse
-from servicekit.data.idempotency import LONGEST_REQUEST_ID, REQUEST_ID_HEADER, Answer
+from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer
 from servicekit.web.calls import CallerDep
 from servicekit.web.http import CONSISTENCY_HEADER, at_once
 from servicekit.web.identity import Caller
-
-_BAD_REQUEST_ID: Final = FieldError(REQUEST_ID_HEADER, f"is empty or longer than {LONGEST_REQUEST_ID}")
 
 router = APIRouter()
 PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 def _write_call(method: int, caller: Caller, request: Request) -> WriteCall:
-    person_number = request.headers.get(PERSON_NUMBER_HEADER, "")
-    errors = [] if is_person_number(person_number) else [NOT_A_PERSON_NUMBER]
-    request_id = request.headers.get(REQUEST_ID_HEADER)
-    if request_id is not None and not 1 <= len(request_id) <= LONGEST_REQUEST_ID:
-        errors.append(_BAD_REQUEST_ID)
-    if errors:
-        raise Fault(1014, errors=tuple(errors))
-    return WriteCall(method, caller, person_number, request_id)
+    headers = request.headers
+    return write_call(method, caller, headers.get(PERSON_NUMBER_HEADER), headers.get(REQUEST_ID_HEADER))
 
 
 def _response(answer: Answer) -> Response:
@@ -55,13 +46,6 @@ async def get_cv_as_pdf(request: Request, caller: CallerDep, parts: PartsDep) ->
 
 def _all(request: Request, header: str) -> str:
     return ",".join(request.headers.getlist(header))
-
-
-@router.put("/v6/Cv")
-async def replace_cv(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    call = _write_call(REPLACE_CV, caller, request)
-    if_match = request.headers.get("if-match")
-    return _response(await parts.replacing.replace(call, await request.body(), if_match))
 
 
 @router.post("/v6/JobnetAccount/letter")

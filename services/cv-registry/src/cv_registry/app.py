@@ -8,9 +8,10 @@ from fastapi import FastAPI
 from cv_citizens.danish_time import Clock, utc_now
 from cv_registry import api, internal, operating
 from cv_registry.background import background
-from cv_registry.hot import GetCv
-from cv_registry.parts import assemble
+from cv_registry.hot import GetCv, ReplaceCv
+from cv_registry.parts import Parts, assemble
 from cv_registry.settings import SERVICE, Settings
+from servicekit.follow.owner import hot_states
 from servicekit.web.health import Health
 from servicekit.web.http import HotResponse, Routes, install
 from servicekit.web.identity import ServiceVerifier
@@ -26,6 +27,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
         async with assemble(settings, clock) as parts, background(parts, settings, health):
             app.state.parts = parts
             app.state.get_cv = GetCv(parts.reading, verifier)
+            app.state.replace_cv = ReplaceCv(parts.replacing, verifier)
             yield
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
@@ -47,5 +49,19 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
         handler: GetCv = app.state.get_cv
         return await handler(headers, query)
 
+    async def replace_cv(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
+        handler: ReplaceCv = app.state.replace_cv
+        return await handler(headers, body)
+
+    def parts_now() -> Parts:
+        parts: Parts = app.state.parts
+        return parts
+
     routes.add("GET", "/v6/Cv", get_cv)
+    routes.add("PUT", "/v6/Cv", replace_cv)
+    hot_states(routes, verifier, "/internal/citizens", lambda: parts_now().citizens, internal.FOLLOWERS)
+    hot_states(routes, verifier, "/internal/cvs", lambda: parts_now().cvs, internal.FOLLOWERS)
+    hot_states(
+        routes, verifier, "/internal/cv-contacts", lambda: parts_now().cv_contacts, internal.CONTACT_FOLLOWERS
+    )
     return routes

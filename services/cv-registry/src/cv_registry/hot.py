@@ -1,4 +1,4 @@
-"""GetCV as a raw ASGI route: the hottest read of the system, without a framework between it and the store."""
+"""GetCV and ReplaceCV as raw ASGI routes: the hottest read and write of the system, without a framework before the store."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,13 +6,19 @@ from typing import Final
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.common import is_person_number
 from cv_registry.reading import Reading
+from cv_registry.receipts import WriteCall
+from cv_registry.replacing import METHOD as REPLACE_CV
+from cv_registry.replacing import Replacing
 from servicekit.data.consistency import parse
+from servicekit.data.idempotency import LONGEST_REQUEST_ID, REQUEST_ID_HEADER
+from servicekit.web.calls import caller_of
 from servicekit.web.http import HotResponse
-from servicekit.web.identity import ServiceVerifier, require_service
+from servicekit.web.identity import Caller, ServiceVerifier
 
-GATEWAY: Final = frozenset({"gateway"})
 PERSON_NUMBER_HEADER: Final = "x-civilregistrationidentifier"
 NOT_A_PERSON_NUMBER: Final = FieldError(PERSON_NUMBER_HEADER, "does not have the form required")
+
+_BAD_REQUEST_ID: Final = FieldError(REQUEST_ID_HEADER, f"is empty or longer than {LONGEST_REQUEST_ID}")
 
 _JSON: Final = (b"content-type", b"application/json")
 _PRIVATE: Final = (b"cache-control", b"no-store")
@@ -26,12 +32,44 @@ class GetCv:
         self._verifier = verifier
 
     async def __call__(self, headers: Mapping[bytes, bytes], _query: bytes) -> HotResponse:
-        identity = require_service(self._verifier.authenticate(headers.get(b"authorization")), GATEWAY)
-        if identity.caller is None:
-            raise Fault(1012)
+        caller = caller_of(self._verifier, headers.get(b"authorization"))
         person_number = headers.get(b"x-civilregistrationidentifier", b"").decode("latin-1")
         if not is_person_number(person_number):
             raise Fault(1014, errors=(NOT_A_PERSON_NUMBER,))
         seen = parse(headers.get(b"x-consistency-token", b"").decode("latin-1"))
-        etag, body = await self._reading.get_cv(identity.caller, person_number, seen)
+        etag, body = await self._reading.get_cv(caller, person_number, seen)
         return 200, [_JSON, _PRIVATE, (b"etag", etag.encode())], body
+
+
+class ReplaceCv:
+    """Answers PUT /v6/Cv."""
+
+    def __init__(self, replacing: Replacing, verifier: ServiceVerifier) -> None:
+        self._replacing = replacing
+        self._verifier = verifier
+
+    async def __call__(self, headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
+        caller = caller_of(self._verifier, headers.get(b"authorization"))
+        person_number = _text(headers.get(b"x-civilregistrationidentifier"))
+        call = write_call(REPLACE_CV, caller, person_number, _text(headers.get(b"x-requestid")))
+        answer = await self._replacing.replace(call, body, _text(headers.get(b"if-match")))
+        return (
+            answer.status,
+            [(name.encode(), value.encode()) for name, value in answer.headers.items()],
+            answer.body,
+        )
+
+
+def write_call(method: int, caller: Caller, person_number: str | None, request_id: str | None) -> WriteCall:
+    """Make the call of a write method from its headers; raises fault 1014 naming those that cannot be read."""
+    number = person_number or ""
+    errors = [] if is_person_number(number) else [NOT_A_PERSON_NUMBER]
+    if request_id is not None and not 1 <= len(request_id) <= LONGEST_REQUEST_ID:
+        errors.append(_BAD_REQUEST_ID)
+    if errors:
+        raise Fault(1014, errors=tuple(errors))
+    return WriteCall(method, caller, number, request_id)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")

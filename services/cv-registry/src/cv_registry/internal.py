@@ -34,6 +34,7 @@ FOLLOWERS: Final = (
     "change-feed",
     "operator",
 )
+CONTACT_FOLLOWERS: Final = (CONTACT_OWNER, "operator")
 
 router = APIRouter(prefix="/internal")
 PartsDep = Annotated[Parts, at_once(parts_of)]
@@ -71,7 +72,7 @@ def _cv_contacts(request: Request) -> CvContacts:
 
 citizens = state_routes("/internal/citizens", _citizens, FOLLOWERS)
 cvs = state_routes("/internal/cvs", _cvs, FOLLOWERS)
-cv_contacts = state_routes("/internal/cv-contacts", _cv_contacts, (CONTACT_OWNER, "operator"))
+cv_contacts = state_routes("/internal/cv-contacts", _cv_contacts, CONTACT_FOLLOWERS)
 operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
 

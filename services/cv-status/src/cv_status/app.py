@@ -9,8 +9,10 @@ from cv_citizens.danish_time import Clock, utc_now
 from cv_status import api, internal
 from cv_status.background import background
 from cv_status.hot import GetCvStatus
-from cv_status.parts import assemble
+from cv_status.parts import Parts, assemble
 from cv_status.settings import SERVICE, Settings
+from cv_status.store import StatusStates
+from servicekit.follow.owner import hot_states
 from servicekit.web.health import Health
 from servicekit.web.http import HotResponse, Routes, install
 from servicekit.web.identity import ServiceVerifier
@@ -39,5 +41,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
         handler: GetCvStatus = app.state.get_cv_status
         return await handler(headers, query)
 
+    def states() -> StatusStates:
+        parts: Parts = app.state.parts
+        return parts.states
+
     routes.add("GET", "/v6/Cv/cvstatus", get_cv_status)
+    hot_states(routes, verifier, "/internal/statuses", states, internal.FOLLOWERS)
     return routes

@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from servicekit.data.postgres import Database
 from servicekit.follow.states import Erased, Known
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import HotResponse, Routes, at_once, internal_only
+from servicekit.web.identity import ServiceVerifier, require_service
 
 __all__ = [
     "RANGES",
@@ -22,6 +23,7 @@ __all__ = [
     "Stored",
     "Versions",
     "digests_sql",
+    "hot_states",
     "state_routes",
     "states_answer",
 ]
@@ -33,6 +35,8 @@ RANGES_AT_ONCE: Final = 16
 """Digested by one statement, so that no statement runs for long."""
 WORTH_ZIPPING: Final = 256
 ZIPPED_ASIDE: Final = 64 * 1_024
+_JSON: Final = (b"content-type", b"application/json")
+_GZIP: Final = (b"content-encoding", b"gzip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,7 @@ def state_routes(prefix: str, source: Callable[[Request], StateSource], allowed:
 
     @router.post("/states")
     async def states(request: Request, body: StatesBody, source: found) -> Response:
-        answer = await source.states(body.subjects)
-        unknown = set(body.subjects) - {state.subject for state in answer}
-        return await _answer(request, _states_json(answer, unknown, None))
+        return await _answer(request, await _asked_for(source, body))
 
     @router.post("/snapshot")
     async def snapshot(request: Request, body: SnapshotBody, source: found) -> Response:
@@ -144,6 +146,29 @@ def state_routes(prefix: str, source: Callable[[Request], StateSource], allowed:
         return await _answer(request, orjson.dumps({"versions": pairs}))
 
     return router
+
+
+def hot_states(
+    routes: Routes,
+    verifier: ServiceVerifier,
+    prefix: str,
+    source: Callable[[], StateSource],
+    allowed: Sequence[str],
+) -> None:
+    """Answer `/states` of `state_routes` without a framework around it: each batch of each follower asks."""
+
+    async def states(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
+        require_service(verifier.authenticate(headers.get(b"authorization")), allowed)
+        answer = await _asked_for(source(), StatesBody.model_validate_json(body))
+        return await _hot_answer(headers, answer)
+
+    routes.add("POST", f"{prefix}/states", states)
+
+
+async def _asked_for(source: StateSource, body: StatesBody) -> bytes:
+    answer = await source.states(body.subjects)
+    unknown = set(body.subjects) - {state.subject for state in answer}
+    return _states_json(answer, unknown, None)
 
 
 async def _page(source: StateSource, after: UUID, limit: int) -> Sequence[OwnedState]:
@@ -217,9 +242,14 @@ async def states_answer(request: Request, states: Sequence[OwnedState]) -> Respo
 
 
 async def _answer(request: Request, body: bytes) -> Response:
-    if len(body) < WORTH_ZIPPING or "gzip" not in request.headers.get("accept-encoding", ""):
-        return Response(body, media_type="application/json")
+    status, headers, sent = await _hot_answer(dict(request.scope["headers"]), body)
+    return Response(sent, status, {name.decode(): value.decode() for name, value in headers})
+
+
+async def _hot_answer(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
+    if len(body) < WORTH_ZIPPING or b"gzip" not in headers.get(b"accept-encoding", b""):
+        return 200, [_JSON], body
     # Compressing lets other threads run, so a large answer does not hold up the other requests of this process.
     aside = len(body) > ZIPPED_ASIDE
     zipped = await asyncio.to_thread(gzip.compress, body, 1) if aside else gzip.compress(body, 1)
-    return Response(zipped, media_type="application/json", headers={"content-encoding": "gzip"})
+    return 200, [_JSON, _GZIP], zipped

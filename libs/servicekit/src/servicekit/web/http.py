@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,8 +57,8 @@ def remaining_seconds() -> float | None:
 class Routes:
     """The ASGI application of a service: health, hot routes by exact method and path, and all else by `app`.
 
-    A hot handler gets the headers (lower-case names; of repeated ones the last) and the raw query, and may raise any
-    Problem. It is not given a body. Trace, deadline and problems are the same for hot routes and for `app`.
+    A hot handler gets the headers (lower-case names; of repeated ones the last) and the raw query of a GET, the body of any
+    other method, and may raise any Problem. Trace, deadline, body limit and problems are the same for hot routes and for `app`.
     """
 
     def __init__(self, app: ASGIApp, settings: HttpSettings, health: Health) -> None:
@@ -87,7 +87,8 @@ class Routes:
             status = await self._serve_app(headers, scope, receive, send)
             path = getattr(scope.get("route"), "path", "(none)")
         else:
-            status, answer, body = await self._serve_hot(handler, headers, scope["query_string"])
+            query = scope["query_string"] if method == "GET" else None
+            status, answer, body = await self._serve_hot(handler, headers, query, receive)
             await _send(send, status, answer, body)
         if method not in _METHODS:
             method = "_OTHER"
@@ -96,11 +97,12 @@ class Routes:
         request_served(method, path, status, perf_counter() - begun)
 
     async def _serve_hot(
-        self, handler: HotHandler, headers: Mapping[bytes, bytes], query: bytes
+        self, handler: HotHandler, headers: Mapping[bytes, bytes], query: bytes | None, receive: Receive
     ) -> HotResponse:
         try:
             async with self._time_limit(headers):
-                return await handler(headers, query)
+                asked = await self._body(headers, receive) if query is None else query
+                return await handler(headers, asked)
         except Exception as error:  # noqa: BLE001 - the outermost place; nothing is swallowed, problem_of logs it
             return _as_hot(problem_of(error))
 
@@ -109,9 +111,7 @@ class Routes:
     ) -> int:
         outgoing = _Watched(send)
         try:
-            length = headers.get(b"content-length")
-            if length is not None and length.isdigit() and int(length) > self._limit:
-                raise BodyTooLarge  # noqa: TRY301 - answered below like every other refusal
+            self._check_length(headers)
             async with self._time_limit(headers):
                 await self._app(scope, _limited(receive, self._limit), outgoing)
         except Exception as error:
@@ -120,6 +120,22 @@ class Routes:
                 raise
             await _send(outgoing, *_as_hot(problem))
         return outgoing.status
+
+    def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
+        length = headers.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > self._limit:
+            raise BodyTooLarge
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        self._check_length(headers)
+        limited, parts, more = _limited(receive, self._limit), [], True
+        while more:
+            message = await limited()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _time_limit(self, headers: Mapping[bytes, bytes]) -> asyncio.Timeout:
         seconds = self._longest
