@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 
 import structlog
@@ -17,7 +18,7 @@ from cv_gateway.jwks import KeysUnavailable
 from cv_gateway.quota import Quota
 from cv_gateway.settings import LimitSettings
 from servicekit.observe import metrics
-from servicekit.web.connection import Answer, Garbled, UpstreamError
+from servicekit.web.connection import Answer, Crowded, Garbled, UpstreamError
 from servicekit.web.identity import Caller, ServiceSigner
 from servicekit.web.upstream import Forward, Owner
 
@@ -31,7 +32,11 @@ POLLS = "polls of the feed"
 
 
 class Shed(Unavailable):
-    """More requests at once than there is room for; refused before any work."""
+    """More requests at once than there is room for, here or at the owner; refused before any work."""
+
+    def __init__(self) -> None:
+        metrics.count("requests.shed")
+        super().__init__(RETRY_SECONDS)
 
 
 @dataclass(slots=True)
@@ -44,8 +49,7 @@ class Lane:
     def __enter__(self) -> None:
         """Take a place; raises Shed when there is none."""
         if self.busy >= self.room:
-            metrics.count("requests.shed")
-            raise Shed(RETRY_SECONDS)
+            raise Shed
         self.busy += 1
 
     def __exit__(
@@ -81,6 +85,10 @@ class Calls:
             method.name: limits.deadlines.get(method.name, limits.deadline).total_seconds()
             for method in (*METHODS, *FEED_ROUTES)
         }
+        self._swift = {
+            name: limits.swift.get(name, limits.swift_answer).total_seconds()
+            for name in self._seconds.keys() - limits.deadlines.keys()
+        }
 
     async def check_token(self, identity: Identity) -> None:
         """Refuse a caller without an acceptable token (1012) before anything else of the call is read."""
@@ -112,7 +120,8 @@ class Calls:
     async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
         """Give the owner's answer, whatever its status; raises Departed when the caller has hung up meanwhile."""
         method = way.method
-        request = Forward(method.verb, target, way.head, body, repeatable=method.verb == "GET")
+        swift = self._swift.get(method.name, inf)
+        request = Forward(method.verb, target, way.head, body, repeatable=method.verb == "GET", swift=swift)
         departure = Departure(receive)
         try:
             deadline = asyncio.get_running_loop().time() + self._seconds[method.name]
@@ -121,6 +130,8 @@ class Calls:
             if departure.gone:
                 raise Departed from None
             raise
+        except Crowded:
+            raise Shed from None
         except Garbled:
             raise unreadable_answer(method) from None
         except UpstreamError:

@@ -47,10 +47,14 @@ class LimitSettings(BaseModel):
     body_time: timedelta = timedelta(seconds=10)
     """How long a caller may take to send a request body."""
     connections: int = Field(default=64, ge=1)
-    """Requests at one owner at once."""
-    waiting: int = Field(default=256, ge=0)
-    """Requests that wait for one of these."""
-    longest_wait: timedelta = timedelta(milliseconds=100)
+    """Requests at one owner at once, while its answers are swift; an owner that is busy is given fewer."""
+    swift_answer: timedelta = timedelta(milliseconds=100)
+    """What is swift; methods with a deadline of their own take as long as they take, and are not judged by it."""
+    swift: dict[str, timedelta] = {"SearchCVText": timedelta(seconds=1)}
+    """The same for single methods, by name."""
+    waiting: int = Field(default=64, ge=0)
+    """Requests that wait for one of these, fewer in the same measure."""
+    longest_wait: timedelta = timedelta(milliseconds=50)
     """How long one of them waits; then it is answered 503 with Retry-After, so that those who are admitted are answered soon."""
     connect_timeout: timedelta = timedelta(seconds=1)
     """How long connecting to an owner may take."""

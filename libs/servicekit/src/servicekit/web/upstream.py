@@ -8,6 +8,7 @@ from math import inf
 from urllib.parse import urlsplit
 
 from servicekit.web.connection import Answer, Connection, Crowded, Cut, Garbled, Unreachable
+from servicekit.web.room import Room
 from servicekit.web.tls import trusting
 
 RETRIED = (Cut, Garbled)
@@ -32,7 +33,8 @@ class OwnerLimits:
 class Forward:
     """A request for an owner; `head` is its header lines, each ended, without host, length and deadline.
 
-    `repeatable` says that running it twice does no harm: only then is it ever sent a second time.
+    `repeatable` says that running it twice does no harm: only then is it ever sent a second time. An owner that takes
+    longer than `swift` seconds for it is busy, and is given less at once.
     """
 
     verb: str
@@ -40,6 +42,7 @@ class Forward:
     head: bytes
     body: bytes
     repeatable: bool
+    swift: float = inf
 
 
 class Owner:
@@ -59,14 +62,17 @@ class Owner:
         self._limits = limits or OwnerLimits()
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._room = Room(self._limits.connections)
         self.busy = 0
 
     async def send(self, request: Forward, deadline: float) -> Answer:
         """Give the owner's answer, whatever its status; raises an UpstreamError. `deadline` is in loop time."""
-        if self.busy < self._limits.connections:
+        if self.busy < self._room.size:
             self.busy += 1
         else:
             await self._queue(deadline)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         try:
             try:
                 return await self._exchange(request, deadline, self._kept(request.repeatable))
@@ -75,6 +81,7 @@ class Owner:
                     raise
                 return await self._exchange(request, deadline, None)
         finally:
+            self._room.answered(swiftly=loop.time() - begun <= request.swift)
             self._give_back()
 
     def close(self) -> None:
@@ -138,7 +145,7 @@ class Owner:
         )
 
     async def _queue(self, deadline: float) -> None:
-        if len(self._waiting) >= self._limits.waiting:
+        if len(self._waiting) >= self._limits.waiting * self._room.share:
             raise Crowded
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
@@ -155,9 +162,9 @@ class Owner:
             raise
 
     def _give_back(self) -> None:
-        while self._waiting:
+        self.busy -= 1
+        while self._waiting and self.busy < self._room.size:
             turn = self._waiting.popleft()
             if not turn.done():
+                self.busy += 1
                 turn.set_result(None)
-                return
-        self.busy -= 1
