@@ -157,7 +157,13 @@ def replica_projection(registry: Registry, *, erase: Apply | None = None) -> Pro
         await conn.execute(_REMOVE, generation, subjects)
 
     return Projection(
-        name=NAME, topic=TOPIC, fetch=registry.states, apply=apply, owner=registry, remove=remove
+        name=NAME,
+        topic=TOPIC,
+        fetch=registry.states,
+        apply=apply,
+        durable=False,
+        owner=registry,
+        remove=remove,
     )
 
 

@@ -54,6 +54,7 @@ def contacts(post: Post, lists: CodeLists) -> Projection:
         topic=topic_of(ContactSaved),
         fetch=owner.states,
         apply=apply,
+        durable=False,
         owner=owner,
         remove=_remove_contacts,
     )
@@ -67,6 +68,7 @@ def statuses(post: Post, _lists: CodeLists) -> Projection:
         topic=topic_of(StatusSet),
         fetch=owner.states,
         apply=_apply_statuses,
+        durable=False,
         owner=owner,
         remove=_remove_statuses,
     )

@@ -1,6 +1,7 @@
 """One batch in one transaction: states applied where newer, what cannot be applied as rows, and the positions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -26,6 +27,7 @@ __all__ = [
     "Work",
     "apply_newer",
     "apply_what_can_be",
+    "applying",
     "settle",
     "sort_answers",
 ]
@@ -174,10 +176,21 @@ async def apply_newer(
     return frozenset(subject for _, subject in rows)
 
 
+@asynccontextmanager
+async def applying(
+    conn: Connection, projection: Projection, states: Sequence[Applicable]
+) -> AsyncIterator[None]:
+    """Open the transaction in which these states are applied; it waits for the disk only where it must."""
+    async with conn.transaction():
+        if not projection.durable and not any(isinstance(state, Erased) for state in states):
+            await conn.execute("set local synchronous_commit = off")
+        yield
+
+
 async def settle(conn: Connection, projection: Projection, work: Work, *, one_by_one: bool) -> Settled:
     """Do all of `work` in one transaction. With `one_by_one`, states that cannot be applied wait and the others do not."""
     states = sorted_by_subject(work.states)
-    async with conn.transaction():
+    async with applying(conn, projection, states):
         failed: set[UUID] = set()
         if one_by_one:
             newly = await apply_what_can_be(conn, projection, states, failed)

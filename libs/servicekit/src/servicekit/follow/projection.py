@@ -63,6 +63,10 @@ class Projection:
     """For one answer of the owner; after it the subjects become pending rows."""
     pause: timedelta = timedelta(0)
     """Between two batches: a service that need not be quicker spares itself many small ones of a busy stream."""
+    durable: bool = True
+    """Whether what a batch wrote must outlive a crash of the database. Without, a crash may lose the newest batches, positions
+    and effects alike, and they are read again: right where `apply` writes nothing but its own rows, and nobody keeps what was
+    made of these elsewhere. Erasures are durable always."""
     owner: StateOwner | None = None
     """Where it is built from; without it somebody else must make a generation live."""
     remove: Remove | None = None

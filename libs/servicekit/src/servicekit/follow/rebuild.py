@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, passing_trouble, server_settings
-from servicekit.follow.batch import apply_newer, apply_what_can_be
+from servicekit.follow.batch import apply_newer, apply_what_can_be, applying
 from servicekit.follow.generations import Generation, Generations, NotBuilding
 from servicekit.follow.owned_states import Page, StateOwner
 from servicekit.follow.pending import back_off
@@ -28,8 +28,9 @@ __all__ = ["BuildProgress", "Rebuild", "Rebuilds"]
 
 log = structlog.get_logger(__name__)
 
-PAGE = 250
-REMOVED_AT_ONCE = 250
+PAGE = 100
+"""A batch that brings news of somebody on the page being written waits for it, and for the reading of a page in this process."""
+REMOVED_AT_ONCE = 100
 PAGE_TIMEOUT = 20.0
 LOOK_EVERY = 2.0
 LONGEST_REST = 30.0
@@ -198,7 +199,10 @@ class Rebuild:
         self, build: Generation, states: Sequence[Applicable], until: UUID | None, *, one_by_one: bool
     ) -> None:
         """Write a page and how far the build is with it, in one transaction."""
-        async with self._database.pool.acquire(timeout=5) as conn, conn.transaction():
+        async with (
+            self._database.pool.acquire(timeout=5) as conn,
+            applying(conn, self._projection, states),
+        ):
             await self.generations.move(conn, build, until, len(states))
             failed: set[UUID] = set()
             if one_by_one:
