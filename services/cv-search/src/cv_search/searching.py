@@ -16,7 +16,7 @@ from cv_search.pins import Pin, Pins, owner_of
 from cv_search.port import ID_BYTES, Query, cvs_of
 from cv_search.query import Page, Queries, page_of
 from cv_search.readers import IndexGone, Readers, Result
-from cv_search.showing import cut_groups, groups_json
+from cv_search.showing import cut_groups
 from cv_search.store import SearchDocuments, Shown
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.consistency import DEFAULT_WAIT, ConsistencyToken
@@ -104,7 +104,7 @@ class Searching:
         """Search, and keep what was found for its later pages."""
         result = await self._found(query, max(FIRST, page.end))
         found = result.answered
-        pin = Pin(found.total, min(found.total, self._persons), _shape(wanted), groups_json(found.groups))
+        pin = Pin(found.total, min(found.total, self._persons), _shape(wanted), found.groups)
         number = await self._pins.keep(owner_of(call.caller), pin, found.ids, result.others)
         return number, pin, cvs_of(found.ids[page.begin * ID_BYTES : page.end * ID_BYTES])
 
