@@ -134,6 +134,7 @@ class Indexer:
         rest = SHORTEST_REST
         try:
             while True:
+                begun = monotonic()
                 try:
                     await self.step()
                 except Exception as error:  # noqa: BLE001 - what does not pass is raised again
@@ -142,7 +143,7 @@ class Indexer:
                     rest = min(2 * rest, LONGEST_REST)
                 else:
                     self.progress.trouble, rest = None, SHORTEST_REST
-                    await self._until_due()
+                    await self._until_due(monotonic() - begun)
         finally:
             await self._end()
 
@@ -295,12 +296,13 @@ class Indexer:
         self._behind_since = self._behind_since or monotonic()
         self.progress.lag_seconds = monotonic() - self._behind_since
 
-    async def _until_due(self) -> None:
+    async def _until_due(self, worked: float) -> None:
+        """Wait for the next time, counted from the begin of this one; but rest as long as it worked, for others work too."""
         if self._watches:
             await asyncio.sleep(LOOK_AT_OTHERS_EVERY)
             return
         try:
-            async with asyncio.timeout(self._every):
+            async with asyncio.timeout(max(self._every - worked, min(worked, self._every))):
                 await self._wake.wait()
         except TimeoutError:
             pass
