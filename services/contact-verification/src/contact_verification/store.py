@@ -198,7 +198,7 @@ class ContactStore:
 
         `confirms` says that the citizen stands behind the values, so that unchanged ones count as confirmed now.
         """
-        opened = []
+        opened, rows = list[Opened](), list[tuple[object, ...]]()
         for contact_type, value in sorted(wanted.items()):
             before = present.get(contact_type)
             if value is not None and self._is(before, contact_type, value):
@@ -209,7 +209,12 @@ class ContactStore:
             if value is None:
                 await tx.conn.execute(_REMOVE, person_id, contact_type, version, self._not_verified)
             else:
-                opened.append(await self._open(tx, person_id, contact_type, version, value))
+                new, sealed = self._opened(contact_type, value)
+                opened.append(new)
+                row = (person_id, contact_type, version, self._not_verified, new.period, new.blind)
+                rows.append((*row, sealed.key_id, sealed.box, tx.now))
+        if rows:
+            await tx.conn.executemany(_OPEN, rows)
         return opened
 
     async def set_status(
@@ -218,24 +223,10 @@ class ContactStore:
         """Set the status of a present value. That is no change of the value, so its version stays."""
         await tx.conn.execute(_SET_STATUS, person_id, contact_type, status, verified)
 
-    async def _open(
-        self, tx: WriteTx, person_id: UUID, contact_type: int, version: int, value: Value
-    ) -> Opened:
-        period, blind = uuid4(), self._keys.blind.of(contact_type, value.form)
-        sealed = self._keys.vault.seal(value.text, period)
-        await tx.conn.execute(
-            _OPEN,
-            person_id,
-            contact_type,
-            version,
-            self._not_verified,
-            period,
-            blind,
-            sealed.key_id,
-            sealed.box,
-            tx.now,
-        )
-        return Opened(contact_type, period, blind)
+    def _opened(self, contact_type: int, value: Value) -> tuple[Opened, Sealed]:
+        period = uuid4()
+        new = Opened(contact_type, period, self._keys.blind.of(contact_type, value.form))
+        return new, self._keys.vault.seal(value.text, period)
 
     def text(self, key_id: str, box: bytes, period: UUID) -> str:
         """Open a value of the table of periods."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -31,19 +31,18 @@ on conflict (person_id, type) do update set
     period_id = excluded.period_id, salt = excluded.salt, made_at = excluded.made_at,
     expires_at = excluded.expires_at, attempts = 0, used_at = null
 """
-_SEND: Final = """
-with counted as (
-    insert into code_sends (person_id, blind, made_at) values ($2, $7, clock_timestamp())
+_SEND: Final = f"""
+with made as ({_MAKE}), counted as (
+    insert into code_sends (person_id, blind, made_at) values ($1, $6, clock_timestamp())
 )
 insert into messages (id, person_id, period_id, type, kind, salt, made_at, expires_at, next_try)
-values ($1, $2, $3, $4, 'code', $5, clock_timestamp(), clock_timestamp() + $6, clock_timestamp())
+values ($7, $1, $3, $2, 'code', $4, clock_timestamp(), clock_timestamp() + $5, clock_timestamp())
 """
 _LOCK: Final = "select pg_advisory_xact_lock($1)"
 _SENT: Final = """
-select made_at, person_id = $1 as to_person, blind = $2 as to_address
+select clock_timestamp() as now, made_at, person_id = $1 as to_person, blind = $2 as to_address
 from code_sends where (person_id = $1 or blind = $2) and made_at > clock_timestamp() - interval '24 hours'
 """
-_NOW: Final = "select clock_timestamp()"
 _FORGET: Final = "delete from code_sends where made_at < clock_timestamp() - interval '25 hours'"
 
 
@@ -80,15 +79,15 @@ class CodeStore:
         """Tell how long no code may be sent, and keep others from sending one to this address until the end of this."""
         await tx.conn.execute(_LOCK, lock_number(f"address {blind.hex()}"))
         rows = await tx.conn.fetch(_SENT, person_id, blind)
-        now: datetime = await tx.conn.fetchval(_NOW)
-        sent = [Sent(*row) for row in rows]
-        return wait_for_code(sent, now, self._limits, interval_of_person=interval_of_person)
+        if not rows:
+            return None
+        sent = [Sent(row["made_at"], row["to_person"], row["to_address"]) for row in rows]
+        return wait_for_code(sent, rows[-1]["now"], self._limits, interval_of_person=interval_of_person)
 
     async def send(self, tx: WriteTx, person_id: UUID, contact_type: int, period: UUID, blind: bytes) -> None:
         """Make a new code, which voids the one before, and let it be sent."""
         salt, lifetime = self._codes.new_salt(), self._settings.lifetime
-        await tx.conn.execute(_MAKE, person_id, contact_type, period, salt, lifetime)
-        await tx.conn.execute(_SEND, uuid4(), person_id, period, contact_type, salt, lifetime, blind)
+        await tx.conn.execute(_SEND, person_id, contact_type, period, salt, lifetime, blind, uuid4())
 
     async def send_new(self, tx: WriteTx, person_id: UUID, opened: Sequence[Opened]) -> None:
         """Send a code for each new value, as far as the limits let it; else there is one that nobody can use."""
