@@ -4,7 +4,7 @@ from typing import Final
 
 __all__ = ["Room"]
 
-LEAST: Final = 4
+LEAST: Final = 16
 WHEN_SLOW: Final = 0.98
 WHEN_SWIFT: Final = 0.5
 
