@@ -1,10 +1,8 @@
 """A change-feed on a real PostgreSQL and Kafka, with a registry stand-in beside it."""
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,23 +14,16 @@ from change_feed.settings import Settings
 from change_feed.testing import SERVICES, Registry, World, Writer, log_writer
 from cv_citizens.danish_time import Clock, utc_now
 from cvhub.testing import FreshDatabase
-from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
+from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.web.testing import Identities
 
 MIGRATIONS = "change_feed.migrations"
 
 
 @pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    trusted = {}
-    for service in SERVICES:
-        pem, public = generate_key()
-        (folder / f"{service}.pem").write_bytes(pem)
-        trusted[service] = public
-    (folder / "trusted.json").write_text(json.dumps(trusted))
-    return folder
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -54,15 +45,12 @@ Start = Callable[..., AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture
-def make_settings(identities: Path, registry: Registry, kafka_settings: KafkaSettings) -> MakeSettings:
+def make_settings(identities: Identities, registry: Registry, kafka_settings: KafkaSettings) -> MakeSettings:
     def make(postgres: PostgresSettings, **more: Any) -> Settings:
-        identity = IdentitySettings(
-            key_file=identities / "change-feed.pem", trusted_file=identities / "trusted.json"
-        )
         parts: dict[str, Any] = {
             "postgres": postgres,
             "kafka": kafka_settings,
-            "identity": identity,
+            "identity": identities.settings("change-feed"),
             "request_secret": SecretStr("a secret of sixteen bytes"),
             "registry_url": registry.url,
             "registry_timeout": timedelta(seconds=1),
@@ -74,8 +62,7 @@ def make_settings(identities: Path, registry: Registry, kafka_settings: KafkaSet
 
 
 @pytest.fixture
-def start(identities: Path, registry: Registry, log: Writer) -> Start:
-    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+def start(identities: Identities, registry: Registry, log: Writer) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[World]:
@@ -86,7 +73,7 @@ def start(identities: Path, registry: Registry, log: Writer) -> Start:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://change-feed", timeout=30) as client,
         ):
-            world = World(client, app.state.parts.database, registry, signers, settings, log)
+            world = World(client, app.state.parts.database, registry, identities.signers, settings, log)
             await eventually(world.has_begun)
             yield world
 

@@ -1,6 +1,5 @@
 """A contact-verification on a real PostgreSQL, with a registry stand-in and real sinks for mail and SMS beside it."""
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,22 +22,15 @@ from cvhub.sinks.certificate import certificate_file
 from cvhub.sinks.mail import USERNAME
 from cvhub.sinks.testing import PASSWORD, Sinks, running_sinks
 from cvhub.testing import FreshDatabase
-from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.settings import KafkaSettings, PostgresSettings
+from servicekit.web.testing import Identities
 
 NOWHERE = 9
 
 
 @pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    trusted = {}
-    for service in SERVICES:
-        pem, public = generate_key()
-        (folder / f"{service}.pem").write_bytes(pem)
-        trusted[service] = public
-    (folder / "trusted.json").write_text(json.dumps(trusted))
-    return folder
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -56,15 +48,12 @@ async def sinks(tmp_path: Path) -> AsyncIterator[Sinks]:
 
 
 @pytest.fixture
-def make_settings(identities: Path, registry: Registry) -> Make:
+def make_settings(identities: Identities, registry: Registry) -> Make:
     def make(postgres: PostgresSettings, **more: Any) -> Settings:
-        identity = IdentitySettings(
-            key_file=identities / "contact-verification.pem", trusted_file=identities / "trusted.json"
-        )
         parts: dict[str, Any] = {
             "postgres": postgres,
             "kafka": KafkaSettings(bootstrap_servers=f"127.0.0.1:{NOWHERE}"),
-            "identity": identity,
+            "identity": identities.settings("contact-verification"),
             "request_secret": SecretStr("a secret of sixteen bytes"),
             "data_keys": SecretStr("k1:a data key of sixteen bytes"),
             "blind_secret": SecretStr("a blind key of sixteen bytes"),
@@ -80,8 +69,7 @@ def make_settings(identities: Path, registry: Registry) -> Make:
 
 
 @pytest.fixture
-def start(identities: Path, registry: Registry) -> Start:
-    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+def start(identities: Identities, registry: Registry) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
@@ -93,7 +81,7 @@ def start(identities: Path, registry: Registry) -> Start:
             httpx.AsyncClient(transport=transport, base_url="http://contact", timeout=60) as client,
         ):
             parts = app.state.parts
-            yield World(client, parts, parts.database, registry, signers, settings)
+            yield World(client, parts, parts.database, registry, identities.signers, settings)
 
     return start
 

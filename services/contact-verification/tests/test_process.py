@@ -18,7 +18,6 @@ from contact_verification.testing import (
     JOBNET,
     MOBILE,
     MUNICIPALITY,
-    SERVICES,
     Registry,
     World,
     caller,
@@ -31,7 +30,7 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.testing import make_live
 from servicekit.testing import eventually, free_port
-from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.testing import Identities
 from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
@@ -84,14 +83,13 @@ def started(settings: Settings, port: int, log: Path) -> ServerProcess:
 
 
 async def world_of(
-    settings: Settings, identities: Path, registry: Registry, client: httpx.AsyncClient
+    settings: Settings, identities: Identities, registry: Registry, client: httpx.AsyncClient
 ) -> World:
-    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
     database = await Database.connect(settings.postgres, "test")
     for projection in ("citizens", "cvs"):
         await make_live(database, projection)
     parts: Any = type("Parts", (), {"prepares": None})
-    world = World(client, parts, database, registry, signers, settings)
+    world = World(client, parts, database, registry, identities.signers, settings)
     await world.heartbeat()
     return world
 
@@ -110,7 +108,7 @@ async def sent_settings(
 async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_nothing_personal_is_logged(
     sent_settings: Settings,
     sinks: Sinks,
-    identities: Path,
+    identities: Identities,
     registry: Registry,
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,5 @@
 """A cv-search on a real PostgreSQL, with a stand-in for its two owners beside it; and one on a real Kafka."""
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,24 +16,17 @@ from cv_search.settings import IndexSettings, ReaderSettings, Settings
 from cv_search.testing import SERVICES, Owners, World
 from cvhub.servers.opensearch import OpenSearchServer
 from cvhub.testing import FreshDatabase
-from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
+from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.web.testing import Identities
 
 MakeSettings = Callable[..., Settings]
 Start = Callable[[Settings], AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    trusted = {}
-    for service in SERVICES:
-        pem, public = generate_key()
-        (folder / f"{service}.pem").write_bytes(pem)
-        trusted[service] = public
-    (folder / "trusted.json").write_text(json.dumps(trusted))
-    return folder
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -46,15 +38,12 @@ async def owners() -> AsyncIterator[Owners]:
 
 
 @pytest.fixture
-def make_settings(identities: Path, owners: Owners, tmp_path: Path) -> MakeSettings:
+def make_settings(identities: Identities, owners: Owners, tmp_path: Path) -> MakeSettings:
     def make(postgres: PostgresSettings, kafka: KafkaSettings, **more: Any) -> Settings:
-        identity = IdentitySettings(
-            key_file=identities / "cv-search.pem", trusted_file=identities / "trusted.json"
-        )
         parts: dict[str, Any] = {
             "postgres": postgres,
             "kafka": kafka,
-            "identity": identity,
+            "identity": identities.settings("cv-search"),
             "index": IndexSettings(folder=tmp_path / "index", commit_every=0.02),
             "readers": ReaderSettings(processes=1),
             "registry_url": owners.url,
@@ -66,8 +55,7 @@ def make_settings(identities: Path, owners: Owners, tmp_path: Path) -> MakeSetti
 
 
 @pytest.fixture
-def start(identities: Path, owners: Owners) -> Start:
-    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+def start(identities: Identities, owners: Owners) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
@@ -78,7 +66,7 @@ def start(identities: Path, owners: Owners) -> Start:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://cv-search", timeout=60) as client,
         ):
-            yield World(owners, client, app.state.parts, signers)
+            yield World(owners, client, app.state.parts, identities.signers)
 
     return start
 

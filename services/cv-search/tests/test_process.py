@@ -30,7 +30,7 @@ from servicekit.follow.states import Unknown
 from servicekit.follow.testing import apply_states
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
-from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.testing import Identities
 from servicekit.web.tls import trusting
 
 pytestmark = [pytest.mark.infra, pytest.mark.long, pytest.mark.timeout(180)]
@@ -131,12 +131,12 @@ async def hearing(settings: Settings, post: Post) -> AsyncIterator[Hear]:
 
 
 async def test_killed_in_mid_commit_again_and_again_the_index_holds_each_cv_once_as_it_is(
-    fresh_database: FreshDatabase, make_settings: Any, owners: Owners, identities: Path, tmp_path: Path
+    fresh_database: FreshDatabase, make_settings: Any, owners: Owners, identities: Identities, tmp_path: Path
 ) -> None:
     nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
     settings = make_settings(await fresh_database("cv_search.migrations"), nowhere)
     process = Process(settings, owners, tmp_path / "log")
-    gateway = ServiceSigner("gateway", load_private_key(identities / "gateway.pem"))
+    gateway = identities.signers["gateway"]
     crowd = Crowd(owners)
 
     async def post(path: str, body: dict[str, Any]) -> Any:

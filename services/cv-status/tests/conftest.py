@@ -1,9 +1,7 @@
 """A cv-status on a real PostgreSQL and Kafka, with a registry stand-in beside it."""
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,20 +14,13 @@ from cv_status.settings import Settings
 from cv_status.testing import SERVICES, TODAY, Registry, World
 from cvhub.testing import FreshDatabase
 from servicekit.follow.testing import make_live
-from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.settings import KafkaSettings, PostgresSettings
+from servicekit.web.testing import Identities
 
 
 @pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    trusted = {}
-    for service in SERVICES:
-        pem, public = generate_key()
-        (folder / f"{service}.pem").write_bytes(pem)
-        trusted[service] = public
-    (folder / "trusted.json").write_text(json.dumps(trusted))
-    return folder
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -47,15 +38,12 @@ async def renderer() -> AsyncIterator[Renderer]:
 
 
 @pytest.fixture
-def make_settings(identities: Path, registry: Registry, renderer: Renderer) -> Callable[..., Settings]:
+def make_settings(identities: Identities, registry: Registry, renderer: Renderer) -> Callable[..., Settings]:
     def make(postgres: PostgresSettings, kafka: KafkaSettings, **more: Any) -> Settings:
-        identity = IdentitySettings(
-            key_file=identities / "cv-status.pem", trusted_file=identities / "trusted.json"
-        )
         parts: dict[str, Any] = {
             "postgres": postgres,
             "kafka": kafka,
-            "identity": identity,
+            "identity": identities.settings("cv-status"),
             "request_secret": SecretStr("a secret of sixteen bytes"),
             "registry_url": registry.url,
             "registry_timeout": 1.0,
@@ -71,8 +59,7 @@ Start = Callable[[Settings], AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture
-def start(identities: Path, registry: Registry, renderer: Renderer) -> Start:
-    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+def start(identities: Identities, registry: Registry, renderer: Renderer) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
@@ -83,7 +70,7 @@ def start(identities: Path, registry: Registry, renderer: Renderer) -> Start:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://cv-status", timeout=30) as client,
         ):
-            yield World(client, app.state.parts.database, registry, signers, settings, renderer)
+            yield World(client, app.state.parts.database, registry, identities.signers, settings, renderer)
 
     return start
 

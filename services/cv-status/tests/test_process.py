@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +12,7 @@ from cv_status.testing import MUNICIPALITY, Registry, relation
 from cvhub.testing import FreshDatabase
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
+from servicekit.web.testing import Identities
 from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
@@ -21,7 +21,7 @@ SUBJECT = "6f1c2b52-7d0e-4f4b-9b0e-0a4f6a0b8c11"
 
 
 async def test_an_empty_service_builds_its_replica_becomes_ready_and_leaves_when_told(
-    fresh_database: FreshDatabase, kafka_settings: KafkaSettings, registry: Registry, identities: Path
+    fresh_database: FreshDatabase, kafka_settings: KafkaSettings, registry: Registry, identities: Identities
 ) -> None:
     registry.citizens[SUBJECT] = {
         "subject": SUBJECT,
@@ -40,8 +40,7 @@ async def test_an_empty_service_builds_its_replica_becomes_ready_and_leaves_when
         "POSTGRES__DSN": postgres.dsn,
         "KAFKA__BOOTSTRAP_SERVERS": kafka_settings.bootstrap_servers,
         "KAFKA__TOPIC_PREFIX": kafka_settings.topic_prefix,
-        "IDENTITY__KEY_FILE": str(identities / "cv-status.pem"),
-        "IDENTITY__TRUSTED_FILE": str(identities / "trusted.json"),
+        **identities.environment("cv-status"),
         "REGISTRY_URL": registry.url,
         "REQUEST_SECRET": "a secret of sixteen bytes",
     }

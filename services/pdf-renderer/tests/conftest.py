@@ -1,7 +1,6 @@
 """A typesetter, veraPDF, and a pdf-renderer on a real PostgreSQL and Kafka with a stand-in for its two owners beside it."""
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,8 +19,8 @@ from pdf_renderer.standins import SERVICES, Owners, World
 from pdf_renderer.testing import Check
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
-from servicekit.settings import IdentitySettings, KafkaSettings, PostgresSettings
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.settings import KafkaSettings, PostgresSettings
+from servicekit.web.testing import Identities
 
 LOCK = Path(__file__).with_name("verapdf.jars")
 _JAVA = ("-XX:-UsePerfData", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -60,15 +59,8 @@ def verapdf(tmp_path_factory: pytest.TempPathFactory) -> Check:
 
 
 @pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    trusted = {}
-    for service in SERVICES:
-        pem, public = generate_key()
-        (folder / f"{service}.pem").write_bytes(pem)
-        trusted[service] = public
-    (folder / "trusted.json").write_text(json.dumps(trusted))
-    return folder
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -84,15 +76,12 @@ Start = Callable[[Settings], AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture
-def make_settings(identities: Path, owners: Owners) -> MakeSettings:
+def make_settings(identities: Identities, owners: Owners) -> MakeSettings:
     def make(postgres: PostgresSettings, kafka: KafkaSettings, **more: Any) -> Settings:
-        identity = IdentitySettings(
-            key_file=identities / "pdf-renderer.pem", trusted_file=identities / "trusted.json"
-        )
         parts: dict[str, Any] = {
             "postgres": postgres,
             "kafka": kafka,
-            "identity": identity,
+            "identity": identities.settings("pdf-renderer"),
             "registry_url": owners.url,
             "status_url": owners.url,
         }
@@ -102,8 +91,7 @@ def make_settings(identities: Path, owners: Owners) -> MakeSettings:
 
 
 @pytest.fixture
-def start(identities: Path, owners: Owners) -> Start:
-    signers = {s: ServiceSigner(s, load_private_key(identities / f"{s}.pem")) for s in SERVICES}
+def start(identities: Identities, owners: Owners) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
@@ -114,7 +102,7 @@ def start(identities: Path, owners: Owners) -> Start:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://pdf-renderer", timeout=60) as client,
         ):
-            yield World(client, app.state.parts, owners, signers)
+            yield World(client, app.state.parts, owners, identities.signers)
 
     return start
 

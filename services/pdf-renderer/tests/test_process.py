@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import psutil
@@ -16,7 +15,7 @@ from pdf_renderer.standins import Owners
 from pdf_renderer.testing import letter_json
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
-from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.testing import Identities
 from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
@@ -27,7 +26,7 @@ async def test_a_service_becomes_ready_answers_and_leaves_no_worker_behind(
     fresh_database: FreshDatabase,
     kafka_settings: KafkaSettings,
     owners: Owners,
-    identities: Path,
+    identities: Identities,
     how: signal.Signals,
 ) -> None:
     postgres, port = await fresh_database(), free_port()
@@ -37,8 +36,7 @@ async def test_a_service_becomes_ready_answers_and_leaves_no_worker_behind(
         "POSTGRES__DSN": postgres.dsn,
         "KAFKA__BOOTSTRAP_SERVERS": kafka_settings.bootstrap_servers,
         "KAFKA__TOPIC_PREFIX": kafka_settings.topic_prefix,
-        "IDENTITY__KEY_FILE": str(identities / "pdf-renderer.pem"),
-        "IDENTITY__TRUSTED_FILE": str(identities / "trusted.json"),
+        **identities.environment("pdf-renderer"),
         "REGISTRY_URL": owners.url,
         "STATUS_URL": owners.url,
     }
@@ -54,7 +52,7 @@ async def test_a_service_becomes_ready_answers_and_leaves_no_worker_behind(
             await eventually(is_ready, timedelta(seconds=60))
             workers = psutil.Process(process.pid).children(recursive=True)
             assert len(workers) == 2
-            signer = ServiceSigner("cv-registry", load_private_key(identities / "cv-registry.pem"))
+            signer = identities.signers["cv-registry"]
             headers = {"authorization": f"Bearer {signer.token('pdf-renderer')}"}
             answer = await client.post("/internal/documents", content=letter_json(), headers=headers)
             assert answer.content.startswith(b"%PDF-")

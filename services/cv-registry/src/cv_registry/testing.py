@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message
 from cv_contracts.codelists import default
 from cv_registry.settings import SERVICE, Settings
 from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
-from servicekit.web.identity import Caller, Organisation, ServiceSigner, User, generate_key, load_private_key
+from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
+from servicekit.web.testing import Identities
 
 SERVICES: Final = (
     "gateway",
@@ -137,16 +138,8 @@ def a_caller(
 
 def identities(folder: Path) -> tuple[IdentitySettings, dict[str, ServiceSigner]]:
     """Make keys of all services, and the files in which the registry finds them."""
-    trusted, signers = {}, {}
-    for service in (*SERVICES, SERVICE):
-        pem, public = generate_key()
-        key_file = folder / f"{service}.pem"
-        key_file.write_bytes(pem)
-        signers[service] = ServiceSigner(service, load_private_key(key_file))
-        trusted[service] = public
-    trusted_file = folder / "trusted.json"
-    trusted_file.write_text(json.dumps(trusted))
-    return IdentitySettings(key_file=folder / f"{SERVICE}.pem", trusted_file=trusted_file), signers
+    made = Identities(folder, (*SERVICES, SERVICE))
+    return made.settings(SERVICE), made.signers
 
 
 def some_settings(
