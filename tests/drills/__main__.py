@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import json
 import os
 import platform
 import shutil
@@ -20,7 +19,6 @@ from tests.drills.system import ProxiedSystem
 DECLARED = ("killed", "network", "database", "records", "rolling", "brokers")
 CITIZENS = 200
 DOCUMENT = Path("docs/drills.md")
-KEPT = Path("build/drills.json")
 LOGS = Path("build/drills")
 """Where the logs of the system go when a drill did not hold."""
 COLUMNS = ("lost", "doubled", "reordered", "access rows missing")
@@ -81,15 +79,20 @@ def _cells(outcome: Outcome) -> list[str]:
 
 
 def _keep(outcome: Outcome) -> None:
-    """Put the outcome in the place of the drill's older one, and write the table of all."""
-    KEPT.parent.mkdir(exist_ok=True)
-    rows = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    """Put the outcome in the place of the drill's older one in the table of all."""
+    rows = _written()
     rows[outcome.drill.name] = [*_cells(outcome), f"{datetime.now(UTC):%Y-%m-%d %H:%M}", _machine()]
-    KEPT.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
     shown = sorted((rows.get(one.name, _not_run(one)) for one in DRILLS.values()), key=_place)
     table = [HEADS, ["---"] * len(HEADS), *shown]
     text = "\n".join(f"| {' | '.join(row)} |" for row in table)
     DOCUMENT.write_text(f"{INTRODUCTION.read_text()}\n{text}\n")
+
+
+def _written() -> dict[str, list[str]]:
+    """Give the rows that the document has, by the name of the drill."""
+    lines = DOCUMENT.read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    return {row[1].strip("`"): row for row in rows[2:]}
 
 
 def _not_run(drill: Drill) -> list[str]:
