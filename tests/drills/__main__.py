@@ -16,7 +16,7 @@ from tests.drills.drill import DRILLS, Drill, Outcome, run
 from tests.drills.judge import Judge
 from tests.drills.system import ProxiedSystem
 
-DECLARED = ("killed", "network", "database", "records", "rolling", "brokers")
+DECLARED = ("killed", "network", "database", "records", "rolling", "outside", "brokers")
 CITIZENS = 200
 DOCUMENT = Path("docs/drills.md")
 LOGS = Path("build/drills")
@@ -60,7 +60,8 @@ def _run(drills: Sequence[Drill], console: Console) -> Iterator[Outcome]:
 
 def _say(console: Console, outcome: Outcome) -> None:
     console.print(f" {'✓' if outcome.held else '✗'} {' · '.join(_cells(outcome))}", highlight=False)
-    for line in [outcome.trouble, *outcome.violations[:10]]:
+    failed = ", ".join(f"{count} of {what}" for what, count in outcome.failed.most_common())
+    for line in [failed, outcome.trouble, *outcome.violations[:10]]:
         if line:
             console.print(f"   {line}", highlight=False, markup=False)
 

@@ -65,15 +65,3 @@ async def _replaced(scene: Scene, part: str) -> None:
 async def index_dropped(scene: Scene) -> None:
     await scene.kill(SEARCH)
     await asyncio.to_thread(shutil.rmtree, Path(scene.system.state.folder / "search"))
-
-
-@drill(None, "the senders of mail, SMS and letters are away for 15 s")
-async def senders_away(scene: Scene) -> None:
-    await scene.kill("sinks")
-    await scene.lasts(15)
-
-
-@drill(None, "the provider of tokens is away for 15 s")
-async def tokens_away(scene: Scene) -> None:
-    await scene.kill("idp")
-    await scene.lasts(15)

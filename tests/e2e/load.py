@@ -47,7 +47,7 @@ class Load:
     answers: Counter[str] = field(default_factory=Counter)
     """Answers without a receipt, by status and fault code or by the kind of the broken connection."""
     pause: float = 0.0
-    """Seconds that each writer rests after a write."""
+    """Seconds that each writer rests after a write, and before it sends one again."""
     _ending: bool = False
 
     def end(self) -> None:
@@ -69,7 +69,7 @@ class Load:
     async def _write(self, person: str, gateways: "itertools.cycle[str]") -> None:
         marker = f"mark-{uuid4().hex}"
         while not await self._attempt(person, marker, next(gateways)):  # noqa: ASYNC110 - a pause between attempts
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(max(self.pause, 0.02))
 
     async def _attempt(self, person: str, marker: str, gateway: str) -> bool:
         caller = self.caller.acting(self.caller.organisation, gateway=gateway)
