@@ -310,16 +310,16 @@ def _plot(phases: Sequence[tuple[str, float, Samples]]) -> str:
 async def run(given: argparse.Namespace, console: Console) -> list[Row]:
     folder = Path(tempfile.mkdtemp(prefix="cvhub-load-"))
     async with running(given.kept or folder, given.citizens, console) as whole:
-        await whole.load(0.5, WARM_UP)
-        await whole.load(1, WARM_UP)
+        await whole.load(0.5 * given.factor, WARM_UP)
+        await whole.load(given.factor, WARM_UP)
         before = whole.memory()
         async with watching(whole) as watched:
             console.print(f" The load, {given.seconds:.0f} s")
-            first = await whole.load(1, given.seconds)
+            first = await whole.load(given.factor, given.seconds)
         after = whole.memory()
         console.print(f" Three times the load, {given.over:.0f} s, then the load again")
-        second = await whole.load(OVER, given.over)
-        third = await whole.load(1, 2 * RECOVERY_SECONDS)
+        second = await whole.load(OVER * given.factor, given.over)
+        third = await whole.load(given.factor, 2 * RECOVERY_SECONDS)
     console.print(f" {watched.failures[:5]} {before} {after}", highlight=False)
     plot = _plot([("load", given.seconds, first), ("3x", given.over, second), ("load again", 0, third)])
     await asyncio.to_thread(PLOT.write_text, plot)
@@ -334,6 +334,12 @@ def main() -> None:
     )
     parser.add_argument(
         "--citizens", type=int, default=100_000, help="so many citizens (default %(default)s)"
+    )
+    parser.add_argument(
+        "--factor",
+        type=float,
+        default=1,
+        help="share of the load that is the load here (default %(default)s)",
     )
     parser.add_argument("--kept", type=Path, help="fills there once, and only measures the next time")
     console = Console()

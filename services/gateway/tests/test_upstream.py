@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cv_gateway.testing import Answering, Received, ScriptedOwner, cut, hang, plain, raw
 from servicekit.testing import eventually
 from servicekit.web.connection import Crowded, Cut, Garbled, Late, Unreachable, UpstreamError
+from servicekit.web.room import LEAST
 from servicekit.web.upstream import Forward, Owner, OwnerLimits
 
 LIMITS = OwnerLimits(connections=2, waiting=2, connect_timeout=0.5, answer_bytes=100_000)
@@ -250,6 +252,26 @@ async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_o
     assert [answer.status for answer in await asyncio.gather(*tasks)] == [200] * 4
     assert registry.connections <= 2
     assert owner.busy == 0
+
+
+async def test_an_owner_whose_answers_are_slow_is_given_fewer_at_once(registry: ScriptedOwner) -> None:
+    owner = Owner(registry.url, OwnerLimits(connections=8, waiting=8))
+    slow = replace(READ, swift=0.0)
+    registry.answering = plain()
+    for _ in range(100):
+        await owner.send(slow, within(LONG))
+    registry.answering = hang
+    before = len(registry.received)
+    tasks = [asyncio.create_task(owner.send(slow, within(LONG))) for _ in range(8)]
+    await eventually(lambda: _is(len(registry.received), before + LEAST))
+    with pytest.raises(Crowded):
+        await owner.send(slow, within(LONG))
+    assert owner.busy == LEAST
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert owner.busy == 0
+    owner.close()
 
 
 async def test_waiting_for_a_connection_ends_at_the_deadline_and_frees_the_queue(

@@ -21,6 +21,7 @@ from change_feed.writing import MILLISECOND, Changes, Writer, now_position
 from servicekit import kafka
 from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, passing_trouble, server_settings
 from servicekit.follow.records import Record
+from servicekit.pace import Pace
 
 if TYPE_CHECKING:
     OwnConnection = asyncpg.Connection[asyncpg.Record]
@@ -164,7 +165,7 @@ class _Reading:
         self._target: dict[tuple[str, int], int] = {}
         self._seed: UUID | None = None
         self._seeded = True
-        self._next_read = 0.0
+        self._pace = Pace(GATHER)
         self._due = dict.fromkeys(("commit", "calendar", "retention", "edge", "seed", "rereads"), 0.0)
         self.has_moved = False
 
@@ -200,9 +201,8 @@ class _Reading:
     async def step(self) -> int:
         """Take in what there is to take in; gives the number of new entries."""
         if not self._records:
-            await asyncio.sleep(self._next_read - time.monotonic())
+            await self._pace.turn()
             self._records = await self._source.read()
-            self._next_read = time.monotonic() + GATHER
         taken = 0
         if self._records:
             changes = await self._taking.records(self._records)

@@ -15,12 +15,15 @@ import structlog
 from cv_contracts.faults import Unavailable
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.observe import metrics
+from servicekit.pace import Pace
 from servicekit.web.identity import Caller, Organisation, User
 
 log = structlog.get_logger(__name__)
 
 MOST_WAITING = 10_000
 FLUSH_TIMEOUT = timedelta(seconds=3)
+APART = 0.01
+"""Seconds between the beginnings of two flushes: each waits for the disk, and keeps others waiting for it."""
 MONTHS_AHEAD = 3
 CHECK_MONTHS_EVERY = timedelta(days=1)
 
@@ -88,6 +91,7 @@ class AccessLog:
         self._database = database
         self._waiting: list[tuple[Sequence[tuple[Any, ...]], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._pace = Pace(APART)
         self._months_checked: datetime | None = None
         self._dropping: asyncio.Task[None] | None = None
 
@@ -140,6 +144,7 @@ class AccessLog:
     async def _flush(self) -> None:
         try:
             while self._waiting:
+                await self._pace.turn()
                 batch, self._waiting = self._waiting, []
                 await self._write(batch)
         finally:

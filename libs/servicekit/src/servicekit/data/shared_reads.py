@@ -7,11 +7,14 @@ from typing import Generic, TypeVar
 import asyncpg
 
 from servicekit.data.postgres import Database
+from servicekit.pace import Pace
 
 K = TypeVar("K", str, int)
 
 LANES = 2
 MOST = 64
+APART = 0.003
+"""Seconds between the beginnings of two trips: a trip of one costs both sides nearly as much as a trip of many."""
 PLANNED_FOR = 10
 """So many keys the server plans for where it does not know their number. Told fewer, it would plan each trip anew."""
 
@@ -30,6 +33,7 @@ class SharedReads(Generic[K]):
         self._query = query
         self._key = key
         self._free = lanes
+        self._pace = Pace(APART)
         self._waiting: list[Waiting[K]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,8 +51,10 @@ class SharedReads(Generic[K]):
     async def _read(self) -> None:
         try:
             while self._waiting:
+                await self._pace.turn()
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await self._trip(batch)
+                if batch:
+                    await self._trip(batch)
         finally:
             self._free += 1
 

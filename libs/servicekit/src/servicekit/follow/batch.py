@@ -178,11 +178,12 @@ async def apply_newer(
 
 @asynccontextmanager
 async def applying(
-    conn: Connection, projection: Projection, states: Sequence[Applicable]
+    conn: Connection, projection: Projection, states: Sequence[Applicable], *, durably: bool = False
 ) -> AsyncIterator[None]:
     """Open the transaction in which these states are applied; it waits for the disk only where it must."""
     async with conn.transaction():
-        if not projection.durable and not any(isinstance(state, Erased) for state in states):
+        durably = durably or projection.durable or any(isinstance(state, Erased) for state in states)
+        if not durably:
             await conn.execute("set local synchronous_commit = off")
         yield
 
@@ -190,7 +191,9 @@ async def applying(
 async def settle(conn: Connection, projection: Projection, work: Work, *, one_by_one: bool) -> Settled:
     """Do all of `work` in one transaction. With `one_by_one`, states that cannot be applied wait and the others do not."""
     states = sorted_by_subject(work.states)
-    async with applying(conn, projection, states):
+    # A partition without any position is read from where Kafka's offsets are, so its first one must not be lost.
+    first = bool(work.positions.keys() - work.known_offsets.keys())
+    async with applying(conn, projection, states, durably=first):
         failed: set[UUID] = set()
         if one_by_one:
             newly = await apply_what_can_be(conn, projection, states, failed)

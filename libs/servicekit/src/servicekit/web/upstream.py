@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from urllib.parse import urlsplit
 
-from servicekit.web.connection import Answer, Connection, Crowded, Cut, Garbled, Unreachable
+from servicekit.web.connection import Answer, Connection, Crowded, Cut, Garbled, Late, Unreachable
 from servicekit.web.room import Room
 from servicekit.web.tls import trusting
 
@@ -72,17 +72,24 @@ class Owner:
         else:
             await self._queue(deadline)
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        slow_from = loop.time() + request.swift
         try:
-            try:
-                return await self._exchange(request, deadline, self._kept(request.repeatable))
-            except RETRIED:
-                if not request.repeatable:
-                    raise
-                return await self._exchange(request, deadline, None)
+            answer = await self._repeated(request, deadline)
+            self._room.answered(swiftly=loop.time() <= slow_from)
+        except Late:
+            self._room.answered(swiftly=False)
+            raise
         finally:
-            self._room.answered(swiftly=loop.time() - begun <= request.swift)
             self._give_back()
+        return answer
+
+    async def _repeated(self, request: Forward, deadline: float) -> Answer:
+        try:
+            return await self._exchange(request, deadline, self._kept(request.repeatable))
+        except RETRIED:
+            if not request.repeatable:
+                raise
+            return await self._exchange(request, deadline, None)
 
     def close(self) -> None:
         """Close the idle connections; those in use close when they are given back."""
