@@ -65,6 +65,8 @@ def measure(names: Sequence[str], given: argparse.Namespace) -> bool:
                 # Each in a loop of its own, so that nothing of one runs on in another.
                 done = uvloop.run(_run(name, servers))
             except Exception as error:  # noqa: BLE001 - the others are measured all the same
+                while isinstance(error, ExceptionGroup):
+                    error = error.exceptions[0]
                 failed[name] = f"{type(error).__name__}: {error}"[:300]
                 done = []
             rows += done

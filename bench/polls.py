@@ -73,30 +73,41 @@ class Poll:
     """A connection that asks again and again for what comes after the last."""
 
     def __init__(self, feed: Feed, who: Any, after: str) -> None:
-        self._port = feed.port
-        self._token = feed.world.headers(who)["authorization"]
+        self._feed, self._who = feed, who
         self.after = after
+        self.refused = 0
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self) -> None:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection("127.0.0.1", self._feed.port)
         target = f"/v1/feed/cv?lastEventId={self.after}&timeout=60000"
-        head = f"GET {target} HTTP/1.1\r\nhost: feed\r\nauthorization: {self._token}\r\n\r\n"
+        token = self._feed.world.headers(self._who)["authorization"]
+        head = f"GET {target} HTTP/1.1\r\nhost: feed\r\nauthorization: {token}\r\n\r\n"
         self._streams[1].write(head.encode())
         await self._streams[1].drain()
 
     async def answer(self) -> list[Any]:
-        assert self._streams is not None
-        head = (await self._streams[0].readuntil(b"\r\n\r\n")).decode().lower()
-        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-        body = await self._streams[0].readexactly(int(fields["content-length"]))
+        """Give the events; where the service is too busy (503), ask again as it says."""
+        while True:
+            head, fields, body = await self._received()
+            if not head.startswith("http/1.1 503"):
+                break
+            self.refused += 1
+            await asyncio.sleep(float(fields["retry-after"]))
+            await self.ask()
         if not head.startswith("http/1.1 200"):
-            raise RuntimeError(head[:200])
+            raise RuntimeError(f"{head[:40]} {body[:200]!r}")
         events: list[Any] = json.loads(body)
         if events:
             self.after = events[-1]["id"]
         return events
+
+    async def _received(self) -> tuple[str, dict[str, str], bytes]:
+        assert self._streams is not None
+        head = (await self._streams[0].readuntil(b"\r\n\r\n")).decode().lower()
+        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+        return head, fields, await self._streams[0].readexactly(int(fields["content-length"]))
 
     def close(self) -> None:
         if self._streams is not None:
@@ -129,13 +140,16 @@ async def _followers(feed: Feed) -> list[Row]:
     people = [feed.world.person(relation(MUNICIPALITY)) for _ in range(100)]
     after = await feed.end(HERE)
     events = [feed.world.cv(people[n % 100]) for n in range(EVENTS)]
+    refused = 0
 
     async def follow() -> None:
+        nonlocal refused
         poll, had = Poll(feed, HERE, after), 0
         while had < EVENTS:
             await poll.ask()
             had += len(await poll.answer())
         poll.close()
+        refused += poll.refused
 
     begun = time.perf_counter()
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
@@ -147,6 +161,7 @@ async def _followers(feed: Feed) -> list[Row]:
     return [
         Row.alone(f"P13 events to {FOLLOWERS} followers, events/s each", EVENTS / took),
         Row.alone(f"P13 events to {FOLLOWERS} followers, all together/s", EVENTS * FOLLOWERS / took),
+        Row.alone(f"P13 answers to {FOLLOWERS} followers that were 503", refused),
     ]
 
 
