@@ -75,12 +75,12 @@ class Whole:
     def memory(self) -> dict[str, int]:
         return {name: megabytes(pid) for name, pid in self.stack.supervisor.pids.items()}
 
-    async def load(self, times: float, seconds: float) -> Samples:
+    async def load(self, times: float, seconds: float, rates: Mapping[str, int] = RATES) -> Samples:
         """Run the client; gives what became of each request."""
         spec = self.stack.state.folder / "load.json"
         streams = [
             {"name": name, "per_second": rate * times, "requests": self._requests(name)}
-            for name, rate in RATES.items()
+            for name, rate in rates.items()
         ]
         spec.write_text(json.dumps({"port": self.port, "seconds": seconds, "streams": streams}))
         process = await asyncio.create_subprocess_exec(
@@ -138,7 +138,7 @@ async def running(folder: Path, number: int, console: Console) -> AsyncIterator[
             if one.cv_state == "ACTIVE" and not one.citizen.get("dead") and not one.case
         ]
         whole = Whole(stack, await asyncio.to_thread(_headers, stack), people)
-        await _is_found(whole, console)
+        await is_found(whole, console)
         yield whole
     finally:
         await asyncio.to_thread(stack.stop)
@@ -163,7 +163,7 @@ def _headers(stack: Stack) -> dict[str, str]:
     }
 
 
-async def _is_found(whole: Whole, console: Console) -> None:
+async def is_found(whole: Whole, console: Console) -> None:
     """Wait until the search index and the feed have all that was imported: a write is found, and comes out of the feed."""
     with console.status("The search index and the feed take in what was imported"):
         for _ in range(2_000):
