@@ -60,3 +60,16 @@ async def test_a_check_that_hangs_is_given_up_in_time() -> None:
 
 async def test_a_check_is_tried_at_least_once() -> None:
     assert await eventually(lambda: True, timedelta(0))
+
+
+async def test_a_last_attempt_without_time_to_end_does_not_hide_what_was_wrong_before() -> None:
+    tried = False
+
+    async def check() -> None:
+        nonlocal tried
+        before, tried = tried, True
+        assert before
+        await asyncio.Event().wait()
+
+    with pytest.raises(StillFailing, match="last: AssertionError"):
+        await eventually(check, SOON)

@@ -50,9 +50,10 @@ async def eventually(
     """Repeat `check` until it raises no exception and does not return False; give what it returned."""
     deadline = time.monotonic() + timeout.total_seconds()
     attempts = 0
+    failure: Exception | None = None
     while True:
         attempts += 1
-        failure: Exception | None = None
+        before, failure = failure, None
         try:
             result = check()
             if inspect.isawaitable(result):
@@ -63,6 +64,10 @@ async def eventually(
         except Exception as error:  # noqa: BLE001 - any failure may pass; the last one is shown
             failure = error
         if time.monotonic() >= deadline:
+            if isinstance(failure, TimeoutError) and before is not None:
+                failure = (
+                    before  # Time was up before the last attempt ended; the one before it says what is wrong.
+                )
             raise StillFailing(_text(check, attempts, timeout, failure)) from failure
         await asyncio.sleep(every.total_seconds())
 
