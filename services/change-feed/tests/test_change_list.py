@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -175,8 +176,38 @@ async def test_an_erased_citizen_is_in_no_list_any_more_and_the_number_is_gone(w
     assert answer.json()["LastPageNumber"] == 1
     assert numbers(answer) == []
     for table in ("entries", "cvs"):
-        rows = await world.rows(f"select 1 from {table} where cv_number = $1", person.cv_number)
-        assert rows == []
+        rows = await world.rows(f"select * from {table}")
+        assert person.cv_number not in str(list(map(dict, rows)))
+
+
+@pytest.mark.parametrize("cv_first", [True, False])
+async def test_a_deleted_cv_whose_number_was_withdrawn_is_told_under_the_number_it_had(
+    world: World, cv_first: bool
+) -> None:
+    """As when two persons become one: both are told at once, on two topics, in whichever order they come."""
+    [person] = await some(world, 1)
+    events = [
+        world.cv(person, "deleted", "DELETED"),
+        world.at_registry(person, cvNumber=None, relations=[relation(OTHER_MUNICIPALITY)]),
+    ]
+    for one in events if cv_first else reversed(events):
+        before = (await world.rows("select count(*) from entries"))[0][0]
+        await world.log.send(one)
+        await eventually(partial(_grown, world, before))
+    [item] = (await world.changes(caller(JOBNET), EARLY)).json()["CVUpdateList"]
+    assert (item["CVNumber"], item["CVIsDeleted"]) == (person.cv_number, True)
+    assert numbers(await world.changes(HERE, EARLY)) == []
+
+
+async def _grown(world: World, before: int) -> None:
+    assert (await world.rows("select count(*) from entries"))[0][0] > before
+
+
+async def test_a_cv_without_a_number_is_in_no_list_while_it_lives(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY), cvNumber=None)
+    await world.log.send(world.at_registry(person), world.cv(person, "created"))
+    await arrived(world, 2)
+    assert numbers(await world.changes(caller(JOBNET), EARLY)) == []
 
 
 @pytest.mark.parametrize(

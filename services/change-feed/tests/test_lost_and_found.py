@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -84,6 +85,21 @@ async def test_a_lost_feed_begins_a_new_epoch_with_one_entry_per_cv_and_tells_ol
         assert {e["subject"]: e["data"]["version"] for e in await world.all_of(HERE)} == newest
         await world.log.send(world.cv(persons[0]))
         await arrived(world, 4)
+
+
+async def test_the_owners_cvs_are_taken_in_again_without_harm_also_those_without_a_number(
+    settings: Settings, start: Any, log: Writer, registry: Registry
+) -> None:
+    world = World(None, None, registry, {}, settings, log)  # type: ignore[arg-type]  # not running yet
+    person = world.person(relation(MUNICIPALITY), cvNumber=None)
+    world.cv(person)
+    async with start(settings) as world:
+        await arrived(world, 1)
+        # As after records that Kafka dropped before they were read.
+        await world.database.execute("update feed set seeded = false, seed_after = null")
+    async with start(settings) as world:
+        await world.log.send(world.cv(person))
+        await arrived(world, 2)
 
 
 async def back_up(world: World) -> dict[str, list[Any]]:
@@ -185,3 +201,26 @@ async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays
 
 async def _changes_of(world: World, subject: str) -> None:
     assert [e["subject"] for e in await world.all_of(HERE)].count(subject) == 2
+
+
+@pytest.mark.parametrize("function", ["feed_make_partition", "feed_drop_partition"])
+async def test_a_page_that_is_being_read_and_a_partition_that_comes_or_goes_do_not_meet_in_a_deadlock(
+    settings: Settings, start: Any, function: str
+) -> None:
+    low, high = 2**52, 2**52 + 1
+    async with start(settings) as world, world.database.pool.acquire() as reader:
+        other: Any = await asyncpg.connect(settings.postgres.dsn)
+        try:
+            if function == "feed_drop_partition":
+                await other.execute("select feed_make_partition($1, $2)", low, high)
+            changing = None
+            async with reader.transaction():
+                await reader.execute("select from audience limit 1")
+                changing = asyncio.create_task(other.execute(f"select {function}($1, $2)", low, high))
+                waits = "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1"
+                pid = other.get_server_pid()
+                await eventually(partial(world.database.fetchval, waits, pid))
+                await reader.execute("select from entries limit 1")
+            await changing
+        finally:
+            await other.close()

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from change_feed import verifying
-from change_feed.testing import MUNICIPALITY, World, relation
+from change_feed.testing import MUNICIPALITY, World, caller, relation
 from servicekit.follow.owned_states import Digest
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
+HERE = caller(MUNICIPALITY)
 TOPIC = "cv-registry.cv-changed"
 
 
@@ -83,6 +84,21 @@ async def test_cvs_that_differ_from_their_owner_are_named(world: World) -> None:
     assert compared.differences == [
         verifying.Difference(behind.cv_id, newest[1].version, newest[1].version + 5)
     ]
+
+
+async def test_a_cv_whose_citizen_has_no_number_is_followed_like_any_other(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.at_registry(person), world.cv(person))
+    await arrived(world, 2)
+    await world.log.send(world.at_registry(person, cvNumber=None))
+    await arrived(world, 3)
+    newest = world.cv(person, "deleted", "DELETED")
+    await world.log.send(newest)
+    await arrived(world, 4)
+    compared = await verifying.compare_owners(world.database, Owner({person.cv_id: newest.version}))
+    assert compared.differences == []
+    [item] = (await world.snapshot(HERE)).json()["items"]
+    assert (item["version"], item["change"], item["cvNumber"]) == (newest.version, "deleted", None)
 
 
 async def test_only_an_operator_may_ask(world: World) -> None:

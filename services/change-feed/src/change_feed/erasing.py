@@ -13,7 +13,7 @@ union select cv_id from cvs where person_id = any($1)
 REPLICA: Final = Holdings((Held("citizens", _REPLICA),))
 FEED: Final = Holdings(
     (
-        Held("cvs", "cv_id = any($1) and (cv_number is not null or not erased)"),
+        Held("cvs", "cv_id = any($1) and (last_number is not null or not erased)"),
         Held("entries", "cv_id = any($1) and cv_number is not null", "CV numbers of entries"),
     ),
     related=_RELATED,

@@ -31,6 +31,8 @@ class Placed:
     scopes: frozenset[str]
     next_day: date | None = None
     erased: bool = False
+    last_number: str | None = None
+    """The CV number, or where it was withdrawn the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,14 @@ class Entry:
     """Whether something newer about the same subject arrived before it."""
 
     @property
+    def is_newest(self) -> bool:
+        """Tell whether it says how the CV is now."""
+        return self.type == CVChanged.TYPE and not self.late
+
+    @property
     def is_change(self) -> bool:
         """Tell whether the change list counts it; an entry without a number cannot stand in it."""
-        return self.type == CVChanged.TYPE and self.cv_number is not None and not self.late
+        return self.is_newest and self.cv_number is not None
 
 
 Found = Citizen | Gone | None
@@ -71,14 +78,24 @@ def place(
     day: date,
 ) -> tuple[list[Entry], Placed | None]:
     """Give the entries of an event, and the citizen as placed afterwards. A hand-over comes before what it came with."""
-    if getattr(event, "change", None) == "erased":
-        after = None if placed is None else replace(placed, cv_number=None, erased=True, next_day=None)
+    change = getattr(event, "change", None)
+    if change == "erased":
+        after = None if placed is None else _erased(placed)
         return [_entry(event, after, None, person_id, cv_id, erased=True)], after
     if isinstance(found, Citizen) and not (placed is not None and placed.erased):
         entries, after = hand_over(placed, found, day, event.id, event.time)
-        return [*entries, _entry(event, after, after.cv_number, after.person_id, after.cv_id)], after
+        return [*entries, _entry(event, after, number_of(change, after), after.person_id, after.cv_id)], after
     number = placed.cv_number if placed is not None and found is None else None
     return [_entry(event, placed, number, person_id, cv_id)], placed
+
+
+def number_of(change: str | None, placed: Placed) -> str | None:
+    """Give the number under which a change is told: a deletion also under one that was withdrawn, for readers know the CV by it."""
+    return placed.last_number if change == "deleted" else placed.cv_number
+
+
+def _erased(placed: Placed) -> Placed:
+    return replace(placed, cv_number=None, last_number=None, erased=True, next_day=None)
 
 
 def hand_over(
@@ -94,6 +111,7 @@ def hand_over(
         citizen.version,
         scopes_of(citizen, day),
         next_day(citizen, day),
+        last_number=citizen.cv_number or (placed.last_number if placed is not None else None),
     )
     if placed is None or placed.scopes == after.scopes:
         return [], after

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import asyncpg
 
 from change_feed.citizens import Citizens, RegistryAway, is_about_person
-from change_feed.placing import Entry, Found, Placed, hand_over, place
+from change_feed.placing import Entry, Found, Placed, hand_over, number_of, place
 from change_feed.scopes import ALL
 from change_feed.writing import Changes
 from cv_citizens.citizen import Citizen
@@ -28,7 +28,7 @@ SEED_PAGE: Final = 500
 DAYS_AT_ONCE: Final = 500
 
 _SEEN: Final = "select event_id from seen_events where event_id = any($1::uuid[])"
-_PLACED_COLUMNS: Final = "person_id, cv_id, cv_number, citizen_version, scopes, next_day, erased"
+_PLACED_COLUMNS: Final = "person_id, cv_id, cv_number, citizen_version, scopes, next_day, erased, last_number"
 _PLACED: Final = (
     f"select {_PLACED_COLUMNS} from cvs where person_id = any($1::uuid[]) or cv_id = any($1::uuid[])"
 )
@@ -124,17 +124,18 @@ class Taking:
         )
         changes.placed[after.person_id] = after
         changes.entries += entries
+        change = _CHANGE_OF_STATE[state.state["state"]]
         changes.entries.append(
             Entry(
                 event_id=uuid5(state.subject, f"present at {state.version}"),
                 type=CVChanged.TYPE,
-                change=_CHANGE_OF_STATE[state.state["state"]],
+                change=change,
                 subject=state.subject,
                 version=state.version,
                 time=datetime.fromisoformat(state.state["revisionDate"]),
                 person_id=after.person_id,
                 cv_id=after.cv_id,
-                cv_number=after.cv_number,
+                cv_number=number_of(change, after),
                 audience=dict.fromkeys([ALL, *sorted(after.scopes)], "seen"),
             )
         )
@@ -191,4 +192,5 @@ def _placed(row: asyncpg.Record | Any) -> Placed:
         frozenset(row["scopes"]),
         row["next_day"],
         row["erased"],
+        row["last_number"],
     )

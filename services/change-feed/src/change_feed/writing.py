@@ -58,15 +58,17 @@ from unnest($1::integer[], $2::uuid[], $3::boolean[]) as h(scope, cv_id, hidden)
 where a.position = e.position and a.scope = h.scope and a.part <> 'left' and a.hidden <> h.hidden
 """
 _SAVE_CVS: Final = """
-insert into cvs as c (person_id, cv_id, cv_number, citizen_version, scopes, next_day, erased,
+insert into cvs as c (person_id, cv_id, cv_number, citizen_version, scopes, next_day, erased, last_number,
     newest_position, newest_version, newest_change)
 select u.person_id, u.cv_id, u.cv_number, u.citizen_version, string_to_array(u.scopes, ' '), u.next_day, u.erased,
-    u.position, u.version, u.change
-from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::date[], $7::boolean[], $8::bigint[], $9::bigint[],
-    $10::text[]) as u(person_id, cv_id, cv_number, citizen_version, scopes, next_day, erased, position, version, change)
+    u.last_number, u.position, u.version, u.change
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::date[], $7::boolean[], $8::text[],
+    $9::bigint[], $10::bigint[], $11::text[])
+    as u(person_id, cv_id, cv_number, citizen_version, scopes, next_day, erased, last_number, position, version, change)
 on conflict (person_id) do update
 set cv_id = excluded.cv_id, cv_number = excluded.cv_number, citizen_version = excluded.citizen_version,
     scopes = excluded.scopes, next_day = excluded.next_day, erased = excluded.erased,
+    last_number = excluded.last_number,
     newest_position = coalesce(excluded.newest_position, c.newest_position),
     newest_version = greatest(excluded.newest_version, c.newest_version),
     newest_change = coalesce(excluded.newest_change, c.newest_change)
@@ -258,7 +260,7 @@ class Writer:
     async def _save_cvs(self, changes: Changes, numbered: Sequence[tuple[int, Entry]]) -> None:
         newest: dict[UUID, tuple[int, int, str | None]] = {}
         for position, entry in numbered:
-            if entry.cv_id is not None and (entry.is_change or entry.erased):
+            if entry.cv_id is not None and (entry.is_newest or entry.erased):
                 newest[entry.cv_id] = (position, entry.version, entry.change)
         none = (None, None, None)
         if changes.placed:
@@ -316,6 +318,7 @@ def _placed_row(placed: Placed) -> tuple[Any, ...]:
         " ".join(sorted(placed.scopes)),
         placed.next_day,
         placed.erased,
+        placed.last_number,
     )
 
 
