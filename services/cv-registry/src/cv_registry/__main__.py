@@ -1,12 +1,17 @@
 """`python -m cv_registry [serve | migrate | import FILE | merge-municipality FORMER INTO DAY]`."""
 
 import asyncio
+import os
+from typing import Final
 
 from cv_registry.app import create_app
 from cv_registry.importing import run_import
 from cv_registry.merge_municipality import run_merger
 from cv_registry.settings import SERVICE, Settings
 from servicekit.program import program
+
+LATER: Final = 10
+"""How much an import steps back for those who serve beside it; where nobody else wants the processors it takes them all."""
 
 
 def main() -> None:
@@ -21,6 +26,7 @@ def main() -> None:
 
 
 def _import(settings: Settings, file: str) -> int:
+    os.nice(LATER)
     return asyncio.run(run_import(settings, file))
 
 

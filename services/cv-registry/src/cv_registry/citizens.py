@@ -67,7 +67,11 @@ class CitizensIntake:
 
     async def take_all(self, citizens: Sequence[Any]) -> list[IntakeResult]:
         """Take a delivery of raw JSON objects; each stands for itself, one refused does not stop the others."""
-        results = [_read(raw) for raw in citizens]
+        return await self.take_many([_read(raw) for raw in citizens])
+
+    async def take_many(self, delivery: Sequence[CitizenIntake | IntakeResult]) -> list[IntakeResult]:
+        """Take citizens that were read; what is a result already stays in its place."""
+        results = list(delivery)
         for together in _in_parts(results):
             async with self._limit:
                 taken = await self._take_together([citizen for _, citizen in together])

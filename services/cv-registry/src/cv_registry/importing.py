@@ -166,11 +166,12 @@ class Import:
 
     async def _update(self, known: list[ReadyCitizen], lines: Mapping[int, bytes]) -> list[Refused]:
         """Citizens that are there already go through the ordinary intake; the CV they have is left alone."""
-        refused = []
-        for citizen in known:
-            result = await self._intake.take(self._read(citizen, lines).intake)
-            if result.outcome == "refused":
-                refused.append(Refused(citizen.line, result.errors))
+        results = await self._intake.take_many([self._read(citizen, lines).intake for citizen in known])
+        refused = [
+            Refused(citizen.line, result.errors)
+            for citizen, result in zip(known, results, strict=True)
+            if result.outcome == "refused"
+        ]
         self.summary.updated += len(known) - len(refused)
         return refused
 
