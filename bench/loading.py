@@ -1,6 +1,7 @@
 """`python -m bench.loading`: a file of citizens is loaded while one of each service serves; the import is killed half-way and begun again.
 
-GetCV and ReplaceCV come at a steady rate all the while, about citizens who were there before. Prints a table, writes build/loading.json.
+GetCV and ReplaceCV come at a steady rate all the while, about citizens who were there before. At the end each copy is compared with
+its owner. Prints a table, writes build/loading.json.
 """
 
 import argparse
@@ -10,35 +11,39 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
 import orjson
+import psutil
 import uvloop
 from rich.console import Console
 
 from bench.measured import Row
-from bench.whole import PATHS, Samples, Whole, is_found, percentile, running
+from bench.whole import Samples, Whole, percentile, running
+from cvhub.keys import key_file
+from cvhub.operator import Calls, Place
 from cvhub.people import SEED
 from cvhub.servers.guard import guard
 from cvhub.services import SERVICES
 from cvhub.synthetic import citizens
 from servicekit.testing import eventually
 
+REGISTRY, FEED = "cv-registry", "change-feed"
 RATES = {"GetCV": 50, "ReplaceCV": 5}
-SERVED, FIRST_LOADED = 10_000, 1_000_000
+SERVED, FIRST_LOADED = 5_000, 1_000_000
 SPOILT_EVERY = 10_000
 """Each so many lines one is no citizen, for the report of refused lines."""
-WARM_UP, CALM, SLICE = 5.0, 30.0, 10.0
+WARM_UP, CALM, SLICE = 5.0, 20.0, 10.0
 LINES_REFUSED = 2
-LOOK_SECONDS = 0.5
-PATIENCE = timedelta(hours=2)
+LOOK, PATIENCE, VERIFY_SECONDS = timedelta(seconds=0.5), timedelta(minutes=20), 300.0
+OPERATIONS = "/internal/operations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +63,25 @@ def write(file: Path, count: int) -> None:
 async def load(whole: Whole, file: Path, count: int) -> Loaded:
     """Import the file as an operator would, and once more after a kill half-way."""
     begun = time.perf_counter()
-    async with _connected(whole, "cv-registry") as registry, _importing(whole, file) as first:
-        while (await registry.fetchval("select max(lines) from imports") or 0) < count // 2:
+    async with _importing(whole, file) as first:
+        while await _in_registry(whole, "select max(lines) from imports") < count // 2:
             if first.returncode is not None:
                 raise RuntimeError(f"the import ended with {first.returncode} before it was half done")
-            await asyncio.sleep(LOOK_SECONDS)
-        first.kill()
-        await first.wait()
+            await asyncio.sleep(LOOK.total_seconds())
     async with _importing(whole, file) as second:
         code = await second.wait()
     seconds = time.perf_counter() - begun
-    refused = file.with_name(file.name + ".refused")
-    lines = refused.read_bytes().splitlines() if refused.exists() else []
-    if code != (LINES_REFUSED if lines else 0):
+    report = file.with_name(file.name + ".refused")
+    refused = len(report.read_bytes().splitlines()) if report.exists() else 0
+    if code != (LINES_REFUSED if refused else 0):
         raise RuntimeError(f"the import ended with {code}")
-    return Loaded(seconds, len(lines))
+    return Loaded(seconds, refused)
 
 
 @asynccontextmanager
 async def _importing(whole: Whole, file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    registry = next(service for service in SERVICES if service.name == "cv-registry")
+    """Import as long as the block lasts: who leaves it earlier kills the import."""
+    registry = next(service for service in SERVICES if service.name == REGISTRY)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", registry.module, "import", str(file)),
         env={**os.environ, **whole.stack.environment(registry)},
@@ -95,35 +99,74 @@ async def _importing(whole: Whole, file: Path) -> AsyncIterator[asyncio.subproce
         guard().forget(process.pid)
 
 
-@asynccontextmanager
-async def _connected(whole: Whole, service: str) -> AsyncIterator[Any]:
-    of = next(one for one in SERVICES if one.name == service)
-    connection = await asyncpg.connect(whole.stack.environment(of)["POSTGRES__DSN"])
+async def _in_registry(whole: Whole, query: str) -> int:
+    registry = next(service for service in SERVICES if service.name == REGISTRY)
+    connection = await asyncpg.connect(whole.stack.environment(registry)["POSTGRES__DSN"])
     try:
-        yield connection
+        return int(await connection.fetchval(query) or 0)
     finally:
         await connection.close()
 
 
-async def caught_up(whole: Whole, console: Console) -> tuple[float, float]:
-    """Give after how many seconds the feed, and then the search too, had all that was written before now."""
-    begun = time.perf_counter()
-    one = whole.people[-1]
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{whole.port}", trust_env=False, timeout=30
-    ) as client:
-        saved = await client.put(
-            PATHS["ReplaceCV"],
-            json={**(one.cv or {}), "ContactInformation": {}},
-            headers={**whole.headers, "x-civilregistrationidentifier": one.person_number},
-        )
-    event = saved.raise_for_status().json()["ServiceReceipt"]["MessageIdentifier"]
-    async with _connected(whole, "change-feed") as feed:
-        seen = "select exists (select from seen_events where event_id = $1)"
-        await eventually(lambda: feed.fetchval(seen, event), PATIENCE, timedelta(seconds=LOOK_SECONDS))
-    fed = time.perf_counter() - begun
-    await is_found(whole, console)
-    return fed, time.perf_counter() - begun
+def processor(whole: Whole) -> dict[str, float]:
+    """Give the seconds of processor that each part has used, its children included."""
+    used = {}
+    for name, pid in whole.stack.supervisor.pids.items():
+        process = psutil.Process(pid)
+        used[name] = sum(_used(one) for one in (process, *process.children(recursive=True)))
+    return used
+
+
+def _used(process: psutil.Process) -> float:
+    with suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+async def agreements(whole: Whole) -> list[Row]:
+    """Wait until each copy has all that its owner has; raises StillFailing where one never does."""
+    urls = {service.name: f"http://127.0.0.1:{whole.stack.ports[service.name]}" for service in SERVICES}
+    operator = Calls(Place(urls, key_file(whole.stack.state.keys, "operator")))
+    begun, rows = time.perf_counter(), list[Row]()
+
+    async def wait(what: str, check: Callable[[], Awaitable[None]]) -> None:
+        await eventually(check, PATIENCE, LOOK)
+        rows.append(Row.alone(f"after the last line, {what} within s", time.perf_counter() - begun))
+
+    async def sent() -> None:
+        assert await _in_registry(whole, "select count(*) from outbox") == 0
+
+    await wait("all was sent", sent)
+    for service, name in await asyncio.to_thread(_projections, operator):
+        await wait(f"{service} had all ({name})", partial(_is_as_its_owner, operator, service, name))
+    await wait("the feed had all", partial(_feed_is_as_its_owner, operator))
+    return rows
+
+
+def _projections(operator: Calls) -> list[tuple[str, str]]:
+    found = []
+    for service in (one.name for one in SERVICES if one.migrations):
+        answer = operator("GET", service, f"{OPERATIONS}/projections").raise_for_status().json()
+        found += [(service, row["name"]) for row in answer["projections"]]
+    return found
+
+
+async def _is_as_its_owner(operator: Calls, service: str, name: str) -> None:
+    """Ask first how far it is, for comparing costs the more the more differs."""
+    answer = await asyncio.to_thread(operator, "GET", service, f"{OPERATIONS}/projections")
+    [row] = [row for row in answer.raise_for_status().json()["projections"] if row["name"] == name]
+    assert (row["lag"], row["pending"]) == (0, 0)
+    path = f"{OPERATIONS}/projections/{name}/verify"
+    compared = await asyncio.to_thread(operator, "POST", service, path, timeout=VERIFY_SECONDS)
+    if compared.status_code != httpx.codes.NOT_FOUND:
+        assert compared.raise_for_status().json()["total"] == 0
+
+
+async def _feed_is_as_its_owner(operator: Calls) -> None:
+    path = f"{OPERATIONS}/feed/verify-owners"
+    compared = await asyncio.to_thread(operator, "POST", FEED, path, timeout=VERIFY_SECONDS)
+    assert compared.raise_for_status().json()["differences"] == []
 
 
 def latencies(when: str, slices: Sequence[Samples]) -> list[Row]:
@@ -142,18 +185,21 @@ def latencies(when: str, slices: Sequence[Samples]) -> list[Row]:
 async def run(given: argparse.Namespace, console: Console, folder: Path) -> list[Row]:
     count = given.citizens
     file = folder / "citizens.ndjson"
-    with console.status(f"{count:,} citizens are made"):
-        await asyncio.to_thread(write, file, count)
-    console.print(f" {count:,} lines, {file.stat().st_size / 1e9:.2f} GB")
+    making = asyncio.create_task(asyncio.to_thread(write, file, count))
     async with running(folder / "state", SERVED, console) as whole:
+        await making
+        console.print(f" {count:,} lines, {file.stat().st_size / 1e9:.2f} GB")
         await whole.load(1, WARM_UP, RATES)
         calm = await whole.load(1, CALM, RATES)
-        loading, meanwhile = asyncio.create_task(load(whole, file, count)), []
+        most, before, meanwhile = whole.memory(), processor(whole), list[Samples]()
+        loading = asyncio.create_task(load(whole, file, count))
         while not loading.done():
             meanwhile.append(await whole.load(1, SLICE, RATES))
+            most = {name: max(mb, most.get(name, 0)) for name, mb in whole.memory().items()}
         loaded = await loading
         console.print(f" Loaded in {loaded.seconds:.0f} s")
-        fed, found = await caught_up(whole, console)
+        agreed = await agreements(whole)
+        used = {name: seconds - before[name] for name, seconds in processor(whole).items()}
         afterwards = await whole.load(1, CALM, RATES)
     return [
         Row.alone(f"import of {count:,} citizens, one kill included, citizens/s", count / loaded.seconds),
@@ -161,8 +207,9 @@ async def run(given: argparse.Namespace, console: Console, folder: Path) -> list
         *latencies("before", [calm]),
         *latencies("meanwhile", meanwhile),
         *latencies("afterwards", [afterwards]),
-        Row.alone("after the import, the feed had all within s", fed),
-        Row.alone("after the import, the search had all within s", found),
+        *agreed,
+        *(Row.alone(f"processor, ms per citizen: {name}", s * 1000 / count) for name, s in used.items()),
+        *(Row.alone(f"most memory, MB: {name}", mb) for name, mb in most.items()),
     ]
 
 
