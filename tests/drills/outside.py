@@ -24,7 +24,7 @@ async def senders_away(scene: Scene) -> None:
     wanted: Counter[str] = Counter()
     caller = scene.press.readers.caller
     for number, one in enumerate(population(200)[-SAVERS:]):
-        values = {MAIL: f"borger.{number}@drill.example.com", MOBILE: f"+452700010{number}"}
+        values = {MAIL: f"borger.{number}@drill.example.com", MOBILE: f"+452600090{number}"}
         answer = await save(caller, one, dict(values))
         assert answer.status_code == httpx.codes.OK, answer.text
         wanted.update(values.values())

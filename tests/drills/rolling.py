@@ -3,15 +3,20 @@
 import asyncio
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 from tests.drills.drill import Scene, drill
+from tests.e2e.caller import cv_saying, population
+from tests.e2e.test_search import numbers
 
 from cvhub.services import SERVICES
+from servicekit.testing import eventually
 from servicekit.web.tls import trusting
 
 STATUS, SEARCH = "cv-status", "cv-search"
+FOUND_WITHIN = timedelta(seconds=90)
 WHY = {"who": "a drill", "reason": "to see it work"}
 
 
@@ -61,7 +66,16 @@ async def _replaced(scene: Scene, part: str) -> None:
         await asyncio.to_thread(other.process.stop)
 
 
-@drill(None, "the search index is dropped")
+@drill(None, "the search index is dropped: what was found before is found again")
 async def index_dropped(scene: Scene) -> None:
+    caller, one = scene.press.readers.caller, population(200)[-20]
+    await caller.replace_cv(one.person_number, cv_saying("<p>kvantefalkonering</p>", one))
+
+    async def found() -> None:
+        assert await numbers(caller, "kvantefalkonering") == [one.cv_number]
+
+    await eventually(found, FOUND_WITHIN)
     await scene.kill(SEARCH)
     await asyncio.to_thread(shutil.rmtree, Path(scene.system.state.folder / "search"))
+    await scene.revive(SEARCH)
+    await eventually(found, FOUND_WITHIN)
