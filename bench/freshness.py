@@ -46,7 +46,7 @@ NAME, WRITER = "cv-search", "its writer"
 CVS, MILLION_CVS = 30_000, 500_000
 MADE = 3_000
 """Different CVs; more have the same content under other ids."""
-RATE, SECONDS, ROUNDS = 200, 10.0, 2
+RATE, SECONDS, ROUNDS = 200, 12.0, 3
 LOOKED_FOR_EVERY, LOOK_AGAIN_AFTER = 0.25, 0.05
 LOOKS = 10
 """So often a word that never comes is looked for while nothing changes: about as often as one that does."""
