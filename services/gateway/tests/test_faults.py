@@ -125,6 +125,8 @@ async def test_a_caller_who_hangs_up_frees_its_place_at_the_owner(
         full = await client.get("/v6/Cv", headers=headers)
         assert (full.status_code, full.json()["code"]) == (503, 4430)
         assert int(full.headers["retry-after"]) >= 1
+        unread = await client.get("/v6/Cv", headers={"authorization": "Bearer x"})
+        assert (unread.status_code, unread.json()["code"]) == (503, 4430)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await eventually(lambda: _is(registry.open, 0))

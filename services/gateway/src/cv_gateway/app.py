@@ -11,7 +11,7 @@ import structlog
 from cv_contracts.faults import Problem
 from cv_contracts.methods import METHODS
 from cv_gateway.caller import Admission
-from cv_gateway.calls import POLLS, Calls, Lane, Shed
+from cv_gateway.calls import POLLS, Busy, Calls, Lane, Shed
 from cv_gateway.feed import FEED, FEED_ROUTES
 from cv_gateway.forwarding import Departed, Header, Receive
 from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
@@ -98,7 +98,7 @@ class Gateway:
             raise
         except Exception as error:  # noqa: BLE001 - the outermost place; nothing is swallowed, problem_of logs it
             problem = problem_of(error)
-            if problem.status >= 500 and not isinstance(problem, Shed):
+            if problem.status >= 500 and not isinstance(problem, Busy | Shed):
                 log.warning("call_failed", method=door.name, code=problem.code, trace_id=traceparent[3:35])
             return door.refuse(problem, traceparent)
 

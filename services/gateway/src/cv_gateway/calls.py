@@ -32,11 +32,19 @@ POLLS = "polls of the feed"
 
 
 class Shed(Unavailable):
-    """More requests at once than there is room for, here or at the owner; refused before any work."""
+    """More requests at once than there is room for; refused before any work."""
 
     def __init__(self) -> None:
         metrics.count("requests.shed")
         super().__init__(RETRY_SECONDS)
+
+
+class Busy(Fault):
+    """More calls at once than their owner answers soon; refused before any work, as if the owner were away."""
+
+    def __init__(self, method: Method) -> None:
+        metrics.count("requests.shed")
+        super().__init__(method.unreachable_fault, retry_after=RETRY_SECONDS)
 
 
 @dataclass(slots=True)
@@ -90,6 +98,12 @@ class Calls:
             for name in self._seconds.keys() - limits.deadlines.keys()
         }
 
+    def demand_room(self, method: Method) -> None:
+        """Turn a call away (503) before anything of it is read, when its owner could not take it anyway."""
+        owner = self._owners.get(POLLS if method is FEED else method.owner)
+        if owner is not None and owner.crowded:
+            raise Busy(method)
+
     async def check_token(self, identity: Identity) -> None:
         """Refuse a caller without an acceptable token (1012) before anything else of the call is read."""
         try:
@@ -131,7 +145,7 @@ class Calls:
                 raise Departed from None
             raise
         except Crowded:
-            raise Shed from None
+            raise Busy(method) from None
         except Garbled:
             raise unreadable_answer(method) from None
         except UpstreamError:

@@ -36,6 +36,7 @@ class RestMethod:
     async def answer(self, scope: Any, receive: Receive, traceparent: str) -> Reply:
         """Give the owner's answer; raises what refuses the call."""
         headers, calls, method = scope["headers"], self._calls, self._method
+        calls.demand_room(method)
         identity, forwarded = split(headers)
         caller = await calls.admit(method, identity)
         way = calls.way(method, caller, forwarded, traceparent, compression(method, headers))

@@ -34,6 +34,8 @@ from servicekit.web.tls import trusting
 
 HEALTHY_SECONDS = 60.0
 LOG_BYTES = 20_000_000
+GIVES_WAY = 3
+"""How nice the services are to the gateway, which can turn away what they cannot do only while it gets on itself."""
 
 
 class Stack:
@@ -145,7 +147,10 @@ class Stack:
         for service in SERVICES:
             log = self.state.logs / f"{service.name}.log"
             environment = {**os.environ, **self.environment(service)}
-            process = ServerProcess(service.name, service.command, log=log, env=environment)
+            first = service.name == "gateway"
+            process = ServerProcess(
+                service.name, service.command, log=log, env=environment, gives_way=0 if first else GIVES_WAY
+            )
             self.supervisor.start(process)
             waiting[process] = self.ports[service.name]
         self.state.write_run(self.run)

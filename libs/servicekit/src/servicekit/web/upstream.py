@@ -67,6 +67,8 @@ class Owner:
 
     async def send(self, request: Forward, deadline: float) -> Answer:
         """Give the owner's answer, whatever its status; raises an UpstreamError. `deadline` is in loop time."""
+        if self.crowded:
+            raise Crowded
         if self.busy < self._room.size:
             self.busy += 1
         else:
@@ -90,6 +92,11 @@ class Owner:
             if not request.repeatable:
                 raise
             return await self._exchange(request, deadline, None)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether one more request would be turned away at once."""
+        return self.busy >= self._room.size and len(self._waiting) >= self._limits.waiting * self._room.share
 
     def close(self) -> None:
         """Close the idle connections; those in use close when they are given back."""
@@ -152,8 +159,6 @@ class Owner:
         )
 
     async def _queue(self, deadline: float) -> None:
-        if len(self._waiting) >= self._limits.waiting * self._room.share:
-            raise Crowded
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:

@@ -39,13 +39,16 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        gives_way: int = 0,
     ) -> None:
+        """Begin nothing yet. `gives_way` is how nice it is to other processes where processors are short."""
         self.name = name
         self.log = log
         self._command = list(command)
         self._env = dict(env) if env is not None else None
         self._user = user
         self._stop_signal = stop_signal
+        self._gives_way = gives_way
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,6 +77,8 @@ class ServerProcess:
                 extra_groups=[] if self._user else None,
                 start_new_session=True,
             )
+        if self._gives_way:
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, self._gives_way)
         keeper.watch(self._child.pid, self._stop_signal)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
