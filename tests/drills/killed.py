@@ -15,11 +15,15 @@ END_RELAY = (
 )
 
 
-@drill(1, "the registry is killed after commits and before they are sent")
+@drill(
+    1, "the registry is killed after commits and before they are sent; a new one serves before Kafka is back"
+)
 async def registry_killed_before_relay(scene: Scene) -> None:
     await scene.kill("Kafka")
     await scene.press.writers.has_grown(50)
     await scene.kill(REGISTRY)
+    await scene.revive(REGISTRY)
+    await scene.press.writers.has_grown(10)
 
 
 @drill(2, "the relay is killed with the registry in the middle of batches, ten times")

@@ -142,8 +142,11 @@ class System:
 
     def revive(self, part: str) -> None:
         """Start what was killed or stopped, and wait until it is ready."""
+        self.process(part).start()
+        self._wait_for(part)
+
+    def _wait_for(self, part: str) -> None:
         process = self.process(part)
-        process.start()
         if part == "PostgreSQL":
             process.wait_until(self.postgres._ready, seconds=HEALTHY_SECONDS)
         elif part.startswith("Kafka"):
@@ -154,11 +157,17 @@ class System:
             process.wait_until(lambda: _ready(url), seconds=HEALTHY_SECONDS)
 
     def heal(self) -> None:
-        """Start whatever does not run, in the order in which the parts need each other."""
+        """Start whatever does not run: servers in the order in which they need each other, then all others at once."""
         self.end_twins()
-        for kept in self.stack.supervisor._kept:
-            if not kept.process.running:
-                self.revive(kept.process.name)
+        gone = [kept.process.name for kept in self.stack.supervisor._kept if not kept.process.running]
+        servers = [part for part in gone if part.startswith(("PostgreSQL", "Kafka"))]
+        others = [part for part in gone if part not in servers]
+        for part in servers:
+            self.revive(part)
+        for part in others:
+            self.process(part).start()
+        for part in others:
+            self._wait_for(part)
 
     def twin(self, part: str, **more: str) -> "Twin":
         """Start another instance of a service beside the first, with more settings if need be."""
