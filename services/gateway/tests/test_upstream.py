@@ -255,14 +255,14 @@ async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_o
 
 
 async def test_an_owner_whose_answers_are_slow_is_given_fewer_at_once(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=8, waiting=8))
+    owner = Owner(registry.url, OwnerLimits(connections=2 * LEAST, waiting=2 * LEAST))
     slow = replace(READ, swift=0.0)
     registry.answering = plain()
     for _ in range(100):
         await owner.send(slow, within(LONG))
     registry.answering = hang
     before = len(registry.received)
-    tasks = [asyncio.create_task(owner.send(slow, within(LONG))) for _ in range(8)]
+    tasks = [asyncio.create_task(owner.send(slow, within(LONG))) for _ in range(2 * LEAST)]
     await eventually(lambda: _is(len(registry.received), before + LEAST))
     with pytest.raises(Crowded):
         await owner.send(slow, within(LONG))

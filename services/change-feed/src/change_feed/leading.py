@@ -40,8 +40,10 @@ REREADS_EVERY: Final = 2.0
 RETENTION_EVERY: Final = 600.0
 EDGE_EVERY: Final = 1.0
 SEED_REST: Final = 1.0
-GATHER: Final = 0.1
-"""Seconds between two batches: one record costs almost what a hundred do, and those who wait look every 0.1 s anyway."""
+GATHER: Final = 0.25
+"""Seconds between two batches: one record costs almost what a hundred do, and each batch wakes all who follow the feed."""
+WORTH_A_BATCH: Final = 200
+"""After so many at once there are more, and they are not waited for."""
 
 _FEED: Final = "select epoch, seeded, seed_after from feed"
 _POSITIONS: Final = "select topic, partition, next_offset from log_positions"
@@ -166,6 +168,7 @@ class _Reading:
         self._seed: UUID | None = None
         self._seeded = True
         self._pace = Pace(GATHER)
+        self._hurries = False
         self._due = dict.fromkeys(("commit", "calendar", "retention", "edge", "seed", "rereads"), 0.0)
         self.has_moved = False
 
@@ -201,8 +204,10 @@ class _Reading:
     async def step(self) -> int:
         """Take in what there is to take in; gives the number of new entries."""
         if not self._records:
-            await self._pace.turn()
+            if not self._hurries:
+                await self._pace.turn()
             self._records = await self._source.read()
+            self._hurries = len(self._records) >= WORTH_A_BATCH
         taken = 0
         if self._records:
             changes = await self._taking.records(self._records)
