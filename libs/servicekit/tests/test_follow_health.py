@@ -1,6 +1,7 @@
 """What readiness shows, when a follower counts as stuck, and what the topology test sees."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from cv_contracts.topics import topic_of
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
-from servicekit.follow.health import FollowerStuck, FollowHealth, NotLive
+from servicekit.follow.health import OWNER_FAILED_WITHIN, FollowerStuck, FollowHealth, NotLive
 from servicekit.follow.pending import back_off
 from servicekit.follow.projection import Announced
 from servicekit.follow.testing import CITIZENS, Copies, EventLog, OwnedStates, following, make_live
@@ -137,6 +138,19 @@ async def test_an_owner_that_does_not_answer_is_not_the_followers_fault(
     await health._drop_consumer()
 
 
+async def test_an_owner_that_did_not_answer_long_ago_excuses_nobody(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    owner = OwnedStates()
+    owner.trouble = ConnectionRefusedError()
+    health = await _with_a_backlog(database, kafka_settings, owner)
+    asked, someone = health._followings[0].owner, uuid4()
+    await asked.ask({someone: Announced(someone, 1)})
+    asked._failed_at -= OWNER_FAILED_WITHIN
+    with pytest.raises(FollowerStuck):
+        await health.watch_forever()
+
+
 async def test_a_broker_that_does_not_answer_is_not_the_followers_fault(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
@@ -157,6 +171,36 @@ async def test_a_database_that_does_not_answer_is_not_the_followers_fault(
     await gone.close()
     await health._look()
     await health._drop_consumer()
+
+
+class Stops:
+    """A client whose stop() takes a cancellation for that of a task of its own, as aiokafka's does."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+
+    async def end_offsets(self, _partitions: object) -> None:
+        raise ConnectionResetError
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def test_a_cancellation_that_a_stopping_client_swallows_ends_the_watch_all_the_same(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    health = await _with_a_backlog(database, kafka_settings, OwnedStates())
+    await health._drop_consumer()
+    stops = Stops()
+    health._consumer = stops
+    watching = asyncio.create_task(health.watch_forever())
+    await stops.stopping.wait()
+    watching.cancel()
+    done, _ = await asyncio.wait({watching}, timeout=2)
+    assert done
+    assert watching.cancelled()
 
 
 def test_the_wait_for_the_next_try_doubles_from_a_second_to_five_minutes_with_jitter() -> None:

@@ -85,6 +85,13 @@ async def abort(sender: AIOKafkaProducer) -> None:
     sender._closed = True  # noqa: SLF001
 
 
+def heed_cancellation() -> None:
+    """Raise a cancellation that aiokafka's stop() has swallowed: it takes one that comes meanwhile for that of its own tasks."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def consumer(settings: KafkaSettings, *topics: str, group_id: str | None, **options: Any) -> AIOKafkaConsumer:
     """Make a consumer that is not started: from the earliest record, offsets committed by its user only.
 

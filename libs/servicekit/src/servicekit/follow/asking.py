@@ -26,8 +26,12 @@ class Owner:
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self._rests_until = 0.0
-        self.answers = True
-        """Whether it answered when it was last asked."""
+        self._answers_now = True
+        self._failed_at = 0.0
+
+    def fails(self, within: float) -> bool:
+        """Tell whether it did not answer when it was last asked, if that was within so many seconds."""
+        return not self._answers_now and time.monotonic() - self._failed_at < within
 
     async def ask(
         self, announced: Mapping[UUID, Announced], *, patiently: bool = False
@@ -58,10 +62,11 @@ class Owner:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the owner, its subjects wait
             self._failed(error)
             return None
-        self.answers, self._rests_until = True, 0.0
+        self._answers_now, self._rests_until = True, 0.0
         return answers
 
     def _failed(self, error: Exception) -> None:
-        if self.answers:
+        if self._answers_now:
             log.warning("owner_unreachable", stream=self._projection.name, error_type=type(error).__name__)
-        self.answers, self._rests_until = False, time.monotonic() + REST
+        self._answers_now, self._failed_at = False, time.monotonic()
+        self._rests_until = self._failed_at + REST

@@ -58,5 +58,6 @@ class Committer:
             return
         try:
             await consumer.commit(mine)
-        except (KafkaError, IllegalStateError) as error:
+        except (KafkaError, IllegalStateError, OSError, RuntimeError) as error:
+            # RuntimeError is uvloop's for a connection that was closed while aiokafka still held it.
             log.info("offsets_not_committed", error_type=type(error).__name__)

@@ -142,6 +142,7 @@ class Follower:
             except (KafkaError, OSError) as error:
                 log.warning("broker_unreachable", error_type=type(error).__name__)
                 await self.broker.stop()
+                clients.heed_cancellation()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
             else:

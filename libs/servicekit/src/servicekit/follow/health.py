@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 5.0
 STUCK_AFTER = timedelta(seconds=120)
+OWNER_FAILED_WITHIN = 30.0
+"""A follower with records in hand asks every few seconds: an older failure is no reason why it gets nowhere."""
 WAITS_TOO_LONG = timedelta(minutes=5)
 """After it a pending subject is an alarm: the longest pause between two tries."""
 ALARM_EVERY = 60.0
@@ -136,6 +138,7 @@ class FollowHealth:
         try:
             while True:
                 await self._look()
+                clients.heed_cancellation()
                 await asyncio.sleep(LOOK_EVERY)
         finally:
             await self._drop_consumer()
@@ -150,7 +153,7 @@ class FollowHealth:
         name = following.projection.name
         before = self._measured.get(name)
         moved = before is None or before.positions != progress.positions
-        if moved or progress.lag_of_mine == 0 or not following.owner.answers:
+        if moved or progress.lag_of_mine == 0 or following.owner.fails(OWNER_FAILED_WITHIN):
             self._progress_at[name] = time.monotonic()
         self._measured[name] = progress
         self._alarm(name, progress)
