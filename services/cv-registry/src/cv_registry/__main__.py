@@ -10,8 +10,8 @@ from cv_registry.merge_municipality import run_merger
 from cv_registry.settings import SERVICE, Settings
 from servicekit.program import program
 
-LATER: Final = 10
-"""How much an import steps back for those who serve beside it; where nobody else wants the processors it takes them all."""
+GIVES_WAY: Final = 10
+"""How nice an import is to those who serve beside it; where nobody else wants the processors it takes them all."""
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _import(settings: Settings, file: str) -> int:
-    os.nice(LATER)
+    os.nice(GIVES_WAY)
     return asyncio.run(run_import(settings, file))
 
 
