@@ -18,11 +18,15 @@ _EDGE: Final = "select epoch, edge, floor, seeded from feed"
 _SCOPE: Final = "select id from scopes where name = $1"
 _RESTORED: Final = "select after_position from restores where after_position < $1 and $1 < before_position order by found_at limit 1"
 
+# Both sides of each join are bounded, and a page is chosen before it is joined: over millions of entries PostgreSQL else
+# merges the two from the first entry on, which costs the more the later a page is.
 _PAGE: Final = """
 select a.position, a.part, e.event_id, e.type, e.change, e.subject, e.version, e.time, e.cv_id, e.cv_number, e.erased
-from audience a join entries e on e.position = a.position
-where a.scope = $1 and a.position > $2 and a.position <= $3 and not a.hidden
-order by a.position limit $4
+from (
+    select position, part from audience where scope = $1 and position > $2 and position <= $3 and not hidden
+    order by position limit $4
+) a join entries e on e.position = a.position and e.position > $2 and e.position <= $3
+order by a.position
 """
 _ARRIVED: Final = "select distinct scope from audience where position > $1 and position <= $2"
 
@@ -38,6 +42,7 @@ select coalesce(array_agg(position order by position), '{{}}') from (
 _LIST: Final = """
 select e.cv_number, e.time, e.change = 'deleted' as deleted from audience a join entries e on e.position = a.position
 where a.scope = $1 and a.position >= $2 and a.position < $3 and a.position <= $4
+and e.position >= $2 and e.position < $3 and e.position <= $4
 and a.is_change and not a.hidden and (a.next is null or a.next > $4) and e.cv_number is not null
 order by a.position
 """
@@ -61,7 +66,7 @@ left join lateral (
     where e.cv_id = m.cv_id and e.position <= $3 and e.type = '{CVChanged.TYPE}' and c.newest_position > $3
     order by e.version desc limit 1
 ) v on true
-where m.scope = $1 and m.cv_id > $2 and m.until is null and m.since <= $3 and c.newest_position is not null and not c.erased
+where m.scope = $1 and m.cv_id > $2 and c.cv_id > $2 and m.until is null and m.since <= $3 and c.newest_position is not null and not c.erased
 order by m.cv_id limit $4
 """
 
