@@ -120,6 +120,16 @@ async def test_a_background_task_that_ends_by_itself_is_as_dead_as_one_that_fail
     await eventually(lambda: health.dead == ["relay"])
 
 
+async def test_a_task_that_ends_by_a_cancellation_nobody_asked_for_makes_it_dead() -> None:
+    health = Health()
+
+    async def cancelled_by_a_library() -> None:
+        raise asyncio.CancelledError
+
+    health.watch("leader", asyncio.create_task(cancelled_by_a_library()))
+    await eventually(lambda: health.dead == ["leader"], timedelta(seconds=2))
+
+
 async def test_a_task_that_is_cancelled_on_purpose_is_no_death() -> None:
     health = Health()
     task = asyncio.create_task(forever())

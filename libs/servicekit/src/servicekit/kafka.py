@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -90,6 +91,16 @@ def heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+@contextmanager
+def no_stray_cancellation() -> Iterator[None]:
+    """Make a cancellation that nobody asked for a ConnectionError: aiokafka lets out that of a future whose connection went."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        heed_cancellation()
+        raise ConnectionAbortedError from None
 
 
 def consumer(settings: KafkaSettings, *topics: str, group_id: str | None, **options: Any) -> AIOKafkaConsumer:

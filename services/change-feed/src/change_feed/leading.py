@@ -89,10 +89,11 @@ class Leader:
         wait = SHORTEST_WAIT
         while True:
             try:
-                async with self._lease() as conn:
-                    if conn is not None:
-                        wait = SHORTEST_WAIT
-                        await self._lead(conn)
+                with kafka.no_stray_cancellation():
+                    async with self._lease() as conn:
+                        if conn is not None:
+                            wait = SHORTEST_WAIT
+                            await self._lead(conn)
             except Exception as error:  # noqa: BLE001 - nothing is committed that was not written; it begins anew from there
                 self.progress.trouble = type(error).__name__
                 level = log.warning if _passes(error) else log.error

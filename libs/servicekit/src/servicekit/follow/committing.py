@@ -8,6 +8,8 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from servicekit.kafka import no_stray_cancellation
+
 __all__ = ["Committer"]
 
 log = structlog.get_logger(__name__)
@@ -57,7 +59,8 @@ class Committer:
         if not mine:
             return
         try:
-            await consumer.commit(mine)
+            with no_stray_cancellation():
+                await consumer.commit(mine)
         except (KafkaError, IllegalStateError, OSError, RuntimeError) as error:
             # RuntimeError is uvloop's for a connection that was closed while aiokafka still held it.
             log.info("offsets_not_committed", error_type=type(error).__name__)

@@ -166,8 +166,9 @@ class FollowHealth:
 
     async def _look(self) -> None:
         try:
-            async with asyncio.timeout(LOOK_EVERY * 2):
-                await self.measure()
+            with clients.no_stray_cancellation():
+                async with asyncio.timeout(LOOK_EVERY * 2):
+                    await self.measure()
         except Exception as error:  # noqa: BLE001 - broker or database are away: no progress is nobody's fault here
             log.warning("progress_not_measured", error_type=type(error).__name__)
             await self._drop_consumer()

@@ -154,7 +154,8 @@ class Relay:
         while not self._stopping:
             sent = self.progress.sent
             try:
-                await self._hold_and_follow()
+                with kafka.no_stray_cancellation():
+                    await self._hold_and_follow()
             except Exception as error:
                 if passing_trouble(error) is None and not kafka.passing(error):
                     raise

@@ -48,9 +48,11 @@ class Health:
         task.add_done_callback(lambda ended: self._ended(name, ended))
 
     def _ended(self, name: str, task: asyncio.Task[Any]) -> None:
-        if task.cancelled():
+        if task.cancelled() and task.cancelling():
             return
-        log.critical("background_task_died", task=name, exc_info=task.exception())
+        # A cancellation that nobody asked for came out of a library: the work has ended all the same.
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        log.critical("background_task_died", task=name, exc_info=error)
         self.dead.append(name)
         if self.on_death is not None:
             self.on_death()
