@@ -174,5 +174,6 @@ async def test_a_snapshot_and_what_follows_it_have_everything_once(world: World)
     assert [one["cvId"] for one in items] == sorted(str(p.cv_id) for p in persons)
     assert {one["cvId"]: one["version"] for one in items}[str(newer.cv_id)] == before
     events = (await world.feed(HERE, first["position"])).json()
-    assert [one["subject"] for one in events] == [str(late.cv_id), str(newer.cv_id)]
+    # Two CVs in two partitions: which of them comes first is not promised.
+    assert sorted(one["subject"] for one in events) == sorted([str(late.cv_id), str(newer.cv_id)])
     assert (await world.snapshot(THERE)).json()["items"] == []
