@@ -13,10 +13,12 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
 from cv_contracts.topics import Topic
+from servicekit.follow.closed_connections import survive_closed_connections
 from servicekit.follow.header_names import read_any_header_name
 from servicekit.settings import KafkaSettings
 
 read_any_header_name()
+survive_closed_connections()
 
 MAX_BATCH_BYTES = 256 * 1024
 TOPICS_SEEN_WITHIN_SECONDS = 20.0
