@@ -11,7 +11,7 @@ from cv_gateway.testing import Answering, Received, ScriptedOwner, cut, hang, pl
 from servicekit.testing import eventually
 from servicekit.web.connection import Crowded, Cut, Garbled, Late, Unreachable, UpstreamError
 from servicekit.web.room import LEAST
-from servicekit.web.upstream import Forward, Owner, OwnerLimits
+from servicekit.web.upstream import BURST, Forward, Owner, OwnerLimits
 
 LIMITS = OwnerLimits(connections=2, waiting=2, connect_timeout=0.5, answer_bytes=100_000)
 READ = Forward("GET", b"/v6/Cv", b"x-a: 1\r\n", b"", repeatable=True)
@@ -255,7 +255,7 @@ async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_o
 
 
 async def test_an_owner_whose_answers_are_slow_is_given_fewer_at_once(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=2 * LEAST, waiting=2 * LEAST))
+    owner = Owner(registry.url, OwnerLimits(connections=2 * LEAST, waiting=LEAST))
     slow = replace(READ, swift=0.0)
     registry.answering = plain()
     for _ in range(100):
@@ -301,6 +301,28 @@ async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(regis
     assert not holding.done()
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)
+    assert owner.busy == 0
+    owner.close()
+
+
+async def test_a_burst_is_waited_for_and_a_wait_that_does_not_end_is_kept_short(
+    registry: ScriptedOwner,
+) -> None:
+    owner = Owner(registry.url, OwnerLimits(connections=2, waiting=5, longest_wait=LONG, hurried_wait=SHORT))
+    registry.answering = hang
+    burst = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(3)]
+    await eventually(lambda: _is(len(registry.received), 2))
+    await asyncio.sleep(BURST)
+    with pytest.raises(Crowded):
+        await owner.send(READ, within(LONG))
+    assert not any(task.done() for task in burst)
+    before = owner.crowded
+    burst.append(asyncio.create_task(owner.send(READ, within(LONG))))
+    await asyncio.sleep(0)
+    assert (before, owner.crowded) == (False, True)
+    for task in burst:
+        task.cancel()
+    await asyncio.gather(*burst, return_exceptions=True)
     assert owner.busy == 0
     owner.close()
 

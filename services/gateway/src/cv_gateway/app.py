@@ -163,6 +163,7 @@ def _owners(settings: Settings) -> dict[str, Owner]:
         connections=settings.limits.connections,
         waiting=settings.limits.waiting,
         longest_wait=settings.limits.longest_wait.total_seconds(),
+        hurried_wait=settings.limits.hurried_wait.total_seconds(),
         connect_timeout=settings.limits.connect_timeout.total_seconds(),
         answer_bytes=settings.limits.answer_bytes,
     )

@@ -53,9 +53,11 @@ class LimitSettings(BaseModel):
     swift: dict[str, timedelta] = {"SearchCVText": timedelta(seconds=1)}
     """The same for single methods, by name."""
     waiting: int = Field(default=64, ge=0)
-    """Requests that wait for one of these, fewer in the same measure."""
-    longest_wait: timedelta = timedelta(milliseconds=50)
-    """How long one of them waits; then it is answered 503 with Retry-After, so that those who are admitted are answered soon."""
+    """Requests that wait for one of these in a burst. Where the waiting does not end, no more than are worked on."""
+    longest_wait: timedelta = timedelta(seconds=1)
+    """How long one of them waits in a burst; then it is answered 503 with Retry-After."""
+    hurried_wait: timedelta = timedelta(milliseconds=50)
+    """The same where the waiting does not end: so those who are admitted are answered soon."""
     connect_timeout: timedelta = timedelta(seconds=1)
     """How long connecting to an owner may take."""
     answer_bytes: int = Field(default=16 * 1024 * 1024, gt=0)

@@ -21,11 +21,6 @@ class Room:
     def size(self) -> int:
         return int(self._size)
 
-    @property
-    def share(self) -> float:
-        """What part of the most there can be."""
-        return self._size / self._most
-
     def answered(self, *, swiftly: bool) -> None:
         """Learn from an answer."""
         if swiftly:

@@ -12,6 +12,8 @@ from servicekit.web.room import Room
 from servicekit.web.tls import trusting
 
 RETRIED = (Cut, Garbled)
+BURST = 0.25
+"""Seconds for which somebody may wait at each moment before it counts as more than the owner can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,9 @@ class OwnerLimits:
     connections: int = 64
     waiting: int = 256
     longest_wait: float = inf
-    """For one of the connections: whoever would wait longer is better told at once to come back later."""
+    """For one of the connections: whoever would wait longer is better told to come back later."""
+    hurried_wait: float = inf
+    """The same while more and more are waiting: then it is no burst, and waiting only makes everybody late."""
     connect_timeout: float = 1.0
     idle: float = 4.0
     """Below the keep-alive time of the owners, so that most stale connections are never tried."""
@@ -62,6 +66,7 @@ class Owner:
         self._limits = limits or OwnerLimits()
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting_since = 0.0
         self._room = Room(self._limits.connections)
         self.busy = 0
 
@@ -96,7 +101,10 @@ class Owner:
     @property
     def crowded(self) -> bool:
         """Whether one more request would be turned away at once."""
-        return self.busy >= self._room.size and len(self._waiting) >= self._limits.waiting * self._room.share
+        if self.busy < self._room.size:
+            return False
+        places = min(self._limits.waiting, self._room.size) if self._is_overrun() else self._limits.waiting
+        return len(self._waiting) >= places
 
     def close(self) -> None:
         """Close the idle connections; those in use close when they are given back."""
@@ -158,11 +166,19 @@ class Owner:
             )
         )
 
+    def _is_overrun(self) -> bool:
+        """Tell whether somebody has waited at each moment for longer than a burst lasts."""
+        return bool(self._waiting) and asyncio.get_running_loop().time() - self._waiting_since > BURST
+
     async def _queue(self, deadline: float) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        longest = self._limits.hurried_wait if self._is_overrun() else self._limits.longest_wait
+        if not self._waiting:
+            self._waiting_since = loop.time()
+        turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout_at(min(deadline, turn.get_loop().time() + self._limits.longest_wait)):
+            async with asyncio.timeout_at(min(deadline, loop.time() + longest)):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
