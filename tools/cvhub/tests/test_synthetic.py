@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
+import phonenumbers
 import pytest
 
 from cv_contracts import wire
@@ -240,3 +241,15 @@ def test_an_asylum_window_lies_where_its_case_says(case: str, first: int, last: 
 def test_the_group_without_asylum_dates_has_none() -> None:
     assert CAST["asylum-no-dates"].asylum is None
     assert CAST["asylum-no-dates"].citizen["contactGroup"] == 26
+
+
+def test_every_phone_number_is_one_that_a_citizen_may_save() -> None:
+    written = [
+        number
+        for one in PEOPLE
+        for number in (one.cv or {}).get("ContactInformation", {}).get("PhoneNumber", [])
+    ]
+    read = [phonenumbers.parse(number, None) for number in written]
+    assert len(read) > 100
+    assert all(phonenumbers.is_valid_number(number) for number in read)
+    assert {phonenumbers.number_type(number) for number in read} == {phonenumbers.PhoneNumberType.MOBILE}

@@ -17,6 +17,8 @@ LABELS: Final = tuple(CASES)
 STATE: Final[list[CvState]] = wheel(
     (("ACTIVE", 960), ("ARCHIVED", 20), ("DISABLED", 10), ("LOCKED", 3), ("DELETED", 7))
 )
+FIRST_MOBILE, MOBILES = 26_000_000, 3_000_000
+"""All of them are mobile numbers in Denmark; of those before and after, some are not given to anybody."""
 _SEED_STEP: Final = 1 << 40
 
 
@@ -75,7 +77,7 @@ class _Writer:
         if rng.random() < 0.9:
             contact["E-mail"] = f"borger{index}@example.org"
         if rng.random() < 0.95:
-            contact["PhoneNumber"] = [f"+452{int(rng.random() * 10**7):07}"]
+            contact["PhoneNumber"] = [f"+45{FIRST_MOBILE + int(rng.random() * MOBILES)}"]
         return contact
 
     def _vary(self, one: SyntheticCitizen, group: int | None) -> None:
