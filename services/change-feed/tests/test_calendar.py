@@ -32,7 +32,8 @@ async def test_at_danish_midnight_the_old_authority_is_told_of_the_leaving_and_t
 
         async def seen(who: Any, expected: list[str]) -> None:
             # Sorted, as the two were sent on two topics.
-            assert sorted(change for subject, change in await world.shown(who) if subject == cv) == expected
+            shown = [str(change) for subject, change in await world.shown(who) if subject == cv]
+            assert sorted(shown) == expected
 
         await eventually(lambda: seen(OLD, ["changed", "created"]))
         # What comes later shows that the calendar was looked at, and said nothing yet.
