@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import asyncpg
 import httpx
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fastapi import FastAPI, HTTPException, Request
@@ -192,6 +193,22 @@ async def test_a_hot_route_is_not_given_a_body_over_the_limit(world: World) -> N
         answer = await world.client.put("/hot", content=content)
         assert answer.status_code == 413
         assert answer.headers["connection"] == "close"
+
+
+async def test_a_caller_of_a_hot_route_who_hangs_up_is_no_mistake_of_ours(world: World) -> None:
+    scope = {"type": "http", "method": "PUT", "path": "/hot", "query_string": b"", "headers": []}
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with structlog.testing.capture_logs() as logs:
+        await world.routes(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
 async def test_a_body_that_never_ends_meets_the_deadline_of_a_hot_route(world: World) -> None:

@@ -9,6 +9,7 @@ import structlog
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from cv_contracts.faults import Fault, FieldError, Problem, Unavailable, Unexpected
@@ -67,7 +68,7 @@ def problem_of(error: BaseException) -> Problem:
             return invalid_request(error)
         case ValidationError():
             return faults_of(error)
-        case HTTPException():
+        case HTTPException() | ClientDisconnect():
             return _of_http(error)
         case _ if _is_away(error):
             log.warning("dependency_unavailable", error_type=type(error).__name__)
@@ -99,10 +100,10 @@ def _inside(found: Mapping[str, Any]) -> tuple[int | str, ...]:
     return location[1:] if location and location[0] in _PLACES else location
 
 
-def _of_http(error: HTTPException) -> Problem:
+def _of_http(error: HTTPException | ClientDisconnect) -> Problem:
     if isinstance(error.__cause__, Problem):
         return error.__cause__
-    if error.status_code == 400:
+    if isinstance(error, ClientDisconnect) or error.status_code == 400:
         return Fault(INVALID, errors=(FieldError("body", "cannot be read"),))
     if error.status_code >= 500:
         return Unavailable() if error.status_code == 503 else Unexpected()
