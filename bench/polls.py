@@ -32,7 +32,7 @@ from cvhub.servers.guard import guard
 from servicekit.data.postgres import migrate
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.web.testing import Identities
 
 HERE, THERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
 ANSWERS = 200
@@ -200,7 +200,7 @@ async def _feed(servers: Servers) -> AsyncIterator[Feed]:
     dsn, registry, port = await servers.database(), Registry(), free_port()
     await migrate(dsn, "change_feed.migrations")
     await registry.start()
-    signers = _signers(servers)
+    identities = Identities(servers.folder, SERVICES)
     kafka = KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers, topic_prefix="p13.")
     env = {
         **os.environ,
@@ -209,8 +209,7 @@ async def _feed(servers: Servers) -> AsyncIterator[Feed]:
         "KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
         "HTTP__PORT": str(port),
         "HTTP__BACKLOG": "16384",
-        "IDENTITY__KEY_FILE": str(servers.folder / "change-feed.pem"),
-        "IDENTITY__TRUSTED_FILE": str(servers.folder / "trusted.json"),
+        **identities.environment("change-feed"),
         "REQUEST_SECRET": "a secret for benchmarks",
         "REGISTRY_URL": registry.url,
     }
@@ -226,7 +225,7 @@ async def _feed(servers: Servers) -> AsyncIterator[Feed]:
         )
         guard().watch(process.pid)
         nothing: Any = None
-        feed = Feed(World(client, nothing, registry, signers, nothing, log), port, process.pid)
+        feed = Feed(World(client, nothing, registry, identities.signers, nothing, log), port, process.pid)
         try:
             await log.beat()
             await eventually(lambda: feed.end(HERE))
@@ -236,15 +235,3 @@ async def _feed(servers: Servers) -> AsyncIterator[Feed]:
             await process.wait()
             guard().forget(process.pid)
             await registry.stop()
-
-
-def _signers(servers: Servers) -> dict[str, ServiceSigner]:
-    """Make a key for each service, and tell the feed of them."""
-    trusted, signers = {}, {}
-    for service in SERVICES:
-        file = servers.folder / f"{service}.pem"
-        pem, trusted[service] = generate_key()
-        file.write_bytes(pem)
-        signers[service] = ServiceSigner(service, load_private_key(file))
-    (servers.folder / "trusted.json").write_text(json.dumps(trusted))
-    return signers

@@ -23,7 +23,8 @@ from cvhub.servers.guard import guard
 from servicekit.kafka import ensure_topics
 from servicekit.settings import KafkaSettings
 from servicekit.testing import free_port
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.web.identity import ServiceSigner, load_private_key
+from servicekit.web.testing import Identities
 
 OWNERS = ("cv-registry", "cv-status")
 READY_SECONDS = 90.0
@@ -51,7 +52,7 @@ class System:
         """Make everything that the processes need; none of them runs yet."""
         folder = servers.folder / name
         folder.mkdir()
-        _make_keys(folder)
+        Identities(folder, IDENTITIES)
         kafka = KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers, topic_prefix=f"{name}.")
         await ensure_topics(kafka, TOPICS)
         provider = Provider()
@@ -195,14 +196,6 @@ class System:
             )
         guard().watch(process.pid)
         return process
-
-
-def _make_keys(folder: Path) -> None:
-    trusted = {}
-    for name in IDENTITIES:
-        pem, trusted[name] = generate_key()
-        (folder / f"{name}.pem").write_bytes(pem)
-    (folder / "trusted.json").write_text(json.dumps(trusted))
 
 
 def _busy(pid: int) -> float:

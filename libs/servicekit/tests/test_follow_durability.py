@@ -18,6 +18,14 @@ from servicekit.testing import eventually
 pytestmark = pytest.mark.infra
 
 
+async def database_of(postgres: Postgres) -> Database:
+    settings = PostgresSettings(dsn=postgres.dsn)
+    await migrate(settings.dsn)
+    database = await Database.connect(settings, "follow-tests")
+    await make_live(database)
+    return database
+
+
 async def has(copies: Copies, expected: dict[UUID, int]) -> None:
     assert await copies.versions() == expected
 
@@ -25,10 +33,7 @@ async def has(copies: Copies, expected: dict[UUID, int]) -> None:
 async def test_what_a_crash_of_postgres_takes_of_a_projection_that_is_not_durable_is_read_again(
     own_postgres: Postgres, kafka_settings: KafkaSettings
 ) -> None:
-    settings = PostgresSettings(dsn=own_postgres.dsn)
-    await migrate(settings.dsn)
-    database = await Database.connect(settings, "follow-tests")
-    await make_live(database)
+    database = await database_of(own_postgres)
     copies = await Copies(database).create()
     owner, erased = OwnedStates(), uuid4()
     people = [uuid4() for _ in range(100)]
@@ -67,10 +72,7 @@ async def test_the_first_position_of_a_partition_outlives_a_crash(
     own_postgres: Postgres, kafka_settings: KafkaSettings
 ) -> None:
     """Without any, reading would go on from Kafka's offset, which may be ahead of what the crash took."""
-    settings = PostgresSettings(dsn=own_postgres.dsn)
-    await migrate(settings.dsn)
-    database = await Database.connect(settings, "follow-tests")
-    await make_live(database)
+    database = await database_of(own_postgres)
     copies, owner = await Copies(database).create(), OwnedStates()
     people = {uuid4(): 1 for _ in range(100)}
     writer = await database.fetchval("select pid from pg_stat_activity where backend_type = 'walwriter'")
