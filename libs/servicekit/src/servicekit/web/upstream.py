@@ -25,7 +25,7 @@ class OwnerLimits:
     longest_wait: float = inf
     """For one of the connections: whoever would wait longer is better told to come back later."""
     hurried_wait: float = inf
-    """The same while more and more are waiting: then it is no burst, and waiting only makes everybody late."""
+    """The same where the waiting does not end: then it is no burst, and waiting only makes everybody late."""
     connect_timeout: float = 1.0
     idle: float = 4.0
     """Below the keep-alive time of the owners, so that most stale connections are never tried."""
