@@ -39,6 +39,7 @@ async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuilding, "PAGE", 7)
+    monkeypatch.setattr(rebuilding, "PAGE_BESIDE_BATCHES", 3)
     monkeypatch.setattr(rebuilding, "REMOVED_AT_ONCE", 9)
 
 
@@ -46,6 +47,21 @@ async def test_a_projection_that_was_never_built_builds_itself(world: World) -> 
     await filled(world)
     async with running(world.rebuild()):
         await eventually(lambda: world.is_whole(1))
+
+
+async def test_while_batches_come_a_build_goes_on_by_small_pages(world: World) -> None:
+    subjects, limits = await filled(world), list[int]()
+
+    class Counting(HttpStates):
+        async def page(self, after: UUID | None, limit: int) -> Any:
+            limits.append(limit)
+            return await super().page(after, limit)
+
+    owner = Counting(world.owner._post, PREFIX)
+    await Rebuild(world.database, world.projection, owner, lambda: len(limits) < 4).step()
+    await world.is_whole(1)
+    assert limits == [3] * 4 + [7] * (len(limits) - 4)
+    assert 4 * 3 + 7 * (len(limits) - 5) <= len(subjects) <= 4 * 3 + 7 * (len(limits) - 4)
 
 
 async def test_an_owner_without_anything_is_a_whole_build_too(world: World) -> None:

@@ -65,7 +65,7 @@ class Follower:
         self, database: Database, kafka: KafkaSettings, service: str, projections: Sequence[Projection]
     ) -> None:
         self.projections = tuple(projections)
-        self.rebuilds = Rebuilds(database, projections)
+        self.rebuilds = Rebuilds(database, projections, self._batches_come)
         self.applied = Applied(database, {p.topic.name: p.name for p in projections})
         self.broker = KafkaBroker(
             kafka.bootstrap_servers.split(","),
@@ -120,6 +120,9 @@ class Follower:
         # FastStream sleeps after each look that found nothing: a long look costs latency then, and a short one processor time.
         subscriber.get_msg = _arriving  # type: ignore[method-assign]
         return subscriber
+
+    def _batches_come(self) -> bool:
+        return any(following.is_busy for following in self._followings)
 
     def _assigned_to(self, following: Following) -> set[int]:
         consumer = self._subscribers[self._followings.index(following)].consumer

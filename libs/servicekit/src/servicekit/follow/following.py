@@ -35,6 +35,8 @@ ACQUIRE_WITHIN = 5.0
 RETRY_EVERY = 0.5
 
 YOUNG = timedelta(seconds=10)
+BUSY_FOR = 0.25
+"""Seconds after a batch in which another one is likely."""
 
 _HAD = """
 select s.subject from unnest($2::uuid[], $3::bigint[]) as s(subject, version)
@@ -63,6 +65,11 @@ class Following:
         self._database = database
         self._applied = applied
         self._due = asyncio.Event()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether batches come one after the other."""
+        return time.monotonic() - self.last_batch < BUSY_FOR
 
     def reassigned(self) -> None:
         """Take note of a new assignment."""
