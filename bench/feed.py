@@ -87,6 +87,7 @@ async def run(servers: Servers) -> list[Row]:
             made.touch()
             postgres = PostgresServer(folder / "postgres", shared_buffers="1GB")
             postgres.start()
+        await migrate(postgres.dsn, "change_feed.migrations")
         async with _connected(postgres.dsn) as database:
             return [*await _pages(servers, database, events), *await _taking_in(servers, database)]
     finally:

@@ -41,7 +41,8 @@ RETENTION_EVERY: Final = 600.0
 EDGE_EVERY: Final = 1.0
 SEED_REST: Final = 1.0
 GATHER: Final = 0.25
-"""Seconds between two batches: one record costs almost what a hundred do, and each batch wakes all who follow the feed."""
+"""Seconds between two batches where one follows the other: a record costs almost what a hundred do, and each batch wakes all who
+follow the feed. The first one after a pause is not waited with."""
 WORTH_A_BATCH: Final = 200
 """After so many at once there are more, and they are not waited for."""
 
@@ -169,7 +170,7 @@ class _Reading:
         self._seed: UUID | None = None
         self._seeded = True
         self._pace = Pace(GATHER)
-        self._hurries = False
+        self._gathers = False
         self._due = dict.fromkeys(("commit", "calendar", "retention", "edge", "seed", "rereads"), 0.0)
         self.has_moved = False
 
@@ -205,10 +206,10 @@ class _Reading:
     async def step(self) -> int:
         """Take in what there is to take in; gives the number of new entries."""
         if not self._records:
-            if not self._hurries:
+            if self._gathers:
                 await self._pace.turn()
             self._records = await self._source.read()
-            self._hurries = len(self._records) >= WORTH_A_BATCH
+            self._gathers = 0 < len(self._records) < WORTH_A_BATCH
         taken = 0
         if self._records:
             changes = await self._taking.records(self._records)
