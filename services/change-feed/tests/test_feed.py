@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from change_feed import leading
 from change_feed.cursors import Cursors, Subscriber
+from change_feed.settings import Settings
 from change_feed.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, event, relation
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
@@ -65,6 +67,16 @@ async def test_a_long_poll_ends_when_something_arrives_for_the_caller_and_not_fo
     answer = await asyncio.wait_for(poll, 60)
     assert [one["eventid"] for one in answer.json()] == [str(made.id)]
     assert answer.headers["x-feed-from"] == after
+
+
+@infra
+async def test_what_comes_after_a_pause_waits_for_no_other_records(
+    start: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "GATHER", 600)
+    async with start(settings) as world:
+        await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
+        await arrived(world, 1)
 
 
 @infra
