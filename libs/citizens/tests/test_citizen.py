@@ -40,6 +40,21 @@ def test_elements_that_access_does_not_need_are_ignored() -> None:
     assert Citizen.from_state(citizen.person_id, citizen.version, state) == citizen
 
 
+@pytest.mark.parametrize("flag", ["nameProtected", "addressProtected"])
+def test_either_protection_that_the_registry_tells_of_protects(flag: str) -> None:
+    citizen = Citizen.from_state(uuid4(), 1, {"cvId": str(uuid4()), flag: True})
+    assert citizen.protected
+    assert citizen.to_state()[flag] is True
+
+
+def test_a_citizen_of_whom_nothing_is_told_is_alive_not_enrolled_and_not_protected() -> None:
+    told = Citizen.from_state(uuid4(), 1, {"cvId": str(uuid4())})
+    assert told == Citizen(told.person_id, 1, told.cv_id, None)
+    assert not (told.dead)
+    assert not (told.enrolled)
+    assert not told.protected
+
+
 def test_both_days_of_a_relation_are_included() -> None:
     relation = Relation(7, "101", date(2026, 1, 1), date(2026, 1, 31))
     days = [date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 31), date(2026, 2, 1)]
@@ -55,6 +70,15 @@ def test_both_days_of_a_relation_are_included() -> None:
         ((Relation(8, "14700", DAY), Relation(7, "101", DAY)), "101"),
         ((Relation(7, "101", date(2020, 1, 1), date(2021, 1, 1)), Relation(7, "147", DAY)), "147"),
         ((Relation(7, "101", date(2020, 1, 1), date(2021, 1, 1)),), "101"),
+        ((Relation(8, "14700", date(2020, 1, 1), date(2021, 1, 1)),), "147"),
+        ((Relation(7, "147", date(2021, 1, 1)), Relation(7, "101", date(2020, 1, 1))), "147"),
+        (
+            (
+                Relation(8, "14700", date(2021, 1, 1), date(2021, 2, 1)),
+                Relation(7, "101", date(2020, 1, 1), date(2021, 1, 1)),
+            ),
+            "147",
+        ),
         ((Relation(1, "10", DAY),), None),
     ],
 )

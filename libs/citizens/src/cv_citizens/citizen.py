@@ -12,7 +12,6 @@ A_KASSE = 1
 OTHER_ACTOR = 4
 MUNICIPALITY = 7
 JOBCENTER = 8
-COMPANY = 24
 STAR = 100
 JOBNET = 101
 
@@ -84,10 +83,6 @@ class Citizen:
     def protected(self) -> bool:
         """Navne- og adressebeskyttelse (decision 19): either flag protects."""
         return self.name_protected or self.address_protected
-
-    def related(self, organisation_type: int, code: str, day: date, margin: timedelta = NO_MARGIN) -> bool:
-        """Whether the citizen belongs to this organisation on that day."""
-        return any(r.code == code for r in self.relations_on(organisation_type, day, margin))
 
     def relations_on(
         self, organisation_type: int, day: date, margin: timedelta = NO_MARGIN
