@@ -21,7 +21,6 @@ from bench.whole import percentile
 from change_feed.testing import (
     MUNICIPALITY,
     OTHER_MUNICIPALITY,
-    SERVICES,
     Registry,
     World,
     caller,
@@ -212,7 +211,7 @@ async def _feed(servers: Servers) -> AsyncIterator[Feed]:
     dsn, registry, port = await servers.database(), Registry(), free_port()
     await migrate(dsn, "change_feed.migrations")
     await registry.start()
-    identities = Identities(servers.folder, SERVICES)
+    identities = Identities(servers.folder, ["change-feed", "cv-registry", "gateway"])
     kafka = KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers, topic_prefix="p13.")
     env = {
         **os.environ,

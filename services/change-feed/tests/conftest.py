@@ -5,25 +5,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from change_feed.app import create_app
 from change_feed.settings import Settings
-from change_feed.testing import SERVICES, Registry, World, Writer, log_writer
+from change_feed.testing import Registry, World, Writer, log_writer
 from cv_citizens.danish_time import Clock, utc_now
 from cvhub.testing import FreshDatabase
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually
-from servicekit.web.testing import Identities
+from servicekit.web.testing import Identities, in_process
 
 MIGRATIONS = "change_feed.migrations"
-
-
-@pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
-    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -66,14 +60,8 @@ def start(identities: Identities, registry: Registry, log: Writer) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[World]:
-        routes = create_app(settings, clock=clock)
-        app: Any = routes._app
-        transport = httpx.ASGITransport(app=routes)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://change-feed", timeout=30) as client,
-        ):
-            world = World(client, app.state.parts.database, registry, identities.signers, settings, log)
+        async with in_process(create_app(settings, clock=clock)) as (client, parts):
+            world = World(client, parts.database, registry, identities.signers, settings, log)
             await eventually(world.has_begun)
             yield world
 

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -17,20 +16,15 @@ from contact_verification.settings import (
     Settings,
     SmsSettings,
 )
-from contact_verification.testing import SERVICES, TODAY, Make, Registry, Start, World, live
+from contact_verification.testing import TODAY, Make, Registry, Start, World, live
 from cvhub.sinks.certificate import certificate_file
 from cvhub.sinks.mail import USERNAME
 from cvhub.sinks.testing import PASSWORD, Sinks, running_sinks
 from cvhub.testing import FreshDatabase
 from servicekit.settings import KafkaSettings, PostgresSettings
-from servicekit.web.testing import Identities
+from servicekit.web.testing import Identities, in_process
 
 NOWHERE = 9
-
-
-@pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
-    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -73,14 +67,7 @@ def start(identities: Identities, registry: Registry) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
-        routes = create_app(settings, clock=lambda: TODAY)
-        app: Any = routes._app
-        transport = httpx.ASGITransport(app=routes)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://contact", timeout=60) as client,
-        ):
-            parts = app.state.parts
+        async with in_process(create_app(settings, clock=lambda: TODAY)) as (client, parts):
             yield World(client, parts, parts.database, registry, identities.signers, settings)
 
     return start

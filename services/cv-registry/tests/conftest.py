@@ -1,14 +1,15 @@
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from cv_registry.app import create_app
-from cv_registry.testing import RegistryClient, SettableClock, identities, running, some_settings
+from cv_registry.settings import SERVICE
+from cv_registry.testing import RegistryClient, SettableClock, some_settings
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
+from servicekit.web.testing import Identities, in_process
 
 
 @pytest_asyncio.fixture
@@ -31,9 +32,9 @@ def clock() -> SettableClock:
 
 @pytest_asyncio.fixture
 async def registry(
-    postgres: PostgresSettings, tmp_path: Path, clock: SettableClock
+    postgres: PostgresSettings, identities: Identities, clock: SettableClock
 ) -> AsyncIterator[RegistryClient]:
     """Give a running registry without Kafka: its events stay in the outbox."""
-    identity, signers = identities(tmp_path)
-    async with running(create_app(some_settings(postgres, identity), clock=clock)) as client:
+    identity, signers = identities.settings(SERVICE), identities.signers
+    async with in_process(create_app(some_settings(postgres, identity), clock=clock)) as (client, _):
         yield RegistryClient(client, signers)

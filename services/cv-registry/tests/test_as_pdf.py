@@ -3,7 +3,6 @@
 import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from cv_citizens.standins import Mode, Renderer, rendering
 from cv_contracts.wire.cv_profile import GetCVAsPdfResponse
 from cv_registry.app import create_app
 from cv_registry.as_pdf import is_known, wants_pdf
+from cv_registry.settings import SERVICE
 from cv_registry.testing import (
     COMPANY,
     FUND,
@@ -27,14 +27,13 @@ from cv_registry.testing import (
     a_citizen,
     a_cv,
     a_person_number,
-    identities,
     relation,
-    running,
     some_settings,
 )
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.web.identity import Caller, Organisation
+from servicekit.web.testing import Identities, in_process
 
 infra = pytest.mark.infra
 PDF = "application/pdf"
@@ -48,13 +47,13 @@ async def renderer() -> AsyncIterator[Renderer]:
 
 @pytest_asyncio.fixture
 async def registry(
-    postgres: PostgresSettings, tmp_path: Path, clock: SettableClock, renderer: Renderer
+    postgres: PostgresSettings, identities: Identities, clock: SettableClock, renderer: Renderer
 ) -> AsyncIterator[RegistryClient]:
-    identity, signers = identities(tmp_path)
+    identity, signers = identities.settings(SERVICE), identities.signers
     settings = some_settings(
         postgres, identity, renderer_url=renderer.url, renderer_timeout=timedelta(seconds=1)
     )
-    async with running(create_app(settings, clock=clock)) as client:
+    async with in_process(create_app(settings, clock=clock)) as (client, _):
         yield RegistryClient(client, signers)
 
 

@@ -7,17 +7,17 @@ import pytest
 
 from cv_contracts.codelists import DATA
 from cv_registry.app import create_app
+from cv_registry.settings import SERVICE
 from cv_registry.testing import (
     RegistryClient,
     SettableClock,
     a_citizen,
     a_cv,
-    identities,
-    running,
     some_settings,
 )
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
+from servicekit.web.testing import Identities, in_process
 
 pytestmark = pytest.mark.infra
 
@@ -29,15 +29,15 @@ def put(folder: Path, name: str, text: str) -> None:
 
 
 async def test_a_language_is_accepted_and_a_municipality_renamed_without_a_restart(
-    postgres: PostgresSettings, tmp_path: Path, clock: SettableClock
+    postgres: PostgresSettings, tmp_path: Path, clock: SettableClock, identities: Identities
 ) -> None:
     folder = tmp_path / "lists"
     folder.mkdir()
-    identity, signers = identities(tmp_path)
+    identity, signers = identities.settings(SERVICE), identities.signers
     settings = some_settings(postgres, identity, code_lists=folder)
     cv: dict[str, Any] = a_cv()
     cv["CV"]["LanguageSkillCollection"] = [{"Code": "tlh", "Level": "Expert"}]
-    async with running(create_app(settings, clock=clock)) as http:
+    async with in_process(create_app(settings, clock=clock)) as (http, _):
         registry, citizen = RegistryClient(http, signers), a_citizen()
         number = citizen["personNumber"]
         await registry.register(citizen)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -27,8 +26,6 @@ from cv_registry.testing import (
     SettableClock,
     a_citizen,
     a_cv,
-    identities,
-    running,
     some_settings,
 )
 from servicekit.data.postgres import Database
@@ -42,6 +39,7 @@ from servicekit.testing import free_port
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier
+from servicekit.web.testing import Identities, in_process
 
 pytestmark = pytest.mark.infra
 
@@ -117,16 +115,16 @@ def owner() -> ContactOwner:
 async def registry(
     postgres: PostgresSettings,
     database: Database,
-    tmp_path: Path,
+    identities: Identities,
     clock: SettableClock,
     owner: ContactOwner,
 ) -> AsyncIterator[RegistryClient]:
-    identity, signers = identities(tmp_path)
+    identity, signers = identities.settings(SERVICE), identities.signers
     more = {"contact_url": owner.url, "contact_timeout": 1.0}
     settings = some_settings(postgres, identity, NO_KAFKA).model_copy(update=more)
     settings = type(settings)(**{**dict(settings), **more})
     await make_live(database, "contacts")
-    async with owner.serving(identity), running(create_app(settings, clock=clock)) as client:
+    async with owner.serving(identity), in_process(create_app(settings, clock=clock)) as (client, _):
         yield RegistryClient(client, signers)
 
 
@@ -167,8 +165,8 @@ IDENTITY: list[IdentitySettings] = []
 
 
 @pytest.fixture(autouse=True)
-def _identity(tmp_path_factory: pytest.TempPathFactory) -> None:
-    IDENTITY[:] = [identities(tmp_path_factory.mktemp("identity"))[0]]
+def _identity(identities: Identities) -> None:
+    IDENTITY[:] = [identities.settings(SERVICE)]
 
 
 async def test_the_new_contact_data_are_shown_at_once(registry: RegistryClient, owner: ContactOwner) -> None:

@@ -17,11 +17,12 @@ import pytest_asyncio
 
 from cv_registry.import_report import Report
 from cv_registry.importing import Import, run_import
-from cv_registry.settings import Settings
-from cv_registry.testing import RegistryClient, a_citizen, a_cv, identities, some_settings
+from cv_registry.settings import SERVICE, Settings
+from cv_registry.testing import RegistryClient, a_citizen, a_cv, some_settings
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
@@ -29,10 +30,8 @@ NO_REPORT = Report(None)
 
 
 @pytest_asyncio.fixture
-async def settings(postgres: PostgresSettings, tmp_path: Path) -> Settings:
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    return some_settings(postgres, identities(folder)[0])
+async def settings(postgres: PostgresSettings, identities: Identities) -> Settings:
+    return some_settings(postgres, identities.settings(SERVICE))
 
 
 def line(**members: Any) -> bytes:

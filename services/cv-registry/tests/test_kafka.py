@@ -1,17 +1,17 @@
 """What the registry publishes, as it arrives on a real Kafka."""
 
-from pathlib import Path
-
 import pytest
 
 from cv_contracts.envelope import Event, key, read
 from cv_contracts.events.cv_registry import CitizenChanged, CitizenHeartbeat, CVChanged
 from cv_registry.app import create_app
-from cv_registry.testing import RegistryClient, a_citizen, identities, running, some_settings
+from cv_registry.settings import SERVICE
+from cv_registry.testing import RegistryClient, a_citizen, some_settings
 from servicekit.data.postgres import Database
 from servicekit.kafka import consumer
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually
+from servicekit.web.testing import Identities, in_process
 
 pytestmark = pytest.mark.infra
 
@@ -19,14 +19,14 @@ TOPICS = ("cv-registry.citizen-changed", "cv-registry.cv-changed")
 
 
 async def test_writes_arrive_under_their_keys_and_heartbeats_in_every_partition(
-    postgres: PostgresSettings, kafka_settings: KafkaSettings, database: Database, tmp_path: Path
+    postgres: PostgresSettings, kafka_settings: KafkaSettings, database: Database, identities: Identities
 ) -> None:
-    identity, signers = identities(tmp_path)
+    identity, signers = identities.settings(SERVICE), identities.signers
     app = create_app(some_settings(postgres, identity, kafka_settings))
     follower = consumer(kafka_settings, *TOPICS, group_id=None)
     await follower.start()
     try:
-        async with running(app) as http:
+        async with in_process(app) as (http, _):
             registry = RegistryClient(http, signers)
             citizen = a_citizen()
             (ids,) = await registry.register(citizen)

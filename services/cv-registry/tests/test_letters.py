@@ -19,6 +19,7 @@ from cv_contracts.events.cv_registry import AccountLetterSent
 from cv_contracts.topics import topic_of
 from cv_registry.app import create_app
 from cv_registry.printing import HttpPrintService, NotTaken, Unsure
+from cv_registry.settings import SERVICE
 from cv_registry.testing import (
     COMPANY,
     FUND,
@@ -32,9 +33,7 @@ from cv_registry.testing import (
     a_caller,
     a_citizen,
     a_person_number,
-    identities,
     relation,
-    running,
     some_settings,
 )
 from cvhub.sinks.letters import Behaviour
@@ -44,6 +43,7 @@ from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
 from servicekit.web.identity import Caller, Organisation
+from servicekit.web.testing import Identities, in_process
 from servicekit.web.tls import trusting
 
 infra = pytest.mark.infra
@@ -105,9 +105,13 @@ def code(answer: httpx.Response) -> Any:
 
 @pytest_asyncio.fixture
 async def world(
-    postgres: PostgresSettings, database: Database, tmp_path: Path, clock: SettableClock
+    postgres: PostgresSettings,
+    database: Database,
+    tmp_path: Path,
+    clock: SettableClock,
+    identities: Identities,
 ) -> AsyncIterator[World]:
-    identity, signers = identities(tmp_path)
+    identity, signers = identities.settings(SERVICE), identities.signers
     async with rendering() as renderer, running_sinks(tmp_path) as sinks:
         settings = some_settings(
             postgres,
@@ -122,7 +126,7 @@ async def world(
 
         @asynccontextmanager
         async def start() -> AsyncIterator[RegistryClient]:
-            async with running(create_app(settings, clock=clock)) as client:
+            async with in_process(create_app(settings, clock=clock)) as (client, _):
                 yield RegistryClient(client, signers)
 
         async with start() as registry:

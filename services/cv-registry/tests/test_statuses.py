@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -24,8 +23,6 @@ from cv_registry.testing import (
     RegistryClient,
     SettableClock,
     a_citizen,
-    identities,
-    running,
     some_settings,
 )
 from servicekit.data.consistency import ConsistencyToken
@@ -41,6 +38,7 @@ from servicekit.testing import eventually, free_port
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier
+from servicekit.web.testing import Identities, in_process
 
 pytestmark = pytest.mark.infra
 
@@ -135,14 +133,14 @@ class Followed:
 
 @pytest_asyncio.fixture
 async def following(
-    postgres: PostgresSettings, cv_status: CvStatus, tmp_path: Path, clock: SettableClock
+    postgres: PostgresSettings, cv_status: CvStatus, identities: Identities, clock: SettableClock
 ) -> AsyncIterator[Followed]:
     """Give a registry with a stand-in for cv-status that is not serving yet."""
-    identity, signers = identities(tmp_path)
+    identity, signers = identities.settings(SERVICE), identities.signers
     settings = some_settings(postgres, identity, cv_status.kafka).model_copy(
         update={"status_url": cv_status.url}
     )
-    async with running(create_app(settings, clock=clock)) as http:
+    async with in_process(create_app(settings, clock=clock)) as (http, _):
         yield Followed(RegistryClient(http, signers), cv_status, identity)
 
 
@@ -294,9 +292,9 @@ async def test_by_number_there_is_no_status(following: Followed, database: Datab
 
 
 async def test_the_subscriptions_are_those_of_the_contracts(
-    postgres: PostgresSettings, database: Database, tmp_path: Path
+    postgres: PostgresSettings, database: Database, identities: Identities
 ) -> None:
-    identity, _ = identities(tmp_path)
+    identity = identities.settings(SERVICE)
     urls = dict.fromkeys(("status_url", "contact_url"), "http://127.0.0.1:9")
     with followed(some_settings(postgres, identity).model_copy(update=urls), default()) as projections:
         follower = Follower(database, NO_KAFKA, SERVICE, projections)
@@ -304,13 +302,13 @@ async def test_the_subscriptions_are_those_of_the_contracts(
 
 
 async def test_without_a_url_nobody_is_followed(
-    postgres: PostgresSettings, tmp_path: Path, clock: SettableClock
+    postgres: PostgresSettings, identities: Identities, clock: SettableClock
 ) -> None:
-    identity, signers = identities(tmp_path)
+    identity, signers = identities.settings(SERVICE), identities.signers
     settings = some_settings(postgres, identity)
     with followed(settings, default()) as projections:
         assert projections == []
-    async with running(create_app(settings, clock=clock)) as http:
+    async with in_process(create_app(settings, clock=clock)) as (http, _):
         registry = RegistryClient(http, signers)
         citizen = a_citizen()
         await registry.register(citizen)

@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from cv_contracts.codelists import default
@@ -13,20 +12,15 @@ from cv_search.app import create_app
 from cv_search.engine_testing import OpenOne, opensearch_at, tantivy_in
 from cv_search.reference import Reference
 from cv_search.settings import IndexSettings, ReaderSettings, Settings
-from cv_search.testing import SERVICES, Owners, World
+from cv_search.testing import Owners, World
 from cvhub.servers.opensearch import OpenSearchServer
 from cvhub.testing import FreshDatabase
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually
-from servicekit.web.testing import Identities
+from servicekit.web.testing import Identities, in_process
 
 MakeSettings = Callable[..., Settings]
 Start = Callable[[Settings], AbstractAsyncContextManager[World]]
-
-
-@pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
-    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
 
 
 @pytest.fixture
@@ -59,14 +53,8 @@ def start(identities: Identities, owners: Owners) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
-        routes = create_app(settings)
-        app: Any = routes._app
-        transport = httpx.ASGITransport(app=routes)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://cv-search", timeout=60) as client,
-        ):
-            yield World(owners, client, app.state.parts, identities.signers)
+        async with in_process(create_app(settings)) as (client, parts):
+            yield World(owners, client, parts, identities.signers)
 
     return start
 

@@ -4,23 +4,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from cv_citizens.standins import Renderer, rendering
 from cv_status.app import create_app
 from cv_status.settings import Settings
-from cv_status.testing import SERVICES, TODAY, Registry, World
+from cv_status.testing import TODAY, Registry, World
 from cvhub.testing import FreshDatabase
 from servicekit.follow.testing import make_live
 from servicekit.settings import KafkaSettings, PostgresSettings
-from servicekit.web.testing import Identities
-
-
-@pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
-    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
+from servicekit.web.testing import Identities, in_process
 
 
 @pytest.fixture
@@ -63,14 +57,8 @@ def start(identities: Identities, registry: Registry, renderer: Renderer) -> Sta
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
-        routes = create_app(settings, clock=lambda: TODAY)
-        app: Any = routes._app
-        transport = httpx.ASGITransport(app=routes)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://cv-status", timeout=30) as client,
-        ):
-            yield World(client, app.state.parts.database, registry, identities.signers, settings, renderer)
+        async with in_process(create_app(settings, clock=lambda: TODAY)) as (client, parts):
+            yield World(client, parts.database, registry, identities.signers, settings, renderer)
 
     return start
 

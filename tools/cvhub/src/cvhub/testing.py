@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cvhub.servers.kafka import KafkaServer
     from cvhub.servers.postgres import PostgresServer
     from servicekit.settings import KafkaSettings, PostgresSettings
+    from servicekit.web.testing import Identities
 
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 * 1024**3  # noqa: S108 - no file of a known name
 SCRAM_USER = ("scram-user", "scram-password")
@@ -158,6 +159,16 @@ async def kafka_settings(kafka_broker: Kafka) -> "AsyncIterator[KafkaSettings]":
     await ensure_topics(settings, TOPICS)
     yield settings
     await _delete_topics(settings, [topic.name for topic in TOPICS])
+
+
+@pytest.fixture(scope="session")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> "Identities":
+    """Give keys of all services, of those who call them, and of a stranger; all know each other."""
+    from cvhub.services import IDENTITIES, SERVICES  # noqa: PLC0415
+    from servicekit.web.testing import Identities  # noqa: PLC0415
+
+    known = (*(service.name for service in SERVICES), *IDENTITIES, "stranger")
+    return Identities(tmp_path_factory.mktemp("keys"), known)
 
 
 def _private_postgres() -> Iterator[Postgres]:

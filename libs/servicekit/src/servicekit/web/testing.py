@@ -1,13 +1,18 @@
-"""For tests of services: the keys by which services know each other, in the files that a deployment gives them."""
+"""For tests of services: one of them in this process, and the keys by which services know each other, in files as deployed."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from servicekit.settings import IdentitySettings
+from servicekit.web.http import Routes
 from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
 
-__all__ = ["Identities"]
+__all__ = ["Identities", "in_process"]
 
 
 class Identities:
@@ -40,3 +45,15 @@ class Identities:
             "IDENTITY__KEY_FILE": str(self.key_file(service)),
             "IDENTITY__TRUSTED_FILE": str(self.trusted_file),
         }
+
+
+@asynccontextmanager
+async def in_process(routes: Routes) -> AsyncIterator[tuple[httpx.AsyncClient, Any]]:
+    """Run a service without a socket; give a client that calls it, and the service's parts."""
+    app: Any = routes._app  # noqa: SLF001 - a deployed one is reached by its routes only
+    transport = httpx.ASGITransport(app=routes)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://service", timeout=60) as client,
+    ):
+        yield client, app.state.parts
