@@ -138,6 +138,36 @@ async def test_a_record_that_the_broker_refuses_goes_aside_and_holds_back_only_i
     assert order == sorted(order)
 
 
+async def test_rows_that_do_not_fit_into_one_batch_are_all_sent_in_order(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    """A small one after one that did not fit must not take its place."""
+    subject = uuid4()
+    rows = [row(subject, size * b"x") for size in [300_000, 300_000, 300_000, 300_000, 10] * 3]
+    await add(database, *rows)
+    async with relaying(database, kafka_settings) as relay:
+        await eventually(lambda: waiting(database, 0))
+    assert await delivered(kafka_settings) == [row.id for row in rows]
+    assert relay.progress.sent == len(rows)
+
+
+async def test_after_a_refusal_the_next_record_of_its_partition_is_sent_without_trouble(
+    database: Database, kafka_settings: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await limit_records(kafka_settings, 2_000)
+    bad, other = one_partition(2)
+    async with relaying(database, kafka_settings) as relay:
+        first, last = row(other), row(other)
+        await add(database, first)
+        await eventually(lambda: waiting(database, 0))
+        await add(database, row(bad, LARGE))
+        await eventually(lambda: relay.progress.refused == 1)
+        await add(database, last)
+        await eventually(lambda: waiting(database, 0))
+    assert "relay_interrupted" not in caplog.text
+    assert await delivered(kafka_settings) == [first.id, last.id]
+
+
 async def test_a_retry_sends_the_record_before_the_later_ones_of_its_key(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:

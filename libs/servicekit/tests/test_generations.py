@@ -1,0 +1,117 @@
+"""Moving the pointer of a projection: no batch goes astray, and other projections are left alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import Database
+from servicekit.follow.batch import apply_newer
+from servicekit.follow.generations import Generation, Generations, NotBuilding
+from servicekit.follow.states import Known
+from servicekit.follow.testing import Copies, OwnedStates, make_live
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+
+@pytest_asyncio.fixture
+async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
+    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
+    yield database
+    await database.close()
+
+
+async def begin(database: Database, projection: str, *, whole: bool = True) -> Generation:
+    generations = Generations(database, projection)
+    async with database.write(generations.key) as tx:
+        build = await generations.start(tx)
+        if whole:
+            await generations.move(tx.conn, build, None, 0)
+    return build
+
+
+async def all_of(database: Database, projection: str) -> list[Generation]:
+    return await Generations(database, projection).all()
+
+
+async def test_the_pointer_moves_only_after_the_batches_under_way(database: Database) -> None:
+    copies = await Copies(database).create()
+    await make_live(database, "copies", 1)
+    build = await begin(database, "copies")
+    state = Known(uuid4(), 1, {})
+    async with database.pool.acquire() as conn:
+        async with conn.transaction():
+            await apply_newer(conn, copies.projection(OwnedStates()), [state])
+            moving = asyncio.create_task(Generations(database, "copies").make_live(build.number))
+
+            async def waits() -> None:
+                waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+                assert await database.fetchval(waiting) == 1
+
+            await eventually(waits, timedelta(seconds=10))
+            assert [g.status for g in await all_of(database, "copies")] == ["live", "building"]
+        await moving
+    assert await copies.versions(1) == await copies.versions(2) == {state.subject: 1}
+    assert [g.status for g in await all_of(database, "copies")] == ["retired", "live"]
+
+
+async def test_only_a_whole_build_under_way_becomes_live(database: Database) -> None:
+    await make_live(database, "copies", 1)
+    build = await begin(database, "copies", whole=False)
+    before = await all_of(database, "copies")
+    for number in (build.number, 1, 7):
+        with pytest.raises(NotBuilding):
+            await Generations(database, "copies").make_live(number)
+    assert await all_of(database, "copies") == before
+
+
+async def test_a_build_that_was_held_and_accepted_is_held_no_more(database: Database) -> None:
+    generations, build = Generations(database, "copies"), await begin(database, "copies")
+    await generations.hold(build)
+    assert [g.held for g in await generations.all()] == [True]
+    async with database.write(generations.key) as tx:
+        assert await generations.accept_fewer(tx)
+    assert [(g.held, g.accept_fewer) for g in await generations.all()] == [(False, True)]
+    await generations.hold(build)
+    await generations.make_live(build.number)
+    assert [(g.status, g.held) for g in await generations.all()] == [("live", False)]
+
+
+async def test_what_is_done_to_one_projection_leaves_the_others_alone(database: Database) -> None:
+    for projection in ("copies", "others"):
+        await make_live(database, projection, 1)
+    build, _ = await begin(database, "copies"), await begin(database, "others")
+    before = await all_of(database, "others")
+    generations = Generations(database, "copies")
+    await generations.hold(build)
+    async with database.write(generations.key) as tx:
+        await generations.accept_fewer(tx)
+    await generations.make_live(build.number)
+    await begin(database, "copies")
+    async with database.write(generations.key) as tx:
+        assert await generations.give_up(tx)
+        assert not await generations.give_up(tx)
+    assert await all_of(database, "others") == before
+    assert [g.status for g in await generations.all()] == ["retired", "live", "retired"]
+
+
+async def test_a_build_closes_the_gaps_of_its_projection_that_were_there_when_it_began(
+    database: Database,
+) -> None:
+    for projection in ("copies", "others"):
+        await make_live(database, projection, 1, "retired")
+    build, _ = await begin(database, "copies"), await begin(database, "others")
+    await database.execute(
+        """insert into follow_positions (projection, topic, partition, next_offset, gap_at) values
+        ('copies', 't', 0, 0, now() - interval '1 hour'), ('copies', 't', 1, 0, now() + interval '1 hour'),
+        ('others', 't', 0, 0, now() - interval '1 hour')"""
+    )
+    await Generations(database, "copies").make_live(build.number)
+    rows = await database.fetch("select projection, partition from follow_positions where gap_at is not null")
+    assert sorted(tuple(row) for row in rows) == [("copies", 1), ("others", 0)]
+    assert await Generations(database, "copies").has_gap()
