@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -12,8 +12,9 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.generations import Generation, Generations, NotBuilding
-from servicekit.follow.states import Known
-from servicekit.follow.testing import Copies, OwnedStates, make_live
+from servicekit.follow.rebuild_testing import RemovableCopies
+from servicekit.follow.states import Erased, Known
+from servicekit.follow.testing import Copies, OwnedStates, apply_states, make_live
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -115,3 +116,59 @@ async def test_a_build_closes_the_gaps_of_its_projection_that_were_there_when_it
     rows = await database.fetch("select projection, partition from follow_positions where gap_at is not null")
     assert sorted(tuple(row) for row in rows) == [("copies", 1), ("others", 0)]
     assert await Generations(database, "copies").has_gap()
+
+
+async def applied(
+    database: Database, copies: RemovableCopies, projection: str, *states: Known | Erased
+) -> None:
+    await apply_states(database, copies.projection(OwnedStates(), projection, remove=copies.remove), states)
+
+
+async def subjects_of(database: Database, projection: str, generation: int) -> dict[int, bool]:
+    rows = await database.fetch(
+        "select subject, erased from projected_versions where projection = $1 and generation = $2",
+        projection,
+        generation,
+    )
+    return {row["subject"].int: row["erased"] for row in rows}
+
+
+async def test_a_build_takes_over_the_erasures_that_the_live_one_knows_page_by_page(
+    database: Database,
+) -> None:
+    """An old state of an erased subject must not come back with the pages that follow."""
+    copies = await RemovableCopies(database).create()
+    for projection in ("copies", "others"):
+        await make_live(database, projection, 1)
+    await applied(database, copies, "copies", *(Erased(UUID(int=n), 1) for n in (1, 2, 3, 4)))
+    await applied(database, copies, "copies", Known(UUID(int=5), 1, {}))
+    await applied(database, copies, "others", Erased(UUID(int=6), 1))
+    generations, build = Generations(database, "copies"), await begin(database, "copies", whole=False)
+    await generations.keep_erased(build, UUID(int=2))
+    assert await subjects_of(database, "copies", build.number) == {1: True, 2: True}
+    async with database.write(generations.key) as tx:
+        await generations.move(tx.conn, build, UUID(int=2), 2)
+    (_, further) = await generations.all()
+    assert (further.after, further.done, further.rows) == (UUID(int=2), False, 2)
+    await database.execute("delete from projected_versions where generation = $1", build.number)
+    await generations.keep_erased(further, None)
+    assert await subjects_of(database, "copies", build.number) == {3: True, 4: True}
+
+
+async def test_a_retired_generation_is_removed_in_parts_and_nothing_else_with_it(database: Database) -> None:
+    copies = await RemovableCopies(database).create()
+    subjects = [UUID(int=n) for n in range(1, 6)]
+    for projection in ("copies", "others"):
+        for generation, status in ((1, "live"), (2, "building")):
+            await make_live(database, projection, generation, status)
+        await applied(database, copies, projection, *(Known(s, 1, {}) for s in subjects))
+    generations = Generations(database, "copies")
+    async with database.write(generations.key) as tx:
+        await generations.give_up(tx)
+    (_, retired) = await generations.all()
+    removable = copies.projection(OwnedStates(), remove=copies.remove)
+    assert [await generations.remove_some(removable, retired, 2) for _ in range(3)] == [2, 2, 1]
+    assert [g.number for g in await generations.all()] == [1]
+    assert await subjects_of(database, "copies", 2) == {}
+    for projection, generation in (("copies", 1), ("others", 1), ("others", 2)):
+        assert len(await subjects_of(database, projection, generation)) == 5

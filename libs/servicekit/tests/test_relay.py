@@ -228,17 +228,28 @@ async def test_a_relay_that_says_nothing_any_more_loses_its_lease_although_its_c
         assert lease.lost.done()
 
 
-async def test_rows_are_sent_at_once_when_written_here_and_soon_when_written_elsewhere(
-    database: Database, kafka_settings: KafkaSettings
+async def test_rows_written_here_are_sent_at_once_and_not_at_the_next_look(
+    database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relay_module, "SHORTEST_POLL", LONG)
+    monkeypatch.setattr(relay_module, "LONGEST_POLL", LONG)
     outbox = Outbox(SOURCE)
     relay = Relay(database, kafka_settings, SOURCE, outbox)
     async with running(relay):
+        for sent in range(3):
+            await write(database, outbox, uuid4())
+            await eventually(partial(more_was_sent, [relay], sent), LONG / 3)
+            await eventually(lambda: empty(database), LONG / 3)
+
+
+async def test_rows_written_elsewhere_are_sent_soon(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    relay = Relay(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    async with running(relay):
         await eventually(lambda: relay.progress.active)
-        await write(database, outbox, uuid4())
-        await eventually(lambda: relay.progress.sent == 1)
         await write(database, Outbox(SOURCE), uuid4())
-        await eventually(lambda: relay.progress.sent == 2)
+        await eventually(lambda: relay.progress.sent == 1)
     assert relay.progress.last_sent is not None
     assert not relay.progress.active
 

@@ -17,7 +17,7 @@ from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import CITIZENS, Copies
 from servicekit.testing import free_port
 
-__all__ = ["World", "filled", "rows", "running", "world_of"]
+__all__ = ["RemovableCopies", "World", "filled", "rows", "running", "world_of"]
 
 
 @dataclass
