@@ -1,6 +1,7 @@
 """The brokers of the local stack as one Kafka: one broker, or several that each hold all records."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cvhub.servers.jars import Progress, silent
@@ -51,9 +52,9 @@ class KafkaCluster:
             server.wait_for(process)
 
     def stop(self) -> None:
-        """Tell all to stop, the last one first."""
-        for server in reversed(self.servers):
-            server.stop()
+        """Tell all to stop at the same time: one that is left without the others cannot stop cleanly."""
+        with ThreadPoolExecutor(len(self.servers)) as pool:
+            list(pool.map(KafkaServer.stop, self.servers))
 
     def _cluster_id(self) -> str:
         """Give the id that the brokers share; it must be the same when one of them starts over with an empty disk."""
