@@ -5,10 +5,14 @@ from uuid import uuid4
 
 import pytest
 from lxml import etree
-from tests.e2e.caller import Caller, Json, population, small_cv
+from tests.e2e.caller import JOBCENTER, Caller, Json, fault, population, small_cv
+from tests.e2e.statuses import READY, on_benefit, set_status
+from tests.e2e.system import System
+from tests.e2e.test_contact import MAIL, save
 from tests.e2e.test_documents import text_of
 from tests.e2e.test_search import PATIENCE, numbers, search
 from tests.e2e.test_soap import answered, post
+from tests.e2e.test_status import STATUS, status_of
 
 from cv_gateway.soap.mapping import CITIZEN
 from servicekit.testing import eventually
@@ -37,6 +41,15 @@ QUERIES = (
     "(((",
     "<script>",
     "#read ${7+7}",
+)
+MAIL_ADDRESSES = (
+    "borger@example.com\r\nBcc: alle@example.com",
+    "borger@example.com\nSubject: x",
+    "borger@example.com, alle@example.com",
+    "Borger <borger@example.com>",
+    "borger@example.com> SIZE=1\r\nRCPT TO:<alle@example.com",
+    "bor\x00ger@example.com",
+    "-oQ/tmp -X/tmp/x@example.com",
 )
 
 
@@ -113,3 +126,23 @@ async def test_a_search_for_something_that_looks_like_a_query_is_a_search_for_it
     answer = await search(caller, f"{query} intetsådantord{uuid4().hex}")
     assert answer.status_code == 200, answer.text
     assert answer.json()["SearchCVTextResult"]["TotalResults"] < everybody
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_hostile_text_in_a_comment_and_in_a_case_workers_name_is_kept_as_it_is(
+    system: System, caller: Caller, text: str
+) -> None:
+    one, user = on_benefit(), f"bruger-{uuid4().hex}"
+    center = caller.acting(JOBCENTER, user=user, user_name=text)
+    answer = await set_status(center, one, READY, text)
+    assert answer.status_code == 200, answer.text
+    assert (await status_of(center, one))["CvComment"] == text
+    shown = await center.get_cv(one.person_number, x_consistency_token=answer.headers["x-consistency-token"])
+    assert shown.json()["CVComment"] == text
+    query = "select distinct user_name from access_log where user_identifier = $1"
+    assert [row["user_name"] for row in await system.rows(query, user, service=STATUS)] == [text]
+
+
+@pytest.mark.parametrize("address", MAIL_ADDRESSES)
+async def test_a_mail_address_that_says_more_than_an_address_is_refused(caller: Caller, address: str) -> None:
+    assert fault(await save(caller, population(200)[-31], {MAIL: address}))[0] == 400
