@@ -9,7 +9,7 @@ import orjson
 from tantivy import Document, Query, Schema, Searcher
 
 from cv_search.port import IndexBroken
-from cv_search.tantivy_engine.fields import FORMAT, ID, KEPT, KIND, Kind
+from cv_search.tantivy_engine.fields import FORMAT, ID, KEPT, KIND, TAG, Kind, tag
 
 CHECKPOINT_ID: Final = "checkpoint"
 
@@ -25,14 +25,14 @@ class Checkpoint:
     def document(self) -> Document:
         document = Document()
         document.add_text(ID, CHECKPOINT_ID)
-        document.add_integer(KIND, Kind.CHECKPOINT)
+        document.add_integer(TAG, tag(KIND, Kind.CHECKPOINT))
         document.add_bytes(KEPT, orjson.dumps(asdict(self)))
         return document
 
     @classmethod
     def read(cls, searcher: Searcher, schema: Schema) -> Self:
         """Read it; raises IndexBroken where there is not exactly one."""
-        hits = searcher.search(Query.term_query(schema, KIND, Kind.CHECKPOINT), limit=2).hits
+        hits = searcher.search(Query.term_query(schema, TAG, tag(KIND, Kind.CHECKPOINT)), limit=2).hits
         if len(hits) != 1:
             raise IndexBroken
         try:

@@ -1,5 +1,6 @@
 """The fields of the index. All numbers are signed, for a term of a signed field is always what it looks like."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
@@ -7,10 +8,13 @@ from tantivy import Schema, SchemaBuilder
 
 from cv_search.port import Dimension
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raised when fields, or what they hold, change: an index of another format is built anew."""
 
 ID: Final = "id"
+TAG: Final = "tag"
+"""All numbers that are looked for, each with what it is a number of. One field for all: tantivy fills a megabyte of tables
+for each field it looks in, with every commit and merge."""
 KIND: Final = "kind"
 KEPT: Final = "kept"
 """What is read back of a name or a checkpoint: JSON."""
@@ -73,6 +77,23 @@ VOCABULARY: Final = {
 }
 """Which names the numbers of a field stand for."""
 
+COUNTED_ALONE: Final = (PLACE, *(VALUE_FIELDS[dimension] for dimension in COUNTED))
+"""Named values that are counted, so that their numbers are columns too."""
+TAGGED: Final = (KIND, ENROLLED, PLACE, ORGANISATION, ROLE, *VALUE_FIELDS.values())
+"""What there are tags of. The order is part of the format."""
+_TAGS: Final = {name: place << 32 for place, name in enumerate(TAGGED)}
+
+
+def tag(name: str, number: int) -> int:
+    """Give the number by which a number of one of the tagged is looked for."""
+    return _TAGS[name] + number
+
+
+def tags(name: str, numbers: Iterable[int]) -> list[int]:
+    """Give the tags of several numbers of one of the tagged."""
+    first = _TAGS[name]
+    return [first + number for number in numbers]
+
 
 class Kind(IntEnum):
     """What a document of the index is."""
@@ -87,16 +108,9 @@ def schema() -> Schema:
     builder = SchemaBuilder()
     builder.add_text_field(ID, tokenizer_name="raw", index_option="basic")
     builder.add_bytes_field(KEPT, stored=True)
-    builder.add_integer_field(KIND, indexed=True)
-    for name in (NUMBER, CHANGED):
-        builder.add_integer_field(name, indexed=True, fast=True)
-    for name in (ID_HIGH, ID_LOW, TARGETS, PROFILE):
+    builder.add_integer_field(TAG, indexed=True)
+    for name in (NUMBER, CHANGED, ID_HIGH, ID_LOW, TARGETS, PROFILE, *COUNTED_ALONE):
         builder.add_integer_field(name, fast=True)
-    for name in (ENROLLED, ORGANISATION, ROLE):
-        builder.add_integer_field(name, indexed=True)
-    builder.add_integer_field(PLACE, indexed=True, fast=True)
-    for dimension, name in VALUE_FIELDS.items():
-        builder.add_integer_field(name, indexed=True, fast=dimension in COUNTED)
     for name in WORD_FIELDS:
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="position")
     for name in PART_FIELDS:

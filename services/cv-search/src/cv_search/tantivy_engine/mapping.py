@@ -1,10 +1,10 @@
 """From a document of the port to one of tantivy."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import tantivy
@@ -18,62 +18,56 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HALVES: Final = struct.Struct(">qq")
 
 
-class Mapping:
+class Rows:
     """Writes documents of one index."""
 
-    def __init__(self, names: Names, reference: Reference) -> None:
+    def __init__(self, names: Names, reference: Reference, schema: tantivy.Schema) -> None:
         self._names = names
+        self._schema = schema
         self._reference = reference
 
-    def document(self, document: Document) -> tantivy.Document:
+    def row(self, document: Document) -> tantivy.Document:
+        return tantivy.Document.from_dict({**self._numbers(document), **self._words(document)}, self._schema)
+
+    def _numbers(self, document: Document) -> dict[str, Any]:
         person = document.person
-        row = tantivy.Document()
-        row.add_text(f.ID, document.cv_id.hex)
         high, low = _HALVES.unpack(document.cv_id.bytes)
-        number = f.NO_CV_NUMBER if person.cv_number is None else int(person.cv_number)
-        for name, value in (
-            (f.KIND, f.Kind.CV),
-            (f.NUMBER, number),
-            (f.CHANGED, microseconds(document.changed_at)),
-            (f.ENROLLED, int(document.enrolled)),
-            (f.ID_HIGH, high),
-            (f.ID_LOW, low),
-        ):
-            row.add_integer(name, value)
-        self._add_names(row, document)
-        self._add_words(row, document)
-        return row
+        profile = orjson.dumps([document.values.get(dimension, ()) for dimension in f.PROFILE_GROUPS])
+        numbers = {name: self._numbers_of(name, values) for name, values in _named(document).items()}
+        numbers[f.ROLE] = self._numbers_of(f.ROLE, sorted(roles(document) & self._reference.titles))
+        tags = [f.tag(f.KIND, f.Kind.CV), f.tag(f.ENROLLED, int(document.enrolled))]
+        tags += [f.tag(name, number) for name, of_name in numbers.items() for number in of_name]
+        return {
+            f.ID: document.cv_id.hex,
+            f.TAG: tags,
+            f.NUMBER: f.NO_CV_NUMBER if person.cv_number is None else int(person.cv_number),
+            f.CHANGED: microseconds(document.changed_at),
+            f.ID_HIGH: high,
+            f.ID_LOW: low,
+            f.TARGETS: self._targets(document),
+            f.PROFILE: self._names.number(f.PROFILE, profile.decode()),
+            **{name: numbers[name] for name in f.COUNTED_ALONE if name in numbers},
+        }
 
-    def _add_names(self, row: tantivy.Document, document: Document) -> None:
-        person = document.person
-        for dimension, values in document.values.items():
-            self._add(row, f.VALUE_FIELDS[dimension], values)
-        self._add_packed(row, document)
-        self._add(row, f.ORGANISATION, (organisation_name(*one) for one in sorted(document.organisations)))
-        self._add(row, f.ROLE, sorted(roles(document) & self._reference.titles))
-        if person.latitude is not None and person.longitude is not None:
-            self._add(row, f.PLACE, (place_name(person.latitude, person.longitude),))
+    def _numbers_of(self, name: str, values: Iterable[str]) -> list[int]:
+        vocabulary = f.VOCABULARY[name]
+        return [self._names.number(vocabulary, value) for value in values]
 
-    def _add_packed(self, row: tantivy.Document, document: Document) -> None:
-        values = document.values
+    def _targets(self, document: Document) -> list[int]:
         flags: dict[str, int] = {}
         for bit, dimension in enumerate(f.TARGET_GROUPS):
-            for name in values.get(dimension, ()):
+            for name in document.values.get(dimension, ()):
                 flags[name] = flags.get(name, 0) | 1 << bit
-        for name, said in flags.items():
-            number = self._names.number(f.VOCABULARY[f.ROLE], name)
-            row.add_integer(f.TARGETS, (number << len(f.TARGET_GROUPS)) + said)
-        profile = [values.get(dimension, ()) for dimension in f.PROFILE_GROUPS]
-        self._add(row, f.PROFILE, (orjson.dumps(profile).decode(),))
+        numbers = self._numbers_of(f.ROLE, flags)
+        return [
+            (number << len(f.TARGET_GROUPS)) + said
+            for number, said in zip(numbers, flags.values(), strict=True)
+        ]
 
-    def _add(self, row: tantivy.Document, field: str, names: Iterable[str]) -> None:
-        vocabulary = f.VOCABULARY[field]
-        for name in names:
-            row.add_integer(field, self._names.number(vocabulary, name))
-
-    def _add_words(self, row: tantivy.Document, document: Document) -> None:
-        """Each value is added by itself, so that a phrase does not reach from one into the next."""
+    def _words(self, document: Document) -> dict[str, list[str]]:
+        """Each value is a text by itself, so that a phrase does not reach from one into the next."""
         analysed = self._reference.compounds.analysed
+        found: dict[str, list[str]] = {}
         inside: dict[str, list[str]] = {f.TITLE_PART: [], f.TEXT_PART: []}
         for field, parts_field, texts in (
             (f.TARGET, f.TITLE_PART, document.person.occupation_names),
@@ -81,13 +75,20 @@ class Mapping:
             (f.SKILL, f.TEXT_PART, document.skills),
             (f.TEXT, f.TEXT_PART, document.texts),
         ):
-            for text in texts:
-                words, parts = analysed(text)
-                row.add_text(field, words)
-                if parts:
-                    inside[parts_field].append(parts)
-        for field, found in inside.items():
-            row.add_text(field, " ".join(found))
+            pairs = [analysed(text) for text in texts]
+            found[field] = [words for words, _ in pairs]
+            inside[parts_field] += [parts for _, parts in pairs if parts]
+        return found | {field: [" ".join(parts)] for field, parts in inside.items()}
+
+
+def _named(document: Document) -> dict[str, Sequence[str]]:
+    """Give what has names of its own, by field."""
+    person = document.person
+    named: dict[str, Sequence[str]] = {f.VALUE_FIELDS[one]: values for one, values in document.values.items()}
+    named[f.ORGANISATION] = [organisation_name(*one) for one in sorted(document.organisations)]
+    if person.latitude is not None and person.longitude is not None:
+        named[f.PLACE] = (place_name(person.latitude, person.longitude),)
+    return named
 
 
 def roles(document: Document) -> frozenset[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import orjson
 from tantivy import Document, FieldType, Query, Schema, Searcher
 
-from cv_search.tantivy_engine.fields import ID, KEPT, KIND, NUMBER, Kind
+from cv_search.tantivy_engine.fields import ID, KEPT, KIND, NUMBER, TAG, Kind, tag
 
 CHUNK = 10_000
 
@@ -49,7 +49,7 @@ class Names:
 
     def read(self, searcher: Searcher, schema: Schema) -> None:
         """Learn the names that the index has and this does not."""
-        of_names = Query.term_query(schema, KIND, Kind.NAME)
+        of_names = Query.term_query(schema, TAG, tag(KIND, Kind.NAME))
         while True:
             unread = Query.range_query(
                 schema, NUMBER, FieldType.Integer, self._count, self._count + CHUNK, include_upper=False
@@ -73,7 +73,7 @@ class Names:
 def _document(place: int, vocabulary: str, number: int, name: str) -> Document:
     document = Document()
     document.add_text(ID, f"name {place}")
-    document.add_integer(KIND, Kind.NAME)
+    document.add_integer(TAG, tag(KIND, Kind.NAME))
     document.add_integer(NUMBER, place)
     document.add_bytes(KEPT, orjson.dumps([place, vocabulary, number, name]))
     return document

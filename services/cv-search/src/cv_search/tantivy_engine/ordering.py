@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tantivy import DocAddress, FieldType, Order, Query, Schema, Searcher
 
-from cv_search.tantivy_engine.fields import CHANGED, NUMBER, PLACE
+from cv_search.tantivy_engine.fields import CHANGED, NUMBER, PLACE, TAG, tags
 from cv_search.tantivy_engine.guarding import Budget, integers, total_of
 from cv_search.tantivy_engine.planning import Plan
 
@@ -77,7 +77,9 @@ class Ordering:
         found: Addresses = []
         for before, large, places in runs:
             first, last = max(begin - before, 0), end - before
-            there = self._plan.query.and_must_match(Query.term_set_query(self._schema, PLACE, places))
+            there = self._plan.query.and_must_match(
+                Query.term_set_query(self._schema, TAG, tags(PLACE, places))
+            )
             if large:
                 found += self._newest(there, first, last)[1]
             else:
@@ -123,7 +125,7 @@ class Ordering:
         """Give those of the stretch that changed at the time where it begins or ends; more may have before or after it."""
         newer = Query.range_query(self._schema, CHANGED, FieldType.Integer, when, None, include_lower=False)
         before = total_of(self._searcher.search(query.and_must_match(newer), limit=1))
-        then = query.and_must_match(Query.term_query(self._schema, CHANGED, when))
+        then = query.and_must_match(Query.range_query(self._schema, CHANGED, FieldType.Integer, when, when))
         hits = self._searcher.search(
             then,
             limit=count,

@@ -62,17 +62,20 @@ class Planner:
                 f.ORGANISATION, self._names.known("organisation", [organisation_name(*query.organisation)])
             )
         if query.enrolled_only:
-            yield TQuery.term_query(self._schema, f.ENROLLED, 1)
+            yield self._any_of(f.ENROLLED, (1,))
         if query.changed_after is not None or query.changed_before is not None:
             yield self._changed(query)
 
     def _cvs(self) -> TQuery:
-        return TQuery.term_query(self._schema, f.KIND, f.Kind.CV)
+        return TQuery.term_query(self._schema, f.TAG, f.tag(f.KIND, f.Kind.CV))
 
     def _any_of(self, name: str, numbers: Sequence[int]) -> TQuery:
         if not numbers:
             return TQuery.empty_query()
-        return TQuery.term_set_query(self._schema, name, numbers)
+        tags = f.tags(name, numbers)
+        if len(tags) == 1:
+            return TQuery.term_query(self._schema, f.TAG, tags[0])
+        return TQuery.term_set_query(self._schema, f.TAG, tags)
 
     def _changed(self, query: Query) -> TQuery:
         after, before = query.changed_after, query.changed_before

@@ -48,7 +48,11 @@ class Moment:
 
     def count(self) -> int:
         with guarded():
-            return total_of(self.searcher.search(TQuery.term_query(self._schema, f.KIND, f.Kind.CV), limit=1))
+            return total_of(
+                self.searcher.search(
+                    TQuery.term_query(self._schema, f.TAG, f.tag(f.KIND, f.Kind.CV)), limit=1
+                )
+            )
 
     def _ordering(self, plan: Plan, budget: Budget) -> Ordering:
         return Ordering(self.searcher, self._schema, plan, budget)

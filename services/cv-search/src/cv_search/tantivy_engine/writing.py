@@ -13,7 +13,7 @@ from cv_search.tantivy_engine.checkpoint import CHECKPOINT_ID, Checkpoint, form
 from cv_search.tantivy_engine.fields import ID, schema
 from cv_search.tantivy_engine.files import check
 from cv_search.tantivy_engine.guarding import guarded
-from cv_search.tantivy_engine.mapping import Mapping
+from cv_search.tantivy_engine.mapping import Rows
 from cv_search.tantivy_engine.names import Names
 from cv_search.tantivy_engine.reading import TantivyReader, open_reader
 
@@ -30,7 +30,7 @@ class TantivyEngine:
         self._writer: IndexWriter | None = writer
         self.digest = reference.digest
         self._names = Names()
-        self._mapping = Mapping(self._names, reference)
+        self._rows = Rows(self._names, reference, index.schema)
         self._last: Checkpoint | None = None
 
     def recall(self) -> None:
@@ -51,13 +51,13 @@ class TantivyEngine:
             for cv_id in (*deletes, *(document.cv_id for document in upserts)):
                 writer.delete_documents_by_term(ID, cv_id.hex)
             for document in {document.cv_id: document for document in upserts}.values():
-                writer.add_document(self._mapping.document(document))
+                writer.add_document(self._rows.row(document))
 
     def append(self, documents: Sequence[Document]) -> None:
         writer = self._open_writer()
         with guarded():
             for document in documents:
-                writer.add_document(self._mapping.document(document))
+                writer.add_document(self._rows.row(document))
 
     def commit(self, position: int) -> None:
         writer = self._open_writer()
