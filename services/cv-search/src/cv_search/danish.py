@@ -6,7 +6,7 @@ the stemmer, which is Snowball's for Danish as tantivy ships it.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
@@ -75,6 +75,11 @@ def words(text: str) -> list[str]:
     return [stemmed for word in spelled(text) if (stemmed := stem(word))]
 
 
+def _joined(pairs: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Put stems and parts together, with blanks between."""
+    return " ".join([stems for stems, _ in pairs if stems]), " ".join([parts for _, parts in pairs if parts])
+
+
 HEAD_SHORTEST: Final = 4
 HEAD_ALONE_SHORTEST: Final = 6
 """A head this long is believed in even after something that is no known word."""
@@ -93,6 +98,7 @@ class Compounds:
             if len(word) >= HEAD_SHORTEST and stem(word)
         }
         self._known: dict[str, tuple[str, str]] = {}
+        self._pieces: dict[str, tuple[str, str]] = {}
         self._short: dict[str, tuple[str, str]] = {}
 
     def parts(self, word: str) -> tuple[str, ...]:
@@ -121,9 +127,16 @@ class Compounds:
         return found
 
     def _analysed(self, text: str) -> tuple[str, str]:
-        known = self._known
-        pairs = [known.get(word) or self._learned(word) for word in spelled(text)]
-        return " ".join([one for one, _ in pairs if one]), " ".join([parts for _, parts in pairs if parts])
+        """No word reaches over a blank, so what stands between two is looked up as it is written: most of it came before."""
+        known = self._pieces
+        pairs = [known.get(piece) or self._learned_piece(piece) for piece in text.split()]
+        return _joined(pairs)
+
+    def _learned_piece(self, piece: str) -> tuple[str, str]:
+        pairs = [self._known.get(word) or self._learned(word) for word in spelled(piece)]
+        pair = pairs[0] if len(pairs) == 1 else _joined(pairs)
+        _remember(self._pieces, piece, pair)
+        return pair
 
     def _learned(self, word: str) -> tuple[str, str]:
         pair = stem(word), " ".join(self.parts(word))
