@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tantivy import Index
@@ -13,7 +14,7 @@ from cv_contracts.codelists import default
 from cv_search.engine_testing import tantivy_in
 from cv_search.port import EngineError, IndexBroken, Query, TooCostly
 from cv_search.reference import Reference
-from cv_search.tantivy_engine import open_engine, open_reader
+from cv_search.tantivy_engine import TantivyReader, open_engine, open_reader
 from cv_search.tantivy_engine.fields import schema
 from cv_search.text import clauses
 
@@ -127,6 +128,33 @@ def test_when_the_files_go_the_reader_goes_on_and_the_writer_says_so(
     with pytest.raises(EngineError):
         engine.commit(6)
     assert (before.position, reader.snapshot().position, before.count()) == (5, 5, 0)
+
+
+class Counted:
+    """An index that counts how often it is opened anew."""
+
+    def __init__(self, index: Index) -> None:
+        self.schema, self.searcher = index.schema, index.searcher
+        self._index = index
+        self.times = 0
+
+    def reload(self) -> None:
+        self.times += 1
+        self._index.reload()
+
+
+def test_an_index_is_opened_anew_where_something_was_committed_and_else_not(
+    written: Path, reference: Reference
+) -> None:
+    engine = open_engine(written, reference)
+    counted = Counted(Index.open(str(written)))
+    reader = TantivyReader(written, cast("Index", counted), reference.digest)
+    for position in (5, 6, 7):
+        if position > 5:
+            engine.commit(position)
+        assert [reader.snapshot().position for _ in range(3)] == [position] * 3
+    assert counted.times == 3
+    engine.close()
 
 
 def test_a_search_that_costs_too_much_is_given_up(written: Path, reference: Reference) -> None:

@@ -18,6 +18,7 @@ from cv_search.tantivy_engine.names import Names
 from cv_search.tantivy_engine.ordering import Addresses, Ordering
 from cv_search.tantivy_engine.planning import Plan, Planner
 
+Stamp = tuple[int, int, int]
 REMEMBERED = 64
 """Queries of one moment whose groups are kept."""
 
@@ -114,7 +115,9 @@ class TantivySnapshot:
 class TantivyReader:
     """Reads one index. Each call of `snapshot` looks for a newer commit; what it pinned before stays as it was."""
 
-    def __init__(self, index: Index, digest: str) -> None:
+    def __init__(self, folder: Path, index: Index, digest: str) -> None:
+        self._file = folder / "meta.json"
+        self._seen: Stamp | None = None
         self._index = index
         self._form = form(digest)
         self._names = Names()
@@ -136,16 +139,29 @@ class TantivyReader:
             self._newest = None
 
     def _read(self) -> Moment:
+        stamp = _stamp(self._file)
+        if self._newest is not None and stamp is not None and stamp == self._seen:
+            return self._newest
         with guarded():
             self._index.reload()
             searcher, schema = self._index.searcher(), self._index.schema
             checkpoint = Checkpoint.read(searcher, schema)
             if checkpoint.form != self._form:
                 raise IndexBroken
+            self._seen = stamp
             if self._newest is not None and self._newest.checkpoint == checkpoint:
                 return self._newest
             self._names.read(searcher, schema)
             return Moment(searcher, schema, self._names, checkpoint)
+
+
+def _stamp(file: Path) -> Stamp | None:
+    """Tell one state of the file from another: tantivy replaces it with each commit and merge. None where it is gone."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def open_reader(folder: Path, digest: str) -> TantivyReader:
@@ -153,4 +169,4 @@ def open_reader(folder: Path, digest: str) -> TantivyReader:
     with guarded():
         index = Index.open(str(folder))
         index.config_reader("manual")
-    return TantivyReader(index, digest)
+    return TantivyReader(folder, index, digest)
