@@ -133,6 +133,26 @@ async def test_a_read_waits_until_the_version_is_applied_here() -> None:
     await asyncio.wait_for(asyncio.gather(*reads), 60)
 
 
+async def test_a_pause_ends_when_a_read_waits_for_that_stream_and_for_no_other_reason() -> None:
+    table, other = Table(), "cv-status.status-set"
+    applied = Applied({STREAM: table.version, other: table.version})
+    await applied.unhurried(STREAM, timedelta(milliseconds=1))
+    table.versions[SUBJECT] = 4
+    await applied.wait(STREAM, SUBJECT, 4)
+    pauses = [
+        asyncio.create_task(applied.unhurried(stream, timedelta(seconds=60))) for stream in (STREAM, other)
+    ]
+    await asyncio.wait(pauses, timeout=0.01)
+    read = asyncio.create_task(applied.wait(STREAM, SUBJECT, 5))
+    await asyncio.wait_for(pauses[0], 30)
+    await asyncio.wait_for(applied.unhurried(STREAM, timedelta(seconds=60)), 30)
+    table.versions[SUBJECT] = 5
+    applied.notify(STREAM, SUBJECT)
+    await read
+    assert not pauses[1].done()
+    pauses[1].cancel()
+
+
 async def test_a_read_also_sees_what_another_process_applied() -> None:
     table = Table()
     read = asyncio.create_task(Applied({STREAM: table.version}).wait(STREAM, SUBJECT, 5))

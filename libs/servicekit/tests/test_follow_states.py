@@ -1,6 +1,6 @@
 """Following over TCP: versions, erasures, and owners that are away, slow, behind or know nothing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
+from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
 from servicekit.follow.testing import Copies, EventLog, OwnedStates, changed, following, make_live
@@ -30,9 +31,14 @@ class Followed:
         self.owner = OwnedStates()
 
     def follower(
-        self, fetch_timeout: timedelta = timedelta(seconds=5), pause: timedelta = timedelta(0)
+        self,
+        fetch_timeout: timedelta = timedelta(seconds=5),
+        pause: timedelta = timedelta(0),
+        applied: Callable[[], None] | None = None,
     ) -> Follower:
-        projection = self.copies.projection(self.owner, fetch_timeout=fetch_timeout, pause=pause)
+        projection = self.copies.projection(
+            self.owner, fetch_timeout=fetch_timeout, pause=pause, applied=applied
+        )
         return Follower(self.database, self.kafka, "cv-status", [projection])
 
     async def all_read(self) -> None:
@@ -81,6 +87,35 @@ async def test_what_comes_during_a_pause_is_taken_together_after_it(followed: Fo
             await followed.log.send(followed.owner.put(person, 1))
         await followed.has(dict.fromkeys(people, 1))
     assert len(followed.owner.asked) < 1 + len(people)
+
+
+async def test_a_read_that_waits_ends_a_pause(followed: Followed) -> None:
+    follower = followed.follower(pause=timedelta(minutes=5))
+    async with following(follower):
+        await followed.log.send(followed.owner.put(PERSON, 1))
+        await followed.has({PERSON: 1})
+        second = followed.owner.put(PERSON, 2)
+        await followed.log.send(second)
+        token = ConsistencyToken.of(second)
+        await eventually(lambda: follower.applied.wait_for(token, timedelta(seconds=1)))
+
+
+async def test_only_a_batch_with_news_is_told_of(followed: Followed) -> None:
+    seen: list[int] = []
+
+    def note() -> None:
+        seen.append(len(seen))
+
+    async with following(followed.follower(applied=note)):
+        event = followed.owner.put(PERSON, 1)
+        await followed.log.send(event)
+        await eventually(lambda: seen[0])
+        assert await followed.copies.versions() == {PERSON: 1}
+        before = len(seen)
+        await followed.log.send(event, event)
+        await followed.all_read()
+        await eventually(lambda: seen[before])
+    assert len(seen) == before + 1
 
 
 async def test_many_events_of_a_batch_are_one_question_to_the_owner(followed: Followed) -> None:

@@ -135,12 +135,20 @@ class Applied:
     def __init__(self, streams: Mapping[str, Current]) -> None:
         self._streams = streams
         self._waiting: dict[Entry, set[asyncio.Event]] = {}
+        self._asked: dict[str, asyncio.Event] = {stream: asyncio.Event() for stream in streams}
 
     def notify(self, stream: str, *subjects: UUID) -> None:
         """Wake the reads that wait for these subjects; to be called once their new state is committed."""
         for subject in subjects:
             for event in self._waiting.get((stream, subject), ()):
                 event.set()
+
+    async def unhurried(self, stream: str, pause: timedelta) -> None:
+        """Return after a pause, or as soon as somebody waits for anything of that stream."""
+        asked = self._asked[stream]
+        asked.clear()
+        if not any(waited_for == stream for waited_for, _ in self._waiting):
+            await _set_within(asked, pause)
 
     async def wait(
         self,
@@ -181,6 +189,7 @@ class Applied:
         self._waiting.setdefault(entry, set()).add(event)
         try:
             while (await current(entry[1]) or 0) < version:
+                self._asked[entry[0]].set()
                 await _set_within(event, LOOK_AGAIN)
         finally:
             self._waiting[entry].discard(event)

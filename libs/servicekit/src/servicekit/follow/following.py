@@ -83,7 +83,7 @@ class Following:
         self.last_batch = time.monotonic()
         self._tell(batch, settled, self.last_batch - begun)
         if self.projection.pause:
-            await asyncio.sleep(self.projection.pause.total_seconds())
+            await self._applied.unhurried(self.projection.topic.name, self.projection.pause)
 
     async def retry_due(self) -> int:
         """Try the pending rows whose time has come; gives how many there were."""
@@ -97,7 +97,7 @@ class Following:
         )
         work.waiting = {subject: work.wait(subject, reason) for subject, reason in reasons.items()}
         settled = await self._patiently(lambda one_by_one: self._settle(work, one_by_one))
-        self._applied.notify(self.projection.topic.name, *settled.reached)
+        self._notify(settled)
         metrics.count("events.applied", len(settled.newly))
         return len(claimed)
 
@@ -195,8 +195,13 @@ class Following:
             raise NotSettled
         await asyncio.sleep(min(2.0, 0.02 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.5))  # noqa: S311
 
-    def _tell(self, batch: Batch, settled: Settled, seconds: float) -> None:
+    def _notify(self, settled: Settled) -> None:
         self._applied.notify(self.projection.topic.name, *settled.reached)
+        if settled.newly and self.projection.applied is not None:
+            self.projection.applied()
+
+    def _tell(self, batch: Batch, settled: Settled, seconds: float) -> None:
+        self._notify(settled)
         if batch.suspects:
             self._due.set()
         attributes: Attributes = {"messaging.destination.name": self.projection.topic.name}

@@ -62,7 +62,10 @@ class Projection:
     fetch_timeout: timedelta = timedelta(seconds=5)
     """For one answer of the owner; after it the subjects become pending rows."""
     pause: timedelta = timedelta(0)
-    """Between two batches: a service that need not be quicker spares itself many small ones of a busy stream."""
+    """Between two batches: a service that need not be quicker spares itself many small ones of a busy stream. It ends when a
+    read waits for what is followed."""
+    applied: Callable[[], None] | None = None
+    """Called after a batch that was news is committed."""
     durable: bool = True
     """Whether what a batch wrote must outlive a crash of the database. Without, a crash may lose the newest batches, positions
     and effects alike, and they are read again: right where `apply` writes nothing but its own rows, and nobody keeps what was
