@@ -1,6 +1,7 @@
 """What cv-search follows: CVs, statuses and citizens, each as a part of the documents that are searched."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -35,15 +36,21 @@ _REMOVE: Final = "delete from {table} where generation = $1 and {key} = any($2::
 _CVS_OF: Final = "select cv_id from citizen_parts where generation = $1 and person_id = any($2::uuid[])"
 
 PAUSE: Final = timedelta(milliseconds=100)
+CV_PAUSE: Final = timedelta(milliseconds=400)
+"""Of CVs many more change than of anything else, and each batch costs some 10 ms of a processor here and at its servers."""
 
 _SHOWN: Final = ("cvNumber", "givenName", "middleName", "familyName")
 _PLACE: Final = ("countryCode", "postalCode", "postalArea")
 
 
-def projections(registry: Post, cv_status: Post, documents: SearchDocuments) -> list[Projection]:
-    """Give all that this service follows."""
-    return [
-        _projection(CVS, CVChanged, HttpStates(registry, "/internal/cvs"), _by_cv(documents, CVS, _cv)),
+def projections(
+    registry: Post, cv_status: Post, documents: SearchDocuments, applied: Callable[[], None] | None = None
+) -> list[Projection]:
+    """Give all that this service follows; `applied` is called when documents may be new."""
+    followed = [
+        _projection(
+            CVS, CVChanged, HttpStates(registry, "/internal/cvs"), _by_cv(documents, CVS, _cv), CV_PAUSE
+        ),
         _projection(
             STATUSES,
             StatusSet,
@@ -54,16 +61,19 @@ def projections(registry: Post, cv_status: Post, documents: SearchDocuments) -> 
             CITIZENS, CitizenChanged, HttpStates(registry, "/internal/citizens"), _by_person(documents)
         ),
     ]
+    return [replace(one, applied=applied) for one in followed]
 
 
-def _projection(name: str, event: type[Any], owner: StateOwner, apply: Apply) -> Projection:
+def _projection(
+    name: str, event: type[Any], owner: StateOwner, apply: Apply, pause: timedelta = PAUSE
+) -> Projection:
     table, key = _TABLES[name]
     return Projection(
         name=name,
         topic=topic_of(event),
         fetch=owner.states,
         apply=apply,
-        pause=PAUSE,
+        pause=pause,
         owner=owner,
         remove=_remove(_REMOVE.format(table=table, key=key)),
     )

@@ -15,6 +15,7 @@ import structlog
 from cv_contracts.faults import Unavailable
 from cv_search.indexes import Indexes, open_live
 from cv_search.lease import Lease
+from cv_search.pacing import Pace
 from cv_search.port import EngineError, IndexBroken
 from cv_search.settings import IndexSettings
 from cv_search.store import Edge, SearchDocuments
@@ -73,13 +74,12 @@ class Indexer:
         self._writes = writes
         self._watches = not writes
         self._batch = settings.batch
-        self._every = settings.commit_every.total_seconds()
         self._live: OpenIndex | None = None
         self._serving: Serving | None = None
         self._build: asyncio.Task[None] | None = None
         self._wanted = False
         self._writing = asyncio.Lock()
-        self._wake = asyncio.Event()
+        self._pace = Pace(settings.commit_every.total_seconds())
         self._moved = asyncio.Event()
         self._behind_since: float | None = None
         self._looked_at = 0.0
@@ -103,7 +103,11 @@ class Indexer:
     def rebuild(self) -> None:
         """Build the index anew beside the live one; one that is under way stays the one."""
         self._wanted = self._build is None
-        self._wake.set()
+        self._pace.hurry()
+
+    def look(self) -> None:
+        """Let the documents be looked at as soon as the next commit is due: there are new ones."""
+        self._pace.look()
 
     async def covers(self, change: int, timeout: timedelta) -> None:  # noqa: ASYNC109 - ends in an answer of its own
         """Wait until the index has taken that change; raises Unavailable (503, Retry-After 1) when it takes longer."""
@@ -111,7 +115,7 @@ class Indexer:
             async with asyncio.timeout(timeout.total_seconds()):
                 while self._serving is None or self._serving.position < change:
                     moved = self._moved
-                    self._wake.set()
+                    self._pace.hurry()
                     await moved.wait()
         except TimeoutError:
             detail = "A write that this search must show is not in the index yet"
@@ -162,7 +166,7 @@ class Indexer:
         if (self._live is None or self._wanted) and self._may_build(edge):
             self._wanted = False
             self._build = asyncio.create_task(self._built(edge), name="build the index")
-            self._build.add_done_callback(lambda _: self._wake.set())
+            self._build.add_done_callback(lambda _: self._pace.hurry())
 
     async def _may_write(self) -> bool:
         return self._writes and (self._lease is None or await self._lease.mine())
@@ -297,16 +301,10 @@ class Indexer:
         self.progress.lag_seconds = monotonic() - self._behind_since
 
     async def _until_due(self, worked: float) -> None:
-        """Wait for the next time, counted from the begin of this one; but rest as long as it worked, for others work too."""
         if self._watches:
             await asyncio.sleep(LOOK_AT_OTHERS_EVERY)
-            return
-        try:
-            async with asyncio.timeout(max(self._every - worked, min(worked, self._every))):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-        self._wake.clear()
+        else:
+            await self._pace.rest(worked)
 
     async def _suffer(self, error: Exception) -> None:
         """Note trouble that passes, and raise any other.

@@ -83,8 +83,6 @@ def _parts(
     code_lists = CodeListWatch(settings.code_lists)
     in_force = InForce(code_lists.lists)
     documents = SearchDocuments(database, in_force.document, lambda: danish_today(clock))
-    followed = receipted(projections(registry.post_json, cv_status.post_json, documents), HOLDINGS)
-    follower = Follower(database, settings.kafka, SERVICE, followed)
     lease = None if settings.index.opensearch_url is None else Lease(database, "index")
     indexer = Indexer(
         documents,
@@ -93,6 +91,8 @@ def _parts(
         lease,
         writes=settings.role.writes,
     )
+    followed = projections(registry.post_json, cv_status.post_json, documents, indexer.look)
+    follower = Follower(database, settings.kafka, SERVICE, receipted(followed, HOLDINGS))
     purging = Purging(documents, indexer)
     access_log = AccessLog(database)
     pins = Pins(database, settings.pins, longest_search(settings.readers))

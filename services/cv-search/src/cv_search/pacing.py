@@ -1,0 +1,44 @@
+"""When the writer looks for changes again: as often as commits are wanted, together with the batches that bring the changes."""
+
+import asyncio
+from typing import Final
+
+__all__ = ["MOMENT", "Pace"]
+
+MOMENT: Final = 0.15
+"""So long a commit that is due waits for what is about to come: each batch of the follower has one of its own then."""
+
+
+class Pace:
+    """Counts from the begin of one turn of work to that of the next."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._hurry = asyncio.Event()
+        self._news = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Let the next turn begin now: somebody waits for it."""
+        self._hurry.set()
+        self._news.set()
+
+    def look(self) -> None:
+        """Let the next turn begin as soon as it is due: there is something new."""
+        self._news.set()
+
+    async def rest(self, worked: float) -> None:
+        """Wait for the next turn after one that took so many seconds; rest as long as it worked, for others work too."""
+        rest = max(self._every - worked, min(worked, self._every))
+        if not await _set_within(self._hurry, rest):
+            await _set_within(self._news, min(MOMENT, self._every))
+        self._hurry.clear()
+        self._news.clear()
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
