@@ -37,7 +37,8 @@ _CVS_OF: Final = "select cv_id from citizen_parts where generation = $1 and pers
 
 PAUSE: Final = timedelta(milliseconds=100)
 CV_PAUSE: Final = timedelta(milliseconds=400)
-"""Of CVs many more change than of anything else, and each batch costs some 10 ms of a processor here and at its servers."""
+"""Of CVs many more change than of anything else, and each batch costs ten statements, an answer of the owner and a commit of
+the index, whatever is in it."""
 
 _SHOWN: Final = ("cvNumber", "givenName", "middleName", "familyName")
 _PLACE: Final = ("countryCode", "postalCode", "postalArea")
