@@ -46,6 +46,9 @@ follow the feed. The first one after a pause is not waited with."""
 WORTH_A_BATCH: Final = 200
 """After so many at once there are more, and they are not waited for."""
 
+STATEMENT_WITHIN: Final = 30.0
+"""Seconds, after the server's own limit. A connection that nobody answers any more is noticed by this alone."""
+
 _FEED: Final = "select epoch, seeded, seed_after from feed"
 _POSITIONS: Final = "select topic, partition, next_offset from log_positions"
 _NEW_EPOCH: Final = "insert into feed (epoch, edge, floor) values ($1, $2, 0)"
@@ -56,7 +59,7 @@ _SEED_AGAIN: Final = "update feed set seeded = false, seed_after = null"
 
 _SESSION: Final = {
     **LEASE_SESSION,
-    "statement_timeout": "60000",
+    "statement_timeout": "25000",
     # Rows are found by their keys, however many: planning anew for each number of them would cost more than that.
     "plan_cache_mode": "force_generic_plan",
 }
@@ -143,7 +146,7 @@ class Leader:
         conn: OwnConnection = await asyncpg.connect(
             settings.dsn,
             timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=90,
+            command_timeout=STATEMENT_WITHIN,
             server_settings={**server_settings(settings, "change-feed writer"), **_SESSION},
         )
         try:
