@@ -138,7 +138,7 @@ class Indexer:
         rest = SHORTEST_REST
         try:
             while True:
-                begun = monotonic()
+                begun, before = monotonic(), self.progress.position
                 try:
                     await self.step()
                 except Exception as error:  # noqa: BLE001 - what does not pass is raised again
@@ -147,7 +147,7 @@ class Indexer:
                     rest = min(2 * rest, LONGEST_REST)
                 else:
                     self.progress.trouble, rest = None, SHORTEST_REST
-                    await self._until_due(monotonic() - begun)
+                    await self._until_due(monotonic() - begun, found=self.progress.position != before)
         finally:
             await self._end()
 
@@ -300,11 +300,11 @@ class Indexer:
         self._behind_since = self._behind_since or monotonic()
         self.progress.lag_seconds = monotonic() - self._behind_since
 
-    async def _until_due(self, worked: float) -> None:
+    async def _until_due(self, worked: float, *, found: bool) -> None:
         if self._watches:
             await asyncio.sleep(LOOK_AT_OTHERS_EVERY)
         else:
-            await self._pace.rest(worked)
+            await self._pace.rest(worked, found=found)
 
     async def _suffer(self, error: Exception) -> None:
         """Note trouble that passes, and raise any other.

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-__all__ = ["MOMENT", "Pace"]
+__all__ = ["Pace"]
 
 MOMENT: Final = 0.15
 """So long a commit that is due waits for what is about to come: each batch of the follower has one of its own then."""
@@ -12,8 +12,9 @@ MOMENT: Final = 0.15
 class Pace:
     """Counts from the begin of one turn of work to that of the next."""
 
-    def __init__(self, every: float) -> None:
+    def __init__(self, every: float, moment: float = MOMENT) -> None:
         self._every = every
+        self._moment = moment
         self._hurry = asyncio.Event()
         self._news = asyncio.Event()
 
@@ -26,11 +27,15 @@ class Pace:
         """Let the next turn begin as soon as it is due: there is something new."""
         self._news.set()
 
-    async def rest(self, worked: float) -> None:
-        """Wait for the next turn after one that took so many seconds; rest as long as it worked, for others work too."""
-        rest = max(self._every - worked, min(worked, self._every))
-        if not await _set_within(self._hurry, rest):
-            await _set_within(self._news, min(MOMENT, self._every))
+    async def rest(self, worked: float, *, found: bool) -> None:
+        """Wait for the next turn after one that took so many seconds; rest as long as it worked, for others work too.
+
+        After one that `found` nothing the next one is due as soon as there is something new.
+        """
+        if not found:
+            await _set_within(self._news, self._every)
+        elif not await _set_within(self._hurry, max(self._every - worked, min(worked, self._every))):
+            await _set_within(self._news, self._moment)
         self._hurry.clear()
         self._news.clear()
 
