@@ -60,7 +60,7 @@ class Feed:
         if last_event_id is None:
             return edge, 0
         epoch, position = self._cursors.read(subscriber, last_event_id, ELEMENT)
-        await self.check(subscriber, edge, epoch, position)
+        self.check(subscriber, edge, epoch, position)
         return edge, position
 
     async def edge(self) -> Edge:
@@ -69,13 +69,13 @@ class Feed:
             raise Unavailable(retry_after=1)
         return edge
 
-    async def check(self, subscriber: Subscriber, edge: Edge, epoch: Any, position: int) -> None:
+    def check(self, subscriber: Subscriber, edge: Edge, epoch: Any, position: int) -> None:
         """Raise EpochOver or Beyond for a position of a feed that was lost or restored."""
         if epoch != edge.epoch:
             raise EpochOver(self._cursors.of(subscriber, edge.epoch, 0))
-        known = edge.edge if position > edge.edge else await self._store.restored_after(position)
-        if known is not None:
-            raise Beyond(self._cursors.of(subscriber, edge.epoch, known))
+        instead = edge.instead_of(position)
+        if instead is not None:
+            raise Beyond(self._cursors.of(subscriber, edge.epoch, instead))
 
     async def page(
         self, subscriber: Subscriber, after: int, limit: int, kinds: frozenset[str], wait: float

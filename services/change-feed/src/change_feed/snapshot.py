@@ -47,7 +47,7 @@ class Snapshot:
         edge = await self._feed.edge()
         if not edge.seeded:
             raise Unavailable(retry_after=1)
-        mark = None if after is None else await self._mark(subscriber, edge, after)
+        mark = None if after is None else self._mark(subscriber, edge, after)
         position = edge.edge if mark is None else mark.position
         items, last = await self._store.snapshot(
             subscriber.scope_id, None if mark is None else mark.after, position, limit
@@ -57,7 +57,7 @@ class Snapshot:
             following = self._cursors.of_mark(subscriber, edge.epoch, SnapshotMark(position, last))
         return SnapshotPage(self._cursors.of(subscriber, edge.epoch, position), following, items, position)
 
-    async def _mark(self, subscriber: Subscriber, edge: Edge, after: str) -> SnapshotMark:
+    def _mark(self, subscriber: Subscriber, edge: Edge, after: str) -> SnapshotMark:
         epoch, mark = self._cursors.read_mark(subscriber, after, ELEMENT)
-        await self._feed.check(subscriber, edge, epoch, mark.position)
+        self._feed.check(subscriber, edge, epoch, mark.position)
         return mark

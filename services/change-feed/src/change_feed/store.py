@@ -14,9 +14,12 @@ from servicekit.data.postgres import Database
 
 __all__ = ["Edge", "FeedStore", "Item", "Listed", "Shown"]
 
-_EDGE: Final = "select epoch, edge, floor, seeded from feed"
+_EDGE: Final = """
+select epoch, edge, floor, seeded,
+    array(select array[after_position, before_position] from restores order by found_at) as restores
+from feed
+"""
 _SCOPE: Final = "select id from scopes where name = $1"
-_RESTORED: Final = "select after_position from restores where after_position < $1 and $1 < before_position order by found_at limit 1"
 
 # Both sides of each join are bounded, and a page is chosen before it is joined: over millions of entries PostgreSQL else
 # merges the two from the first entry on, which costs the more the later a page is.
@@ -75,12 +78,22 @@ NO_ID: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """How far the feed is, and in which epoch; before `floor` only the newest change of each CV is left."""
+    """How far the feed is, and in which epoch; before `floor` only the newest change of each CV is left.
+
+    `restores` has the last position of each back-up that was restored, and the first one given out after that.
+    """
 
     epoch: UUID
     edge: int
     floor: int
     seeded: bool
+    restores: Sequence[Sequence[int]] = ()
+
+    def instead_of(self, position: int) -> int | None:
+        """Give the position from which to go on instead, if this one is beyond the edge or was forgotten by a restore."""
+        if position > self.edge:
+            return self.edge
+        return next((after for after, before in self.restores if after < position < before), None)
 
 
 @dataclass(slots=True)
@@ -140,11 +153,6 @@ class FeedStore:
                 return 0
             self._scope_ids[name] = known
         return known
-
-    async def restored_after(self, position: int) -> int | None:
-        """Give the position that a back-up had, if this one was given out after it and forgotten by the restore."""
-        after: int | None = await self._database.fetchval(_RESTORED, position)
-        return after
 
     async def page(self, scope: int, after: int, until: int, limit: int) -> list[Shown]:
         return [Shown(*row) for row in await self._database.fetch(_PAGE, scope, after, until, limit)]
