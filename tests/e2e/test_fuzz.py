@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, MutableMapping
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any, cast
 
@@ -96,6 +97,8 @@ def _make_plausible(case: Case[Any], citizen: SyntheticCitizen, choose: random.R
         case.headers.update(USER)
     if choose.random() < MOSTLY:
         case.headers.pop("x-consistency-token", None)
+    if isinstance(case.body, dict | list):
+        case.body = deepcopy(case.body)  # an example is the description's own
     for said in (case.headers, case.query, case.body):
         _put(said, usual, choose)
 
