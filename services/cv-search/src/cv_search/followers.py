@@ -36,7 +36,7 @@ _REMOVE: Final = "delete from {table} where generation = $1 and {key} = any($2::
 _CVS_OF: Final = "select cv_id from citizen_parts where generation = $1 and person_id = any($2::uuid[])"
 
 PAUSE: Final = timedelta(milliseconds=100)
-CV_PAUSE: Final = timedelta(milliseconds=400)
+CV_PAUSE: Final = timedelta(milliseconds=200)
 """Of CVs many more change than of anything else, and each batch costs ten statements, an answer of the owner and a commit of
 the index, whatever is in it."""
 
