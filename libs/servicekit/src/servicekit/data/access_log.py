@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 MOST_WAITING = 10_000
 FLUSH_TIMEOUT = timedelta(seconds=3)
-APART = 0.01
+APART = 0.005
 """Seconds between the beginnings of two flushes: each waits for the disk, and keeps others waiting for it."""
 MONTHS_AHEAD = 3
 CHECK_MONTHS_EVERY = timedelta(days=1)

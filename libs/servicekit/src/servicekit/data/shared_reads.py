@@ -13,7 +13,7 @@ K = TypeVar("K", str, int)
 
 LANES = 2
 MOST = 64
-APART = 0.003
+APART = 0.002
 """Seconds between the beginnings of two trips: a trip of one costs both sides nearly as much as a trip of many."""
 PLANNED_FOR = 10
 """So many keys the server plans for where it does not know their number. Told fewer, it would plan each trip anew."""
