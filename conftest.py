@@ -1,9 +1,16 @@
-"""How the suite is shared out over workers: a file stays together, and so do all that start the whole system."""
+"""How the suite is collected and shared out over workers."""
+
+import gc
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 END_TO_END = "tests/e2e/"
+WITHOUT = re.compile(r"not \w+(?: and not \w+)*")
+MARKED_AS_A_WHOLE = re.compile(r"^pytestmark = (?:.|\n )+", re.MULTILINE)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -16,3 +23,24 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     return ByFile(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m "not infra and not slow"` do not even import a file whose `pytestmark` is one of these."""
+    without = config.option.markexpr
+    if collection_path.suffix != ".py" or not WITHOUT.fullmatch(without):
+        return None
+    marked = MARKED_AS_A_WHOLE.search(collection_path.read_text())
+    names = set(re.findall(r"mark\.(\w+)", marked[0])) if marked else set()
+    return True if names & set(re.findall(r"not (\w+)", without)) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Do not look again and again whether tests and modules are garbage: they stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
