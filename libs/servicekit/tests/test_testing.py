@@ -1,12 +1,13 @@
-"""`eventually` waits for what will be true soon, and tells what was wrong when it never was."""
+"""`eventually` waits for what will be true soon, and tells what was wrong when it never was; skipped time is not waited for."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from servicekit.testing import StillFailing, eventually
+from servicekit.testing import StillFailing, eventually, in_skipped_time
 
 SOON = timedelta(milliseconds=60)
 
@@ -73,3 +74,18 @@ async def test_a_last_attempt_without_time_to_end_does_not_hide_what_was_wrong_b
 
     with pytest.raises(StillFailing, match="last: AssertionError"):
         await eventually(check, SOON)
+
+
+def test_skipped_time_passes_for_the_test_and_not_for_who_waits_for_it() -> None:
+    passed = []
+
+    @in_skipped_time
+    async def an_hour() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 3600)
+        passed.append(asyncio.get_running_loop().time())
+
+    begun = time.monotonic()
+    an_hour()
+    assert passed == [3600]
+    assert time.monotonic() - begun < 60

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
 
 from cv_search.pacing import Pace
+from servicekit.testing import in_skipped_time
 
-EVERY, MOMENT, LONG = 0.3, 1.0, 20.0
+EVERY, MOMENT, LONG = 0.25, 1.0, 16.0
+SOON = 1 / 64
+"""With parts of two alone no sum of seconds is rounded."""
 
 
 async def rested(
@@ -18,44 +20,49 @@ async def rested(
     found: bool = True,
 ) -> float:
     """Rest, with something happening meanwhile; gives how long."""
+    loop = asyncio.get_running_loop()
     if do is not None:
-        asyncio.get_running_loop().call_later(after, do)
-    begun = monotonic()
+        loop.call_later(after, do)
+    begun = loop.time()
     await pace.rest(worked, found=found)
-    return monotonic() - begun
+    return loop.time() - begun
 
 
+@in_skipped_time
 async def test_what_is_new_already_is_taken_when_it_is_due() -> None:
     pace = Pace(EVERY, MOMENT)
-    assert EVERY <= await rested(pace, after=0.02, do=pace.look) < EVERY + MOMENT
-    assert EVERY / 2 <= await rested(pace, worked=EVERY / 2, after=0.02, do=pace.look) < EVERY / 2 + MOMENT
+    assert await rested(pace, after=SOON, do=pace.look) == EVERY
+    assert await rested(pace, worked=EVERY / 2, after=SOON, do=pace.look) == EVERY / 2
 
 
+@in_skipped_time
 async def test_what_is_about_to_come_is_waited_for_and_nothing_else() -> None:
     pace = Pace(EVERY, MOMENT)
-    soon = EVERY + 0.05
-    assert soon <= await rested(pace, after=soon, do=pace.look) < EVERY + MOMENT
-    assert await rested(pace) >= EVERY + MOMENT
+    assert await rested(pace, after=EVERY + SOON, do=pace.look) == EVERY + SOON
+    assert await rested(pace) == EVERY + MOMENT
 
 
+@in_skipped_time
 async def test_after_a_look_that_found_nothing_whatever_is_new_is_taken_at_once() -> None:
     pace = Pace(LONG)
-    assert 0.02 <= await rested(pace, after=0.02, do=pace.look, found=False) < LONG
-    assert await rested(Pace(EVERY, LONG), found=False) < LONG
+    assert await rested(pace, after=SOON, do=pace.look, found=False) == SOON
+    assert await rested(Pace(EVERY, LONG), found=False) == EVERY
 
 
+@in_skipped_time
 async def test_who_waits_is_not_made_to_and_only_once() -> None:
     pace = Pace(LONG)
-    assert await rested(pace, after=0.02, do=pace.hurry) < LONG
+    assert await rested(pace, after=SOON, do=pace.hurry) == SOON
     quick = Pace(EVERY, MOMENT)
     quick.hurry()
-    assert await rested(quick) < EVERY + MOMENT
-    assert await rested(quick) >= EVERY + MOMENT
+    assert await rested(quick) == 0
+    assert await rested(quick) == EVERY + MOMENT
 
 
+@in_skipped_time
 async def test_work_that_takes_longer_is_followed_by_as_long_a_rest_and_no_longer_one_than_usual() -> None:
     pace = Pace(EVERY)
     pace.look()
-    assert await rested(pace, worked=EVERY * 0.8) >= EVERY * 0.8
+    assert await rested(pace, worked=EVERY * 0.75) == EVERY * 0.75
     pace.look()
-    assert await rested(pace, worked=100 * LONG) < LONG
+    assert await rested(pace, worked=100 * LONG) == EVERY

@@ -1,15 +1,18 @@
 """What every test suite of ours needs: waiting for what will be true soon, without a sleep in a test."""
 
 import asyncio
+import functools
 import inspect
 import secrets
+import selectors
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 # Below the ports that a system gives to outgoing connections, or one of those may take the port of a server that is down.
 _PORTS = range(10_000, 30_000)
@@ -24,6 +27,35 @@ def free_port() -> int:
             if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
                 _given.add(port)
                 return port
+
+
+class _NeverWaiting(selectors.DefaultSelector):
+    """Lets the time that it would have waited be over at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(timeout and 0)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+def in_skipped_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Let a test that waits for nothing but the loop's time find it over at once, exactly as long as it was to be."""
+
+    def make_loop() -> asyncio.AbstractEventLoop:
+        selector = _NeverWaiting()
+        loop = asyncio.SelectorEventLoop(selector)
+        loop.time = lambda: selector.now  # type: ignore[method-assign]  # a clock is no argument of the loop's
+        return loop
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
 
 
 class StillFailing(AssertionError):  # noqa: N818 - said in a test report
