@@ -19,20 +19,26 @@ TODAY = date(2026, 11, 22)
 LISTS = default()
 MOBILE = phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE
 """Denmark does not part them."""
-PEOPLE = list(citizens(1, 3_000, today=TODAY))
 WEIGHTS = (4, 3, 2, 7, 6, 5, 4, 3, 2, 1)
 
-
-def test_the_same_seed_gives_the_same_citizens() -> None:
-    assert list(citizens(1, 3_000, today=TODAY)) == PEOPLE
-    assert list(citizens(1, 100, today=TODAY, start=500)) == PEOPLE[500:600]
-    assert list(citizens(2, 100, today=TODAY)) != PEOPLE[:100]
+People = list[SyntheticCitizen]
 
 
-def test_another_day_leaves_the_numbers_and_names_as_they_are() -> None:
+@pytest.fixture(scope="module")
+def people() -> People:
+    return list(citizens(1, 3_000, today=TODAY))
+
+
+def test_the_same_seed_gives_the_same_citizens(people: People) -> None:
+    assert list(citizens(1, 3_000, today=TODAY)) == people
+    assert list(citizens(1, 100, today=TODAY, start=500)) == people[500:600]
+    assert list(citizens(2, 100, today=TODAY)) != people[:100]
+
+
+def test_another_day_leaves_the_numbers_and_names_as_they_are(people: People) -> None:
     later = citizens(1, 200, today=TODAY + timedelta(days=400))
     assert [(c.person_number, c.cv_number, c.name) for c in later] == [
-        (c.person_number, c.cv_number, c.name) for c in PEOPLE[:200]
+        (c.person_number, c.cv_number, c.name) for c in people[:200]
     ]
 
 
@@ -41,11 +47,11 @@ def test_citizens_come_one_by_one() -> None:
 
 
 @pytest.mark.slow
-def test_numbers_are_unique() -> None:
+def test_numbers_are_unique(people: People) -> None:
     numbers = Numbers(7)
     assert len({numbers.born(index).person_number for index in range(100_000)}) == 100_000
     assert len({numbers.cv_number(index) for index in range(100_000)}) == 100_000
-    assert [one.case for one in PEOPLE if not one.cv_number] == ["no-cv-number"]
+    assert [one.case for one in people if not one.cv_number] == ["no-cv-number"]
 
 
 def _century(number: str) -> int:
@@ -53,8 +59,8 @@ def _century(number: str) -> int:
     return 1900 if seventh <= 3 or (seventh in {4, 9} and year > 36) else 2000
 
 
-def test_person_numbers_say_the_birth_date_and_the_gender_and_are_nobodys() -> None:
-    for one in PEOPLE:
+def test_person_numbers_say_the_birth_date_and_the_gender_and_are_nobodys(people: People) -> None:
+    for one in people:
         number, birth = one.person_number, date.fromisoformat(one.citizen["dateOfBirth"])
         assert wire.is_person_number(number)
         assert number[:6] == birth.strftime("%d%m%y")
@@ -63,13 +69,13 @@ def test_person_numbers_say_the_birth_date_and_the_gender_and_are_nobodys() -> N
         assert sum(w * int(d) for w, d in zip(WEIGHTS, number, strict=True)) % 11 != 0
 
 
-def test_cv_numbers_can_be_integers() -> None:
-    assert all(len(c.cv_number) == 8 and c.cv_number[0] in "123456789" for c in PEOPLE if c.cv_number)
+def test_cv_numbers_can_be_integers(people: People) -> None:
+    assert all(len(c.cv_number) == 8 and c.cv_number[0] in "123456789" for c in people if c.cv_number)
 
 
 @pytest.mark.slow
-def test_every_cv_is_a_valid_replace_cv_request() -> None:
-    for one in PEOPLE:
+def test_every_cv_is_a_valid_replace_cv_request(people: People) -> None:
+    for one in people:
         if one.cv is None:
             assert one.cv_state is None
             continue
@@ -89,8 +95,8 @@ def _years(node: Any) -> list[str]:
     return []
 
 
-def test_every_citizen_is_what_the_intake_takes() -> None:
-    for one in PEOPLE:
+def test_every_citizen_is_what_the_intake_takes(people: People) -> None:
+    for one in people:
         citizen = one.citizen
         assert 1 <= len(citizen["familyName"]) <= 50
         assert 1 <= len(citizen["givenName"]) <= 70
@@ -103,8 +109,8 @@ def test_every_citizen_is_what_the_intake_takes() -> None:
                 assert LISTS.knows_organisation(relation["referredByType"], relation["referredByCode"])
 
 
-def test_asylum_dates_are_for_the_groups_that_may_have_them() -> None:
-    for one in PEOPLE:
+def test_asylum_dates_are_for_the_groups_that_may_have_them(people: People) -> None:
+    for one in people:
         if one.asylum is not None:
             read = wire.CreateAsylumCVTransitionRequest.from_json(json.dumps(one.asylum))
             assert read.AsylumCVTransitionDate <= read.CVEditEndDate
@@ -112,16 +118,16 @@ def test_asylum_dates_are_for_the_groups_that_may_have_them() -> None:
             assert one.citizen["contactGroup"] in ASYLUM_GROUPS
 
 
-def test_people_live_where_their_postal_code_is() -> None:
-    for one in PEOPLE[len(CASES) :]:
+def test_people_live_where_their_postal_code_is(people: People) -> None:
+    for one in people[len(CASES) :]:
         home = next(r for r in one.citizen["relations"] if r["organisationType"] == 7)
         postal = LISTS.postal_codes[one.citizen["address"]["postalCode"]]
         assert postal.municipality_code == home["organisationCode"]
         assert postal.city == one.citizen["address"]["postalArea"]
 
 
-def test_the_population_has_plausible_shares_of_everything() -> None:
-    people = PEOPLE[len(CASES) :]
+def test_the_population_has_plausible_shares_of_everything(people: People) -> None:
+    people = people[len(CASES) :]
     states = Counter(one.cv_state for one in people)
     groups = Counter(one.citizen["contactGroup"] for one in people)
     assert states["ACTIVE"] > 0.8 * len(people)
@@ -159,10 +165,10 @@ def _relations(one: SyntheticCitizen, kind: int) -> list[tuple[str, int | None, 
     ]
 
 
-def test_the_cast_has_every_case_and_can_be_picked_by_label() -> None:
+def test_the_cast_has_every_case_and_can_be_picked_by_label(people: People) -> None:
     assert list(CAST) == list(CASES)
     assert all(citizen_of_case(1, case, today=TODAY) == one for case, one in CAST.items())
-    assert all(one.case == "" for one in PEOPLE[len(CASES) :])
+    assert all(one.case == "" for one in people[len(CASES) :])
     with pytest.raises(KeyError):
         citizen_of_case(1, "nobody", today=TODAY)
 
@@ -245,10 +251,10 @@ def test_the_group_without_asylum_dates_has_none() -> None:
     assert CAST["asylum-no-dates"].citizen["contactGroup"] == 26
 
 
-def test_every_phone_number_is_one_that_a_citizen_may_save() -> None:
+def test_every_phone_number_is_one_that_a_citizen_may_save(people: People) -> None:
     written = [
         number
-        for one in PEOPLE
+        for one in people
         for number in (one.cv or {}).get("ContactInformation", {}).get("PhoneNumber", [])
     ]
     read = [phonenumbers.parse(number, None) for number in written]
