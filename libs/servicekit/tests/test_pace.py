@@ -1,8 +1,8 @@
-"""The pace of rounds: at once after a rest, so far apart in a hurry."""
+"""The pace of rounds: at once after a rest, so far apart in a hurry; and waiting for at most so long."""
 
 import asyncio
 
-from servicekit.pace import Pace
+from servicekit.pace import Pace, set_within
 from servicekit.testing import in_skipped_time
 
 APART = 1 / 16
@@ -36,3 +36,15 @@ async def test_those_who_come_together_are_let_in_one_after_the_other() -> None:
     loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
     await asyncio.gather(*(pace.turn() for _ in range(5)))
     assert loop.time() - begun == 4 * APART
+
+
+@in_skipped_time
+async def test_an_event_is_waited_for_and_not_longer_than_said() -> None:
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    assert await set_within(event, APART) is False
+    assert loop.time() == APART
+    loop.call_later(APART, event.set)
+    assert await set_within(event, 60) is True
+    assert loop.time() == 2 * APART
+    assert await set_within(event, 60) is True
+    assert loop.time() == 2 * APART

@@ -1,8 +1,8 @@
-"""Rounds that begin at once when there is little to do, and share more of the work when there is much."""
+"""When to go on: in rounds that share more of the work when there is much of it, or as soon as somebody says so."""
 
 import asyncio
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "set_within"]
 
 
 class Pace:
@@ -19,3 +19,12 @@ class Pace:
         self._next = begin + self._seconds
         if begin > now:
             await asyncio.sleep(begin - now)
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set, but not longer than that; tells whether it is."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

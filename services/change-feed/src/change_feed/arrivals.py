@@ -1,7 +1,6 @@
 """Wakes those who wait for entries of their scope, and nobody else, however many wait."""
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -9,6 +8,7 @@ import structlog
 
 from change_feed.store import FeedStore
 from servicekit.data.postgres import passing_trouble
+from servicekit.pace import set_within
 
 __all__ = ["Arrivals"]
 
@@ -38,9 +38,7 @@ class Arrivals:
     async def run(self) -> None:
         """Wake whoever waits, until cancelled."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
-                    await self._moved.wait()
+            await set_within(self._moved, LOOK_EVERY.total_seconds())
             self._moved.clear()
             try:
                 await self._look()

@@ -17,6 +17,7 @@ from contact_verification.settings import CodeSettings, SendingSettings
 from contact_verification.statuses import ContactStatuses
 from contact_verification.store_messages import Claimed, MessageStore
 from servicekit.data.postgres import passing_trouble
+from servicekit.pace import set_within
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +95,7 @@ class Sender:
                     raise
                 log.warning("sending_waits", channel=channel.provider.name, error_type=type(error).__name__)
                 taken = 0
-            await _pause(channel.woken, SHORTEST_PAUSE if taken else LONGEST_PAUSE)
+            await set_within(channel.woken, SHORTEST_PAUSE if taken else LONGEST_PAUSE)
 
     async def _deliver(self, channel: Channel, message: Claimed) -> None:
         if not message.wanted:
@@ -139,11 +140,3 @@ class Sender:
             subject, text = mail_text(message.kind, code=code, lifetime=lifetime)
             return Outgoing(message.id, to, subject, text)
         return Outgoing(message.id, to, "", sms_text(message.kind, to, code=code, lifetime=lifetime))
-
-
-async def _pause(woken: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await woken.wait()
-    except TimeoutError:
-        return

@@ -15,7 +15,7 @@ import structlog
 from cv_contracts.faults import Unavailable
 from cv_search.indexes import Indexes, open_live
 from cv_search.lease import Lease
-from cv_search.pacing import Pace
+from cv_search.pacing import CommitPace
 from cv_search.port import EngineError, IndexBroken
 from cv_search.settings import IndexSettings
 from cv_search.store import Edge, SearchDocuments
@@ -79,7 +79,7 @@ class Indexer:
         self._build: asyncio.Task[None] | None = None
         self._wanted = False
         self._writing = asyncio.Lock()
-        self._pace = Pace(settings.commit_every.total_seconds())
+        self._pace = CommitPace(settings.commit_every.total_seconds())
         self._moved = asyncio.Event()
         self._behind_since: float | None = None
         self._looked_at = 0.0

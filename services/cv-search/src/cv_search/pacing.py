@@ -3,13 +3,15 @@
 import asyncio
 from typing import Final
 
-__all__ = ["Pace"]
+from servicekit.pace import set_within
+
+__all__ = ["CommitPace"]
 
 MOMENT: Final = 0.15
 """So long a commit that is due waits for what is about to come: each batch of the follower has one of its own then."""
 
 
-class Pace:
+class CommitPace:
     """Counts from the begin of one turn of work to that of the next."""
 
     def __init__(self, every: float, moment: float = MOMENT) -> None:
@@ -33,17 +35,8 @@ class Pace:
         After one that `found` nothing the next one is due as soon as there is something new.
         """
         if not found:
-            await _set_within(self._news, self._every)
-        elif not await _set_within(self._hurry, max(self._every - worked, min(worked, self._every))):
-            await _set_within(self._news, self._moment)
+            await set_within(self._news, self._every)
+        elif not await set_within(self._hurry, max(self._every - worked, min(worked, self._every))):
+            await set_within(self._news, self._moment)
         self._hurry.clear()
         self._news.clear()
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

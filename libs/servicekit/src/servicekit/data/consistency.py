@@ -16,6 +16,7 @@ from cv_contracts.event import Event
 from cv_contracts.faults import Fault, FieldError, Unavailable
 from cv_contracts.topics import topic_of
 from servicekit.observe import metrics
+from servicekit.pace import set_within
 
 HEADER = "x-consistency-token"
 MOST_ENTRIES = 64
@@ -148,7 +149,7 @@ class Applied:
         asked = self._asked[stream]
         asked.clear()
         if not any(waited_for == stream for waited_for, _ in self._waiting):
-            await _set_within(asked, pause)
+            await set_within(asked, pause.total_seconds())
 
     async def wait(
         self,
@@ -190,18 +191,9 @@ class Applied:
         try:
             while (await current(entry[1]) or 0) < version:
                 self._asked[entry[0]].set()
-                await _set_within(event, LOOK_AGAIN)
+                await set_within(event, LOOK_AGAIN.total_seconds())
+                event.clear()
         finally:
             self._waiting[entry].discard(event)
             if not self._waiting[entry]:
                 del self._waiting[entry]
-
-
-async def _set_within(event: asyncio.Event, time: timedelta) -> None:
-    try:
-        async with asyncio.timeout(time.total_seconds()):
-            await event.wait()
-    except TimeoutError:
-        return
-    finally:
-        event.clear()

@@ -22,6 +22,7 @@ from servicekit.follow.projection import Announced, Batch, Projection, read_batc
 from servicekit.follow.records import Records
 from servicekit.observe import metrics
 from servicekit.observe.attributes import Attributes
+from servicekit.pace import set_within
 
 __all__ = ["Following", "NotSettled"]
 
@@ -128,11 +129,7 @@ class Following:
                 self.assigned.set()
 
     async def _wait_for_due(self) -> None:
-        try:
-            async with asyncio.timeout(RETRY_EVERY):
-                await self._due.wait()
-        except TimeoutError:
-            pass
+        await set_within(self._due, RETRY_EVERY)
         self._due.clear()
 
     async def _once(self, records: Records, consumer: Consumer, one_by_one: bool) -> tuple[Batch, Settled]:

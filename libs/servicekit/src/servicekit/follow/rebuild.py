@@ -24,6 +24,7 @@ from servicekit.follow.owned_states import Page, StateOwner
 from servicekit.follow.pending import back_off
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.states import BadState, Erased, Known
+from servicekit.pace import set_within
 
 __all__ = ["BuildProgress", "Rebuild", "Rebuilds"]
 
@@ -255,11 +256,7 @@ class Rebuild:
 
     async def _rest(self, failures: int) -> None:
         seconds = LOOK_EVERY if failures == 0 else min(LONGEST_REST, 0.25 * 2 ** min(failures, 8))
-        try:
-            async with asyncio.timeout(seconds * random.uniform(0.75, 1.25)):  # noqa: S311 - spreads load only
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        await set_within(self._wake, seconds * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load only
         self._wake.clear()
 
 

@@ -21,6 +21,7 @@ import structlog
 from servicekit import kafka
 from servicekit.data.postgres import LEASE_SESSION, Database, passing_trouble, server_settings
 from servicekit.observe import metrics
+from servicekit.pace import set_within
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.sending import Prepared, Refusal, Round, Row, Sender
 from servicekit.settings import KafkaSettings
@@ -247,14 +248,8 @@ class Relay:
             if rows or self._stopping:
                 return [] if self._stopping else rows
             gone = ()
-            pause = SHORTEST_POLL if await self._woken(pause) else min(pause * 2, LONGEST_POLL)
-
-    async def _woken(self, pause: timedelta) -> bool:
-        try:
-            async with asyncio.timeout(pause.total_seconds()):
-                return await self._wake.wait()
-        except TimeoutError:
-            return False
+            woken = await set_within(self._wake, pause.total_seconds())
+            pause = SHORTEST_POLL if woken else min(pause * 2, LONGEST_POLL)
 
     async def _exchange(
         self, lease: Lease, sender: Sender, gone: Sequence[int], under_way: Sequence[int]
