@@ -1,13 +1,11 @@
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
 from cv_contracts.faults import Unavailable
-from cvhub.testing import FreshDatabase, Postgres
+from cvhub.testing import Postgres
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.postgres import Database, migrate
 from servicekit.settings import PostgresSettings
@@ -24,13 +22,6 @@ CALLER = Caller(
     user=User("Ada Example", 2, "ada@example.org"),
 )
 SUBJECT = UUID(int=5)
-
-
-@pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
-    yield database
-    await database.close()
 
 
 async def test_a_read_can_be_found_by_its_subject_with_all_that_was_said(database: Database) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -10,7 +9,6 @@ import pytest
 import pytest_asyncio
 
 from cv_contracts.faults import Unavailable
-from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
 from servicekit.follow.follower import Follower
@@ -27,11 +25,9 @@ STREAM = CITIZENS.name
 
 
 @pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "applied-tests")
+async def database(database: Database) -> Database:
     await make_live(database)
-    yield database
-    await database.close()
+    return database
 
 
 async def apply(database: Database, version: int, generation: int = 1) -> None:

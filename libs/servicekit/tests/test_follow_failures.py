@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from cvhub.testing import FreshDatabase, Kafka, Postgres
+from cvhub.testing import Kafka, Postgres
 from servicekit import kafka as clients
 from servicekit.data.postgres import Database, migrate
 from servicekit.follow.batch import Work, settle
@@ -35,11 +35,9 @@ pytestmark = pytest.mark.infra
 
 
 @pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "follow-tests")
+async def database(database: Database) -> Database:
     await make_live(database)
-    yield database
-    await database.close()
+    return database
 
 
 @pytest_asyncio.fixture

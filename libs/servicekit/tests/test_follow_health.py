@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from cv_contracts.events.cv_registry import CitizenChanged
@@ -26,13 +24,6 @@ from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
-
-
-@pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "health-tests")
-    yield database
-    await database.close()
 
 
 async def test_readiness_needs_a_live_generation_and_shows_where_each_projection_stands(

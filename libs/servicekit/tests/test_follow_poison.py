@@ -1,6 +1,5 @@
 """Every way in which a record can be bad, over TCP against a real broker, with good records around it."""
 
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,7 +9,6 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from cv_contracts import envelope
 from cv_contracts.topics import MAX_RECORD_BYTES
-from cvhub.testing import FreshDatabase
 from servicekit import kafka as clients
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower, group_of
@@ -24,11 +22,9 @@ SUSPECT = UUID("0f3b7a51-5a3c-4f5f-9d0c-3a52d80f4a11")
 
 
 @pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "follow-tests")
+async def database(database: Database) -> Database:
     await make_live(database)
-    yield database
-    await database.close()
+    return database
 
 
 def headers_of_a_good_record(**replaced: bytes | None) -> list[tuple[str, bytes | None]]:

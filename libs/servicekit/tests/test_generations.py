@@ -1,14 +1,11 @@
 """Moving the pointer of a projection: no batch goes astray, and other projections are left alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 
-from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.generations import Generation, Generations, NotBuilding
@@ -18,13 +15,6 @@ from servicekit.follow.testing import Copies, OwnedStates, apply_states, make_li
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
-
-
-@pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
-    yield database
-    await database.close()
 
 
 async def begin(database: Database, projection: str, *, whole: bool = True) -> Generation:

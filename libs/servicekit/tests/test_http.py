@@ -31,7 +31,6 @@ from servicekit.web.http import (
     remaining_seconds,
 )
 from servicekit.web.identity import ServiceIdentity, ServiceSigner, ServiceVerifier, generate_key, public_key
-from servicekit.web.problems import problem_of
 
 SECRET = "0101011234"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -396,8 +395,3 @@ async def test_internal_routes_know_who_calls(world: World) -> None:
     assert (await world.client.get("/who", headers=bearer("gateway", "cv-status"))).json()["code"] == 1012
     refused = await world.client.get("/internal", headers=bearer("gateway"))
     assert (refused.status_code, refused.json()["code"]) == (403, 1013)
-
-
-def test_a_connection_lost_in_the_middle_is_trouble_that_passes_and_a_missing_file_is_not() -> None:
-    assert problem_of(asyncpg.InternalClientError("got result for unknown protocol state 3")).status == 503
-    assert problem_of(FileNotFoundError()).status == 500

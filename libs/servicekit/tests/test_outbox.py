@@ -1,14 +1,11 @@
 # ruff: noqa: PT012 - it is the whole transaction that raises
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from cv_contracts.envelope import data_json
 from cv_contracts.events.cv_registry import CVChanged
-from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.publish.outbox import Outbox, outbox_insert
 
@@ -17,13 +14,6 @@ pytestmark = pytest.mark.infra
 
 def an_event(version: int = 1) -> CVChanged:
     return CVChanged(id=uuid4(), subject=uuid4(), version=version, time=datetime.now(UTC), change="replaced")
-
-
-@pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
-    yield database
-    await database.close()
 
 
 async def test_a_row_says_what_the_record_will_say(database: Database) -> None:

@@ -6,13 +6,11 @@ from itertools import count
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cv_contracts.events.cv_registry import CVChanged
-from cvhub.testing import FreshDatabase
 from servicekit import kafka
 from servicekit.data.postgres import Database
 from servicekit.publish import sending
@@ -28,13 +26,6 @@ SOURCE = "cv-registry"
 TOPIC = "cv-registry.cv-changed"
 SMALL, LARGE = b"{}", b"x" * 5_000
 versions = count(1)
-
-
-@pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
-    yield database
-    await database.close()
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """One trace from the write over outbox, relay and Kafka to the follower and the owner that it asks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from uuid import UUID, uuid4
 
@@ -10,7 +10,6 @@ import pytest_asyncio
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
 from servicekit.follow.states import SubjectState
@@ -30,11 +29,9 @@ UNSAMPLED = "00-11111111111111111111111111111111-b7ad6b7169203331-00"
 
 
 @pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "trace-tests")
+async def database(database: Database) -> Database:
     await make_live(database)
-    yield database
-    await database.close()
+    return database
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ from servicekit.web.identity import Caller, Organisation
 from servicekit.web.testing import Identities, in_process
 from servicekit.web.tls import trusting
 
-infra = pytest.mark.infra
+pytestmark = pytest.mark.infra
 
 
 @dataclass
@@ -133,7 +133,6 @@ async def world(
             yield World(registry, renderer, sinks, database, start)
 
 
-@infra
 async def test_the_letter_brings_a_login_that_is_valid_and_its_event_has_the_receipts_id(
     world: World,
 ) -> None:
@@ -161,7 +160,6 @@ async def test_the_letter_brings_a_login_that_is_valid_and_its_event_has_the_rec
     assert logged == "CreateJobnetAccountLetter"
 
 
-@infra
 async def test_the_password_is_nowhere_at_rest_but_on_the_letter(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,7 +190,6 @@ async def test_the_password_is_nowhere_at_rest_but_on_the_letter(
     assert kept["replaced"] is None
 
 
-@infra
 async def test_who_may_order_a_letter_and_which_fault_others_get(world: World) -> None:
     referred = relation(OTHER_ACTOR, referredByType=8, referredByCode="10100")
     mine = await world.citizen(
@@ -217,7 +214,6 @@ async def test_who_may_order_a_letter_and_which_fault_others_get(world: World) -
     assert code(await world.order(former, caller=a_caller(FUND))) == 4385
 
 
-@infra
 async def test_the_citizen_the_number_and_the_account_decide_in_the_order_of_the_specification(
     world: World,
 ) -> None:
@@ -242,7 +238,6 @@ async def test_the_citizen_the_number_and_the_account_decide_in_the_order_of_the
     assert len(world.sinks.letters.taken()) == 1
 
 
-@infra
 async def test_without_a_rendered_letter_it_is_4430_and_the_old_login_works(world: World) -> None:
     citizen = await world.citizen()
     await world.order(citizen)
@@ -257,7 +252,6 @@ async def test_without_a_rendered_letter_it_is_4430_and_the_old_login_works(worl
     assert await world.is_valid(old) is True
 
 
-@infra
 async def test_a_letter_that_was_not_taken_is_4431_and_the_old_login_works_until_another_one_is(
     world: World,
 ) -> None:
@@ -287,7 +281,6 @@ async def test_a_letter_that_was_not_taken_is_4431_and_the_old_login_works_until
         assert len(world.sinks.letters.taken()) == 2 * number + 2
 
 
-@infra
 async def test_a_lost_answer_is_settled_by_asking_with_the_same_letter_and_never_by_a_second_one(
     world: World,
 ) -> None:
@@ -300,7 +293,6 @@ async def test_a_lost_answer_is_settled_by_asking_with_the_same_letter_and_never
         assert await world.events() == number
 
 
-@infra
 async def test_while_the_fate_of_a_letter_is_unknown_no_other_is_sent_and_then_its_order_gets_its_receipt(
     world: World,
 ) -> None:
@@ -319,7 +311,6 @@ async def test_while_the_fate_of_a_letter_is_unknown_no_other_is_sent_and_then_i
     assert await world.events() == 1
 
 
-@infra
 async def test_a_letter_left_in_the_middle_is_settled_after_a_restart(world: World) -> None:
     taken, withdrawn = await world.citizen(), await world.citizen()
     world.sinks.letters.behaviour = "breaks"
@@ -348,7 +339,6 @@ async def test_a_letter_left_in_the_middle_is_settled_after_a_restart(world: Wor
     assert len(world.sinks.letters.taken()) == 1
 
 
-@infra
 async def test_without_a_print_service_it_is_4431_and_nothing_has_been_sent(registry: RegistryClient) -> None:
     citizen = a_citizen()
     await registry.register(citizen)
@@ -362,7 +352,6 @@ async def test_without_a_print_service_it_is_4431_and_nothing_has_been_sent(regi
             await nobody.withdraw(uuid4())
 
 
-@infra
 async def test_what_is_being_sent_now_is_left_alone_by_those_who_settle(world: World) -> None:
     citizen = await world.citizen()
     world.sinks.letters.behaviour = "hangs-afterwards"
@@ -374,7 +363,6 @@ async def test_what_is_being_sent_now_is_left_alone_by_those_who_settle(world: W
     assert await world.events() == 1
 
 
-@infra
 async def test_twenty_identical_orders_at_once_bring_one_letter_and_all_get_its_receipt(world: World) -> None:
     citizen = await world.citizen()
     answers = await asyncio.gather(*(world.order(citizen, x_requestid="same") for _ in range(20)))
@@ -388,7 +376,6 @@ async def test_twenty_identical_orders_at_once_bring_one_letter_and_all_get_its_
     assert await world.is_valid(world.login) is True
 
 
-@infra
 async def test_a_login_ends_with_the_cv_number_it_was_made_for(world: World) -> None:
     citizen = await world.citizen()
     await world.order(citizen)
@@ -397,7 +384,6 @@ async def test_a_login_ends_with_the_cv_number_it_was_made_for(world: World) -> 
     assert await world.is_valid(world.login) is False
 
 
-@infra
 async def test_logins_are_asked_about_by_jobnet_only(world: World) -> None:
     for service in ("operator", "cv-status", "stranger"):
         assert await world.is_valid(("1", "x"), service) == 1013
