@@ -43,7 +43,6 @@ class Load:
     keys: dict[str, UUID]
     gateways: Sequence[str]
     acknowledged: list[Acknowledged] = field(default_factory=list)
-    replayed: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     """Answers without a receipt, by status and fault code or by the kind of the broken connection."""
     pause: float = 0.0
@@ -82,7 +81,6 @@ class Load:
         if answer.status_code != 200:
             self.answers[f"{answer.status_code} {answer.json().get('code')}"] += 1
             return False
-        self.replayed += answer.headers.get("x-idempotent-replay") == "true"
         event_id = UUID(answer.json()["ServiceReceipt"]["MessageIdentifier"])
         key = self.keys[person]
         version = parse(answer.headers[HEADER]).entries[topic_of(self.stream.event).name, key]

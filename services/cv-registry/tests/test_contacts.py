@@ -55,7 +55,6 @@ class ContactOwner:
     prepared: list[dict[str, Any]] = field(default_factory=list)
     mode: str = "ok"
     fault: int | None = None
-    serves: bool = True
 
     @property
     def url(self) -> str:

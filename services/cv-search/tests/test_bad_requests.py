@@ -12,7 +12,6 @@ from cv_search.testing import World, search_input
 pytestmark = pytest.mark.infra
 
 SECRET = "Hemmelighedskræmmer"
-TEXTS = ("SearchString", "SearchStringSecondary")
 BAD_VALUES: dict[str, list[Any]] = {
     "Id": [None, "", "x", 7, SECRET, "0000000-0000-0000-0000-000000000000"],
     "GroupLimit": [None, -1, 1001, "64", 1.5, 2**40],

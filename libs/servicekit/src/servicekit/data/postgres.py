@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "LEASE_SESSION",
     "Database",
-    "KeyBusy",
     "MigrationChanged",
     "WriteTx",
     "migrate",
@@ -50,10 +49,6 @@ _PASSING: tuple[type[BaseException], ...] = (
     asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.InvalidCatalogNameError,
 )
-
-
-class KeyBusy(Exception):  # noqa: N818 - an answer, not an error
-    """Another transaction holds the key's lock now."""
 
 
 def passing_trouble(error: BaseException) -> Unavailable | None:
@@ -172,16 +167,7 @@ class Database:
         Several keys are locked in one order, so that transactions over the same keys never wait for each other in a ring.
         """
         locks = ", ".join(f"pg_advisory_xact_lock({n})" for n in _in_order(keys))
-        async with self._connection() as conn, _transaction(conn, f"BEGIN; SELECT {locks}") as (tx, _):
-            yield tx
-
-    @asynccontextmanager
-    async def try_write(self, key: str) -> AsyncIterator[WriteTx]:
-        """As `write`, but raises KeyBusy instead of waiting."""
-        begin = f"BEGIN; SELECT 1 WHERE pg_try_advisory_xact_lock({lock_number(key)})"
-        async with self._connection() as conn, _transaction(conn, begin) as (tx, answer):
-            if answer != "SELECT 1":
-                raise KeyBusy
+        async with self._connection() as conn, _transaction(conn, f"BEGIN; SELECT {locks}") as tx:
             yield tx
 
     @asynccontextmanager
@@ -228,11 +214,11 @@ def _in_order(keys: Sequence[str]) -> list[int]:
 
 
 @asynccontextmanager
-async def _transaction(conn: "Connection", begin: str) -> AsyncIterator[tuple[WriteTx, str]]:
+async def _transaction(conn: "Connection", begin: str) -> AsyncIterator[WriteTx]:
     try:
-        answer = await conn.execute(begin)
+        await conn.execute(begin)
         tx = WriteTx(conn)
-        yield tx, answer
+        yield tx
         await _commit(conn)
     except BaseException:
         await asyncio.shield(_roll_back(conn))
