@@ -158,6 +158,15 @@ def test_every_command_says_that_a_system_elsewhere_needs_its_operators_key(
     assert "CVHUB_OPERATOR_KEY" in str(said)
 
 
+def test_a_token_for_a_scope_that_nobody_knows_is_refused_with_those_there_are() -> None:
+    said = (
+        CliRunner()
+        .invoke(app, ["token", "--organisation", "101:1", "--scope", "cv.read", "cv.rite"])
+        .exception
+    )
+    assert str(said).startswith("There is no scope 'cv.rite'; there are: cv.read, ")
+
+
 def test_the_doctor_says_that_it_must_be_told_of_kafka_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import psutil
 import typer
@@ -152,15 +152,19 @@ def token(
     algorithm: Annotated[str, typer.Option(help="ES256 or RS256.")] = "ES256",
 ) -> None:
     """Print a bearer token of the local identity provider."""
+    from cv_contracts.methods import Scope  # noqa: PLC0415
     from cvhub.idp.__main__ import client_secret  # noqa: PLC0415
     from cvhub.idp.client import fetch_token  # noqa: PLC0415
 
+    scopes = [*scope, *(more_scopes or [])]
+    if unknown := [one for one in scopes if one not in get_args(Scope)]:
+        raise CannotStart(f"There is no scope '{unknown[0]}'; there are: {', '.join(get_args(Scope))}.")
     state = State()
     bearer = fetch_token(
         state.running().url("idp"),
         client_secret(state.idp),
         organisations=organisation,
-        scopes=[*scope, *(more_scopes or [])],
+        scopes=scopes,
         own=own,
         client=client,
         algorithm=algorithm,
