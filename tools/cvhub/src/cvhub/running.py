@@ -68,16 +68,17 @@ def _stopped_at_the_end(stack: Stack, steps: Steps) -> Iterator[None]:
 
 
 def _say_where_to_look(console: Console, stack: Stack) -> None:
-    gateway = f"http://127.0.0.1:{stack.ports['gateway']}"
+    docs = f"http://127.0.0.1:{stack.ports['gateway']}/docs"
+    sinks = f"http://127.0.0.1:{stack.ports[SINKS]}"
     console.print(
         f"""
  [bold]Where to look[/]
-   {gateway}/docs                      the methods, to read and to try
-   cvhub citizens                                   citizens to try them with; none of them exists
-   cvhub token --organisation 8:10100 --scope cv.read    a bearer token
-   cvhub follow cv-registry.cv-changed              events as they come
-   http://127.0.0.1:{stack.ports[SINKS]}            mail, SMS and letters; also `cvhub outbox mail`, `cvhub print-service`
-   cvhub status · cvhub logs gateway -f             how it feels, and what it says
+   {docs:52}the methods, to read and to try
+   cvhub citizens                                      citizens to try them with; none of them exists
+   cvhub token --organisation 8:10100 --scope cv.read  a bearer token
+   cvhub follow cv-registry.cv-changed                 events as they come
+   {sinks:52}mail, SMS and letters; also `cvhub outbox mail`, `cvhub print-service`
+   cvhub status · cvhub logs gateway -f                how it feels, and what it says
    Kafka {stack.bootstrap_servers} · data and logs in {stack.state.folder}
  Ctrl-C or `cvhub down` stops everything; the data stay.
 """,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from textwrap import indent
 
 import httpx
 from rich.console import Console
@@ -75,6 +76,6 @@ async def _take(title: str, step: Step, journey: Journey, console: Console) -> b
         return False
     took = (time.monotonic() - started) * 1000
     console.print(f" [green]✓[/] {title:68} {took:6.0f} ms", highlight=False, soft_wrap=True)
-    console.print(Text(f"     {seen.what}"), soft_wrap=True)
-    console.print(Text("     " + seen.command.replace("\n", "\n     "), style="dim"), soft_wrap=True)
+    console.print(Text(indent(seen.what, "     ")), soft_wrap=True)
+    console.print(Text(indent(seen.command, "     "), style="dim"), soft_wrap=True)
     return True
