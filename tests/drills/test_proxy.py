@@ -10,7 +10,7 @@ from tests.drills.proxy import Proxy
 
 from servicekit.testing import eventually
 
-QUIET = 0.3
+QUIET = 0.15
 
 
 @dataclass
