@@ -13,6 +13,7 @@ import yaml
 from cvhub.cli import app
 
 ROOT = Path(__file__).parents[2]
+SERVICES = sorted((ROOT / "services").glob("*/README.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OURS = r"(?:libs|services|tools|tests|deploy|docs|bench)/[\w./-]+"
 
@@ -31,7 +32,7 @@ def code_of(page: Path) -> Iterator[str]:
     yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *SERVICES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if not link.startswith("http"):
@@ -57,7 +58,7 @@ def _commands() -> Any:
     return typer.main.get_command(app)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *SERVICES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_cvhub_and_their_options_are_there(page: Path) -> None:
     for code in code_of(page):
         for words in re.findall(r"(?:^|\(|; )cvhub ([a-z][^|;)]*)", code):
@@ -67,6 +68,12 @@ def test_commands_of_cvhub_and_their_options_are_there(page: Path) -> None:
                 command, rest = command.commands[rest[0]], rest[1:]
             options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
             assert {word for word in rest if word.startswith("--")} <= options, code
+
+
+@pytest.mark.parametrize("page", SERVICES, ids=lambda page: page.parent.name)
+def test_a_service_says_what_it_consumes_publishes_and_owns_and_its_settings(page: Path) -> None:
+    headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
+    assert headings[-4:] == ["Consumes", "Publishes", "Owns", "Settings"]
 
 
 def test_the_hooks_need_nothing_but_what_is_installed() -> None:
