@@ -11,6 +11,7 @@ from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.faults import Fault, Unavailable
 from cv_contracts.topics import TOPICS
 from servicekit.data.consistency import Applied, ConsistencyToken, parse
+from servicekit.testing import in_skipped_time
 
 STREAM = "cv-registry.cv-changed"
 SUBJECT = UUID(int=7)
@@ -114,10 +115,12 @@ class Table:
         return self.versions.get(subject)
 
 
+@in_skipped_time
 async def test_a_read_goes_on_at_once_when_the_version_is_applied() -> None:
     table = Table()
     table.versions[SUBJECT] = 6
     await Applied({STREAM: table.version}).wait(STREAM, SUBJECT, 5)
+    assert asyncio.get_running_loop().time() == 0
 
 
 async def test_a_read_waits_until_the_version_is_applied_here() -> None:
