@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
@@ -6,6 +7,7 @@ import pytest
 
 from cv_citizens.citizen import Citizen, Relation
 from cv_citizens.danish_time import danish_date, danish_today
+from cv_citizens.replica import Found, newest
 from cv_contracts.ids import CvId, PersonId
 
 DAY = date(2026, 11, 22)
@@ -104,3 +106,16 @@ def test_the_day_is_the_one_in_copenhagen(moment: datetime, day: date) -> None:
 def test_a_moment_without_a_zone_has_no_danish_day() -> None:
     with pytest.raises(ValueError, match="time zone"):
         danish_date(datetime(2026, 1, 1))  # noqa: DTZ001 - the point of the test
+
+
+def test_a_write_is_decided_by_the_newest_of_what_was_asked_and_what_it_holds_unless_the_citizen_is_erased() -> (
+    None
+):
+    asked = a_citizen()
+    older, same, newer = (replace(asked, version=version, dead=False) for version in (16, 17, 18))
+    assert newest(asked, None, erased=False) is asked
+    assert newest(asked, Found(older, fresh=True), erased=False) is asked
+    assert newest(asked, Found(same, fresh=False), erased=False) is same
+    assert newest(asked, Found(newer, fresh=True), erased=False) is newer
+    assert newest(asked, Found(newer, fresh=True), erased=True) is None
+    assert newest(asked, None, erased=True) is None

@@ -28,6 +28,7 @@ __all__ = [
     "citizen_sql",
     "citizens_sql",
     "found",
+    "newest",
     "replica_projection",
 ]
 
@@ -88,6 +89,13 @@ def found(row: Any) -> Found:
     """Read a row of `citizen_sql`."""
     citizen = Citizen.from_state(row["person_id"], row["version"], orjson.loads(row["state"]))
     return Found(citizen, row["fresh"])
+
+
+def newest(asked: Citizen, held: Found | None, *, erased: bool) -> Citizen | None:
+    """Choose between the citizen found before a transaction and the one held in it; erased beats both."""
+    if erased:
+        return None
+    return held.citizen if held is not None and held.citizen.version >= asked.version else asked
 
 
 class Replica:

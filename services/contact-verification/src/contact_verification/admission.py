@@ -1,11 +1,11 @@
 """Whether a caller may act for a citizen: decided before the write, and again by the state that the write holds."""
 
 from contact_verification.calls import Call
-from contact_verification.store import ContactStore, Standing
+from contact_verification.store import ContactStore
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation
-from cv_citizens.replica import Number, Replica
+from cv_citizens.replica import Number, Replica, newest
 from cv_contracts.faults import Fault
 from servicekit.data.postgres import WriteTx
 from servicekit.follow.applied import Applied
@@ -33,7 +33,7 @@ class Admission:
     async def hold(self, tx: WriteTx, call: Call, citizen: Citizen, *, unknown: int) -> Citizen:
         """Decide again by the citizen as the transaction holds it; an erasure and a hand-over wait for its end."""
         standing = await self._store.standing(tx, citizen.person_id)
-        return self._permitted(call, _newest(citizen, standing), unknown)
+        return self._permitted(call, newest(citizen, standing.loaded, erased=standing.erased), unknown)
 
     def _permitted(self, call: Call, citizen: Citizen | None, unknown: int) -> Citizen:
         if citizen is None:
@@ -42,11 +42,3 @@ class Admission:
         if decision.fault is not None:
             raise Fault(decision.fault)
         return citizen
-
-
-def _newest(asked: Citizen, standing: Standing) -> Citizen | None:
-    """Choose between the citizen found before the transaction and the one held in it; erased beats both."""
-    if standing.erased:
-        return None
-    held = standing.loaded
-    return held.citizen if held is not None and held.citizen.version >= asked.version else asked

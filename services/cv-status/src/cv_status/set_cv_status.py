@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation, rule_for
-from cv_citizens.replica import Replica
+from cv_citizens.replica import Replica, newest
 from cv_contracts.codelists import CodeLists, CvStatus
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.events.cv_status import StatusSet
@@ -96,7 +96,7 @@ class SetCvStatus:
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             standing = await self._store.for_setting(tx, citizen.person_id, cv_id)
-            citizen = self._permitted(call, wanted, _newest(citizen, standing))
+            citizen = self._permitted(call, wanted, newest(citizen, standing.loaded, erased=standing.erased))
             if citizen.cv_id != cv_id or not (asked or _is_fresh(standing)):
                 # Merged with another registration meanwhile, so that neither lock nor content are those of this CV;
                 # or the replica, by which it was decided, fell behind while this write waited.
@@ -209,14 +209,6 @@ class SetCvStatus:
 
 def _is_fresh(standing: Standing) -> bool:
     return standing.loaded is not None and standing.loaded.fresh
-
-
-def _newest(asked: Citizen, standing: Standing) -> Citizen | None:
-    """Choose between the citizen resolved before the transaction and the one held in it; erased beats both."""
-    if standing.erased:
-        return None
-    held = standing.loaded
-    return held.citizen if held is not None and held.citizen.version >= asked.version else asked
 
 
 def _to_freeze(cv: CvOfRegistry | None, citizen: Citizen) -> Content | None:
