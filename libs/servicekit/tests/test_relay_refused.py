@@ -1,7 +1,7 @@
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -9,15 +9,18 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 
 from cv_contracts.events.cv_registry import CVChanged
 from servicekit import kafka
 from servicekit.data.postgres import Database
+from servicekit.observe import metrics
+from servicekit.publish import relay as relay_module
 from servicekit.publish import sending
 from servicekit.publish.outbox import Outbox, OutboxRow
 from servicekit.publish.refused import discard, refused, retry
 from servicekit.publish.relay import Relay
-from servicekit.settings import KafkaSettings
+from servicekit.settings import KafkaSettings, TelemetrySettings
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -231,3 +234,86 @@ async def test_a_topic_that_is_missing_waits_alone_and_is_sent_once_it_is_there(
         await admin.close()
     assert sorted(found) == sorted(row.id for row in early)
     assert await delivered(kafka_settings) == [good.id]
+
+
+async def test_the_list_begins_with_the_oldest_and_tells_how_many_later_ones_of_the_same_key_wait(
+    database: Database,
+) -> None:
+    subject, other = uuid4(), uuid4()
+    rows = [
+        row(subject),
+        row(subject),
+        row(subject),
+        row(subject, partition=1),
+        row(subject, topic="another"),
+        row(other, partition=1),
+        row(subject),
+    ]
+    await add(database, *rows)
+    for one in (rows[3], rows[1]):
+        seq = await database.fetchval("select seq from outbox where id = $1", one.id)
+        await database.execute(relay_module._MOVE_ASIDE, seq, "too-large")
+    found = await refused(database)
+    assert [(one.event_id, one.held_back) for one in found] == [(rows[1].id, 2), (rows[3].id, 0)]
+    assert [one.event_id for one in await refused(database, 1)] == [rows[1].id]
+    assert all(datetime.now(UTC) - one.refused_at < timedelta(minutes=1) for one in found)
+
+
+@pytest.fixture
+def told() -> Iterator[InMemoryMetricReader]:
+    reader = InMemoryMetricReader()
+    metrics.setup("test", TelemetrySettings(), reader=reader)
+    yield reader
+    metrics.shutdown()
+
+
+def numbers(reader: InMemoryMetricReader) -> dict[str, float]:
+    """Give what was counted and what is observed; of durations, how often they were measured."""
+    data = reader.get_metrics_data()
+    found: dict[str, float] = {}
+    for metric in data.resource_metrics[0].scope_metrics[0].metrics if data is not None else ():
+        for point in metric.data.data_points:
+            if isinstance(point, HistogramDataPoint):
+                assert 0 < point.sum < 60 * point.count
+                found[metric.name] = point.count
+            elif isinstance(point, NumberDataPoint):
+                found[metric.name] = point.value
+    return found
+
+
+async def test_what_was_sent_and_refused_and_what_waits_is_told_as_metrics(
+    told: InMemoryMetricReader,
+    database: Database,
+    kafka_settings: KafkaSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay_module, "MEASURE_EVERY", timedelta(milliseconds=20))
+    bad, good = uuid4(), uuid4()
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    held_back = [row(bad)._replace(time=long_ago), row(bad)]
+    await add(database, row(good), row(good), row(good), row(bad, b"x" * 1_000_001), *held_back)
+    async with relaying(database, kafka_settings) as relay:
+        watching = asyncio.create_task(relay.watch_forever())
+
+        def all_told() -> None:
+            found = numbers(told)
+            assert (found["outbox.sent"], found["outbox.refused"]) == (3, 1)
+            assert (found["outbox.backlog.rows"], found["outbox.refused.rows"]) == (2, 1)
+            assert 300 <= found["outbox.backlog.age"] < 400
+
+        await eventually(all_told)
+        await add(database, row(good))
+        await eventually(lambda: numbers(told)["outbox.sent"] == 4)
+        assert numbers(told)["outbox.send.duration"] >= 2
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def test_an_empty_outbox_tells_of_no_backlog(
+    told: InMemoryMetricReader, database: Database, kafka_settings: KafkaSettings
+) -> None:
+    relay = Relay(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    assert (relay.progress.active, relay.progress.sent, relay.progress.refused) == (False, 0, 0)
+    found = numbers(told)
+    assert [found[f"outbox.{name}"] for name in ("backlog.rows", "backlog.age", "refused.rows")] == [0, 0, 0]
