@@ -1,0 +1,233 @@
+"""What a relay does about a lease that is lost, a Kafka that is silent, a mistake of ours, and the order to stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from aiokafka.errors import NotEnoughReplicasError
+from structlog.testing import capture_logs
+
+from cv_contracts.events.cv_registry import CVChanged
+from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import Database
+from servicekit.publish import relay as relay_module
+from servicekit.publish.outbox import Outbox
+from servicekit.publish.relay import Lease, LeaseLost, Relay
+from servicekit.publish.sending import Refusal, Round
+from servicekit.settings import KafkaSettings
+from servicekit.testing import eventually, free_port
+
+pytestmark = pytest.mark.infra
+
+SOURCE = "cv-registry"
+TOPIC = "cv-registry.cv-changed"
+
+
+@pytest_asyncio.fixture
+async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
+    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
+    yield database
+    await database.close()
+
+
+@pytest_asyncio.fixture
+async def lease(database: Database) -> AsyncIterator[Lease]:
+    conn = await asyncpg.connect(database.settings.dsn)
+    yield Lease(conn)
+    conn.terminate()
+
+
+@pytest.fixture
+def nowhere() -> KafkaSettings:
+    """Give settings of a Kafka that is not there."""
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}", request_timeout=timedelta(seconds=1))
+
+
+def a_relay(database: Database, settings: KafkaSettings) -> Relay:
+    return Relay(database, settings, SOURCE, Outbox(SOURCE))
+
+
+async def add(database: Database, count: int) -> list[int]:
+    """Add events of one subject; gives their rows' numbers."""
+    subject = uuid4()
+    events = [
+        CVChanged(id=uuid4(), subject=subject, version=n, time=datetime.now(UTC), change="replaced")
+        for n in range(1, count + 1)
+    ]
+    async with database.write("k") as tx:
+        await Outbox(SOURCE).add_many(tx, events)
+    return [row["seq"] for row in await database.fetch("select seq from outbox order by seq")]
+
+
+async def left(database: Database) -> list[int]:
+    return [row["seq"] for row in await database.fetch("select seq from outbox order by seq")]
+
+
+async def test_whoever_waits_is_told_at_once_that_the_lease_is_lost(
+    database: Database, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "PROOF", timedelta(minutes=1))
+    waiting = asyncio.ensure_future(lease.while_held(asyncio.get_running_loop().create_future()))
+    await database.execute("select pg_terminate_backend($1)", lease.conn.get_server_pid())
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(waiting, 20)
+
+
+async def test_what_is_done_needs_no_lease_any_more(lease: Lease) -> None:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    await lease.while_held(done)
+
+
+async def test_the_lease_is_proved_again_and_again_while_kafka_is_waited_for(
+    database: Database, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "PROOF", timedelta(milliseconds=20))
+    awaited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(lease.while_held(awaited))
+    asked = "select query_start from pg_stat_activity where pid = $1 and query = 'select 1'"
+
+    async def heard() -> datetime:
+        at = await database.fetchval(asked, lease.conn.get_server_pid())
+        assert isinstance(at, datetime)
+        return at
+
+    first = await eventually(heard)
+
+    async def again() -> None:
+        assert await heard() > first
+
+    await eventually(again)
+    awaited.set_result(None)
+    await waiting
+
+
+async def test_a_kafka_that_stays_silent_is_given_up_after_a_while(
+    lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "PROOF", timedelta(milliseconds=20))
+    monkeypatch.setattr(relay_module, "PATIENCE", timedelta(milliseconds=300))
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError, match="Kafka did not answer"):
+        await asyncio.wait_for(lease.while_held(asyncio.get_running_loop().create_future()), 20)
+    assert asyncio.get_running_loop().time() - begun >= 0.3
+
+
+async def test_what_kafka_has_is_deleted_before_the_trouble_of_the_same_round_is_told(
+    database: Database, lease: Lease, nowhere: KafkaSettings
+) -> None:
+    seqs, trouble = await add(database, 3), NotEnoughReplicasError()
+    relay = a_relay(database, nowhere)
+    with pytest.raises(NotEnoughReplicasError):
+        await relay._settle(lease, Round(acknowledged=seqs[:2], trouble=trouble))
+    assert await left(database) == seqs[2:]
+    assert relay.progress.sent == 2
+
+
+async def test_what_was_read_ahead_counts_only_after_a_round_without_refusal_and_renewal(
+    database: Database, lease: Lease, nowhere: KafkaSettings
+) -> None:
+    """A refused row holds back rows that may have been read ahead, and a new producer knows no batch of the old one."""
+    seqs = await add(database, 2)
+    relay = a_relay(database, nowhere)
+    refusal = Refusal(seqs[0], uuid4(), TOPIC, "too-large")
+    assert await relay._settle(lease, Round(acknowledged=seqs[1:])) is True
+    assert await relay._settle(lease, Round(renew=True)) is False
+    assert await relay._settle(lease, Round(refused=[refusal])) is False
+    assert (relay.progress.sent, relay.progress.refused) == (1, 1)
+    assert (await relay.backlog()).refused == 1
+
+
+async def test_a_kafka_that_is_not_there_is_told_of_and_waited_for(
+    database: Database, nowhere: KafkaSettings
+) -> None:
+    seqs = await add(database, 1)
+    relay = a_relay(database, nowhere)
+    with capture_logs() as logs:
+        running = asyncio.create_task(relay.run())
+
+        def told_twice() -> None:
+            assert [one["event"] for one in logs].count("relay_interrupted") >= 2
+
+        await eventually(told_twice)
+    assert relay.progress.trouble == "KafkaConnectionError"
+    assert not relay.progress.active
+    relay.stop()
+    await asyncio.wait_for(running, 60)
+    assert await left(database) == seqs
+
+
+async def test_a_trouble_that_is_over_is_told_of_no_more(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    relay = a_relay(database, kafka_settings)
+    relay.progress.trouble = "KafkaConnectionError"
+    await add(database, 1)
+    running = asyncio.create_task(relay.run())
+    await eventually(lambda: relay.progress.sent == 1)
+    assert relay.progress.trouble is None
+    relay.stop()
+    await asyncio.wait_for(running, 60)
+
+
+async def test_a_mistake_of_ours_ends_the_relay_and_its_watch(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    await database.execute("drop table outbox cascade")
+    relay = a_relay(database, kafka_settings)
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await asyncio.wait_for(relay.run(), 60)
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await asyncio.wait_for(relay.watch_forever(), 60)
+
+
+async def test_a_database_that_is_away_ends_no_watch(
+    database: Database, nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "MEASURE_EVERY", timedelta(milliseconds=10))
+    await database.close()
+    with capture_logs() as logs:
+        watching = asyncio.create_task(a_relay(database, nowhere).watch_forever())
+        await eventually(lambda: len(logs) >= 2)
+        assert not watching.done()
+        watching.cancel()
+    assert {one["event"] for one in logs} == {"backlog_not_measured"}
+
+
+async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    await add(database, 20)
+    relay = a_relay(database, kafka_settings)
+    async with database.pool.acquire() as conn:
+        await conn.execute("begin; select 1 from outbox for update")
+        running = asyncio.create_task(relay.run())
+        await eventually(lambda: relay.progress.sent == 20)
+        relay.stop()
+        await conn.execute("rollback")
+    await asyncio.wait_for(running, 60)
+    assert await left(database) == []
+
+
+async def test_a_relay_that_stands_by_stops_without_the_lease(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    works, stands_by = (a_relay(database, kafka_settings) for _ in range(2))
+    first = asyncio.create_task(works.run())
+    await eventually(lambda: works.progress.active)
+    second = asyncio.create_task(stands_by.run())
+    asking = "select count(*) from pg_stat_activity where application_name = 'cv-registry-relay'"
+
+    async def both_are_there() -> None:
+        assert await database.fetchval(asking) == 2
+
+    await eventually(both_are_there)
+    stands_by.stop()
+    await asyncio.wait_for(second, 60)
+    assert (works.progress.active, stands_by.progress.active) == (True, False)
+    works.stop()
+    await asyncio.wait_for(first, 60)
