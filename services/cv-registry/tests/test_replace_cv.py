@@ -26,6 +26,7 @@ from cv_registry.testing import (
     with_cv,
 )
 from servicekit.data.postgres import Database
+from servicekit.publish.outbox import Outbox
 from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
@@ -191,6 +192,20 @@ async def test_a_cv_that_is_being_replaced_is_4823(registry: RegistryClient, dat
         with_id = await registry.replace(citizen["personNumber"], x_requestid="r1")
     assert response.json()["code"] == with_id.json()["code"] == 4823
     assert (await registry.replace(citizen["personNumber"], x_requestid="r1")).status_code == 200
+
+
+async def test_who_only_decides_about_a_cv_keeps_nobody_from_replacing_it(
+    registry: RegistryClient, database: Database
+) -> None:
+    """Else a repeated request, let in before the first has ended its transaction, is told that another replace runs."""
+    citizen = await with_cv(registry)
+    store = CvStore(database, Outbox("cv-registry"))
+    async with database.write("a request") as first, database.write("another") as second:
+        decided = [await store.for_replacing(tx, citizen["personNumber"]) for tx in (first, second, first)]
+        assert [cv is not None and cv.free for cv in decided] == [True, True, True]
+        assert (await registry.replace(citizen["personNumber"])).status_code == 200
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+    assert await database.fetchval(held) == 0
 
 
 async def test_a_lock_hides_no_fault_that_comes_before_it(

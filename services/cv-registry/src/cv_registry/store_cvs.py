@@ -43,10 +43,12 @@ _BY_CV_ID: Final = _FOR_READING.format(condition="cv_id = $1")
 
 _IS_RETIRED: Final = "SELECT 1 FROM retired_cv_numbers WHERE cv_number = $1"
 
-# Everything that decides whether a CV may be replaced; `free` says that nobody is replacing it now.
+# Everything that decides whether a CV may be replaced; `free` says that nobody is replacing it now. The lock is given back
+# at once: who only decides is nobody's reason for 4823, least of all that of the same request come again.
 _FOR_REPLACING: Final = """
 SELECT c.person_id, c.version, c.state, v.version AS cv_version, v.state AS cv_state,
-       a.transition_date, a.edit_end_date, pg_try_advisory_xact_lock($2) AS free
+       a.transition_date, a.edit_end_date,
+       CASE WHEN pg_try_advisory_lock_shared($2) THEN pg_advisory_unlock_shared($2) ELSE false END AS free
 FROM citizens c
 LEFT JOIN cvs v ON v.cv_id = c.cv_id
 LEFT JOIN LATERAL (
