@@ -34,6 +34,8 @@ class LogRecord:
     event_id: UUID
     key: UUID
     version: int
+    trace: str | None = None
+    """The id of the trace of the call that made it."""
 
 
 @dataclass(frozen=True, slots=True)

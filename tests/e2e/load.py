@@ -161,7 +161,8 @@ def _record(message: ConsumerRecord[bytes, bytes], kind: type[Event]) -> LogReco
     if not isinstance(event, kind):
         return None
     key = UUID(message.key.decode())
-    return LogRecord(message.partition, message.offset, event.id, key, event.version)
+    trace = dict(message.headers).get("ce_traceparent", b"").decode().partition("-")[2].partition("-")[0]
+    return LogRecord(message.partition, message.offset, event.id, key, event.version, trace or None)
 
 
 async def history_of(
