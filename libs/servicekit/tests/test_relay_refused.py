@@ -259,6 +259,19 @@ async def test_the_list_begins_with_the_oldest_and_tells_how_many_later_ones_of_
     assert all(datetime.now(UTC) - one.refused_at < timedelta(minutes=1) for one in found)
 
 
+async def test_a_record_that_was_put_back_is_the_oldest_that_waits_again(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    old, new = row(uuid4())._replace(time=datetime.now(UTC) - timedelta(minutes=5)), row(uuid4())
+    await add(database, old, new)
+    relay = Relay(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    seq = await database.fetchval("select seq from outbox where id = $1", old.id)
+    await database.execute(relay_module._MOVE_ASIDE, seq, "too-large")
+    assert (await relay.backlog()).oldest < timedelta(minutes=5)
+    assert await retry(database, seq, reason="the limit was raised", by="operator")
+    assert (await relay.backlog()).oldest >= timedelta(minutes=5)
+
+
 @pytest.fixture
 def told() -> Iterator[InMemoryMetricReader]:
     reader = InMemoryMetricReader()

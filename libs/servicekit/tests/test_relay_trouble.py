@@ -213,6 +213,18 @@ async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged(
     assert await left(database) == []
 
 
+async def test_a_relay_that_has_nothing_to_send_stops_at_once_and_not_at_its_next_look(
+    database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "SHORTEST_POLL", timedelta(minutes=2))
+    relay = a_relay(database, kafka_settings)
+    running = asyncio.create_task(relay.run())
+    await eventually(lambda: relay.progress.active)
+    relay.stop()
+    await asyncio.wait_for(running, 60)
+    assert not relay.progress.active
+
+
 async def test_a_relay_that_stands_by_stops_without_the_lease(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
