@@ -1,0 +1,274 @@
+"""What one transaction of a follower writes: where newer, what waits and until when, what was unreadable, how far it got."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import Database
+from servicekit.follow.batch import Rewound, Settled, Work, settle, sort_answers
+from servicekit.follow.pending import Waiting
+from servicekit.follow.projection import Announced, Applicable, Connection, Position, Projection
+from servicekit.follow.records import Record
+from servicekit.follow.states import Erased, Known, SubjectState, Unknown
+from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
+
+pytestmark = pytest.mark.infra
+
+PERSON, OTHER = uuid4(), uuid4()
+
+
+class Following:
+    """A projection whose batches are settled by hand."""
+
+    def __init__(self, database: Database, copies: Copies) -> None:
+        self.database = database
+        self.copies = copies
+        self.projection: Projection = copies.projection(OwnedStates())
+
+    async def settle(self, work: Work, *, one_by_one: bool = False) -> Settled:
+        async with self.database.pool.acquire() as conn:
+            return await settle(conn, self.projection, work, one_by_one=one_by_one)
+
+    async def waits(self, *waiting: Waiting, retried: bool = False) -> None:
+        await self.settle(Work(waiting={w.announced.subject: w for w in waiting}, retried=retried))
+
+    async def pending(self, subject: UUID = PERSON) -> asyncpg.Record:
+        rows = await self.database.fetch(
+            "select *, extract(epoch from next_try - now())::float8 as delay from pending_subjects where subject = $1",
+            subject,
+        )
+        (row,) = rows
+        return row
+
+    async def position(self, partition: int) -> asyncpg.Record:
+        query = "select * from follow_positions where projection = 'copies' and topic = $1 and partition = $2"
+        row = await self.database.fetchrow(query, CITIZENS.name, partition)
+        assert row is not None
+        return row
+
+
+@pytest_asyncio.fixture
+async def followed(fresh_database: FreshDatabase) -> AsyncIterator[Following]:
+    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
+    await make_live(database)
+    yield Following(database, await Copies(database).create())
+    await database.close()
+
+
+def waiting(
+    version: int, attempts: int = 0, delay: float = 100, partition: int | None = 1, subject: UUID = PERSON
+) -> Waiting:
+    return Waiting(Announced(subject, version, partition), "owner-silent", attempts, delay)
+
+
+def states(*given: Applicable) -> dict[UUID, Applicable]:
+    return {state.subject: state for state in given}
+
+
+def unreadable(offset: int, reason: str = "bad-json") -> Record:
+    return Record(CITIZENS, 2, offset, b"k", (("h", None),), b"v", None, reason)  # type: ignore[arg-type]
+
+
+def test_answers_are_states_to_apply_or_reasons_to_wait_and_an_older_state_is_both() -> None:
+    newer, exact, older, gone, unknown, silent = (uuid4() for _ in range(6))
+    announced = {s: Announced(s, 5) for s in (newer, exact, older, gone, unknown, silent)}
+    answers: dict[UUID, SubjectState] = {
+        newer: Known(newer, 6, {}),
+        exact: Known(exact, 5, {}),
+        older: Known(older, 4, {}),
+        gone: Erased(gone, 5),
+        unknown: Unknown(unknown),
+        uuid4(): Known(uuid4(), 1, {}),
+    }
+    applicable, reasons = sort_answers(announced, answers)
+    assert applicable == {s: answers[s] for s in (newer, exact, older, gone)}
+    assert reasons == {older: "owner-older", unknown: "owner-unknown", silent: "owner-silent"}
+
+
+async def test_states_are_applied_where_newer_and_what_was_news_is_told(followed: Following) -> None:
+    first = await followed.settle(Work(states(Known(PERSON, 5, {}), Known(OTHER, 5, {}))))
+    assert first == Settled({PERSON: 5, OTHER: 5}, frozenset({PERSON, OTHER}), {})
+    again = await followed.settle(Work(states(Known(PERSON, 5, {}), Known(OTHER, 6, {}))))
+    assert again.newly == {OTHER}
+    late = await followed.settle(Work(states(Known(PERSON, 4, {}), Erased(OTHER, 7))))
+    assert (late.reached, late.newly) == ({PERSON: 4, OTHER: 7}, {OTHER})
+    assert await followed.copies.versions() == {PERSON: 5}
+    rows = await followed.database.fetch("select subject, version, erased from projected_versions")
+    assert {tuple(row) for row in rows} == {(PERSON, 5, False), (OTHER, 7, True)}
+
+
+async def test_a_subject_waits_for_its_highest_version_and_is_tried_at_the_sooner_time(
+    followed: Following,
+) -> None:
+    await followed.waits(waiting(5, attempts=3, delay=100))
+    first = await followed.pending()
+    assert (first["version"], first["attempts"], first["partition"], first["reason"]) == (
+        5,
+        3,
+        1,
+        "owner-silent",
+    )
+    assert 90 < first["delay"] <= 100
+    await followed.waits(Waiting(Announced(PERSON, 4, None), "owner-unknown", 1, 200))
+    kept = await followed.pending()
+    assert (kept["version"], kept["attempts"], kept["partition"], kept["reason"]) == (
+        5,
+        3,
+        1,
+        "owner-unknown",
+    )
+    assert 80 < kept["delay"] <= 100
+    await followed.waits(waiting(9, attempts=4, delay=10, partition=2))
+    raised = await followed.pending()
+    assert (raised["version"], raised["attempts"], raised["partition"]) == (9, 4, 2)
+    assert raised["delay"] <= 10
+
+
+async def test_who_was_tried_again_waits_longer_than_before(followed: Following) -> None:
+    await followed.waits(waiting(5, delay=10))
+    await followed.waits(waiting(5, delay=500), retried=True)
+    assert (await followed.pending())["delay"] > 400
+
+
+async def test_only_who_has_reached_the_version_waited_for_waits_no_more(followed: Following) -> None:
+    await followed.waits(waiting(5), waiting(6, subject=OTHER))
+    await followed.settle(Work(states(Known(PERSON, 5, {}), Known(OTHER, 5, {}))))
+    assert [
+        row["subject"] for row in await followed.database.fetch("select subject from pending_subjects")
+    ] == [OTHER]
+    assert (await followed.pending(OTHER))["version"] == 6
+
+
+async def test_an_older_state_than_announced_is_applied_and_waited_for(followed: Following) -> None:
+    await followed.waits(waiting(5))
+    work = Work(states(Known(PERSON, 5, {})), waiting={PERSON: waiting(5, attempts=1)})
+    settled = await followed.settle(work)
+    assert settled.newly == {PERSON}
+    assert (await followed.pending())["attempts"] == 1
+
+
+async def test_a_waiting_row_of_another_projection_is_left_alone(followed: Following) -> None:
+    other = followed.copies.projection(OwnedStates(), name="others")
+    await followed.waits(waiting(5))
+    await make_live(followed.database, "others")
+    async with followed.database.pool.acquire() as conn:
+        await settle(conn, other, Work(states(Known(PERSON, 9, {}))), one_by_one=False)
+    assert (await followed.pending())["version"] == 5
+
+
+async def test_states_that_cannot_be_applied_wait_and_the_others_are_applied(followed: Following) -> None:
+    people = sorted(uuid4() for _ in range(7))
+    bad = {people[0], people[5]}
+    followed.copies.poison |= bad
+    work = Work(
+        states(*(Known(p, 3, {}) for p in people)),
+        announced={people[0]: Announced(people[0], 4, 2)},
+        attempts={people[5]: 2},
+    )
+    with pytest.raises(ValueError, match="cannot be applied"):
+        await followed.settle(work)
+    assert await followed.copies.versions() == {}
+    settled = await followed.settle(work, one_by_one=True)
+    good = dict.fromkeys(set(people) - bad, 3)
+    assert (await followed.copies.versions(), settled.reached, settled.newly) == (good, good, good.keys())
+    assert settled.waiting.keys() == bad
+    first, second = await followed.pending(people[0]), await followed.pending(people[5])
+    assert (first["version"], first["partition"], first["attempts"]) == (4, 2, 0)
+    assert (second["version"], second["partition"], second["attempts"]) == (3, None, 2)
+    assert first["reason"] == second["reason"] == "not-applied"
+
+
+async def test_an_unreadable_record_is_kept_once_as_it_came(followed: Following) -> None:
+    await followed.settle(Work(unreadable=[unreadable(7), unreadable(8)]))
+    await followed.settle(Work(unreadable=[unreadable(8, "bad-data")]))
+    rows: Sequence[asyncpg.Record] = await followed.database.fetch(
+        'select partition, "offset", key, headers, value, reason from unreadable_records order by "offset"'
+    )
+    kept = (b"k", b'[["h",null]]', b"v", "bad-json")
+    assert [tuple(row) for row in rows] == [(2, 7, *kept), (2, 8, *kept)]
+
+
+async def test_positions_move_and_keep_the_newest_heartbeat_and_the_newest_gap(followed: Following) -> None:
+    now = datetime.now(UTC)
+    await followed.settle(Work(positions={0: Position(5, now, gap=True), 1: Position(9)}))
+    first, other = await followed.position(0), await followed.position(1)
+    assert (first["next_offset"], first["heartbeat_at"]) == (5, now)
+    assert first["gap_at"] is not None
+    assert (other["next_offset"], other["heartbeat_at"], other["gap_at"]) == (9, None, None)
+    await followed.settle(Work(positions={0: Position(6, now - timedelta(seconds=9)), 1: Position(10, now)}))
+    moved = await followed.position(0)
+    assert (moved["next_offset"], moved["heartbeat_at"], moved["gap_at"]) == (6, now, first["gap_at"])
+    assert moved["updated_at"] > first["updated_at"]
+    assert (await followed.position(1))["heartbeat_at"] == now
+    await followed.settle(Work(positions={0: Position(7, now + timedelta(seconds=1), gap=True)}))
+    last = await followed.position(0)
+    assert last["heartbeat_at"] == now + timedelta(seconds=1)
+    assert last["gap_at"] > first["gap_at"]
+    await followed.settle(Work(positions={0: Position(8)}))
+    assert (await followed.position(0))["heartbeat_at"] == now + timedelta(seconds=1)
+
+
+async def test_a_heartbeat_from_the_future_gives_way_to_a_true_one(followed: Following) -> None:
+    true = datetime.now(UTC)
+    await followed.settle(Work(positions={0: Position(5, true + timedelta(hours=1))}))
+    await followed.settle(Work(positions={0: Position(6)}))
+    assert (await followed.position(0))["heartbeat_at"] == true + timedelta(hours=1)
+    await followed.settle(Work(positions={0: Position(7, true)}))
+    assert (await followed.position(0))["heartbeat_at"] == true
+
+
+@pytest.mark.parametrize(
+    ("known", "rewound"), [({0: 5}, False), ({0: 4}, False), ({0: 6}, True), ({3: 1}, True)]
+)
+async def test_a_database_behind_what_was_committed_is_noticed_and_nothing_is_written(
+    followed: Following, known: dict[int, int], rewound: bool
+) -> None:
+    await followed.settle(Work(positions={0: Position(5)}))
+    work = Work(states(Known(PERSON, 1, {})), positions={0: Position(9)}, known_offsets=known)
+    if rewound:
+        with pytest.raises(Rewound):
+            await followed.settle(work)
+    else:
+        await followed.settle(work)
+    assert (await followed.position(0))["next_offset"] == (5 if rewound else 9)
+    assert await followed.copies.versions() == ({} if rewound else {PERSON: 1})
+
+
+class Noting(Copies):
+    """Notes whether the transaction that it applies in was told not to wait for the disk."""
+
+    hasty = False
+
+    async def apply(self, conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
+        source = await conn.fetchval("select source from pg_settings where name = 'synchronous_commit'")
+        self.hasty = source == "session"
+        await super().apply(conn, generation, states)
+
+
+PERSON_KNOWN, PERSON_ERASED = Known(PERSON, 1, {}), Erased(PERSON, 1)
+
+
+@pytest.mark.parametrize(
+    ("work", "durable", "hasty"),
+    [
+        (Work(states(PERSON_KNOWN)), True, False),
+        (Work(states(PERSON_KNOWN)), False, True),
+        (Work(states(PERSON_KNOWN), positions={0: Position(2)}, known_offsets={0: 1}), False, True),
+        (Work(states(PERSON_KNOWN), positions={1: Position(2)}, known_offsets={0: 1}), False, False),
+        (Work(states(PERSON_ERASED)), False, False),
+    ],
+    ids=["durable", "not durable", "a known partition", "the first position of a partition", "an erasure"],
+)
+async def test_a_commit_waits_for_the_disk_where_it_must(
+    followed: Following, work: Work, durable: bool, hasty: bool
+) -> None:
+    noting = Noting(followed.database)
+    await followed.settle(Work(positions={0: Position(1)}))
+    followed.projection = noting.projection(OwnedStates(), durable=durable)
+    await followed.settle(work)
+    assert noting.hasty == hasty
