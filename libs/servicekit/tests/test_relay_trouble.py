@@ -16,7 +16,7 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
-from servicekit.publish.relay import Lease, LeaseLost, Relay
+from servicekit.publish.relay import Lease, LeaseLost, Progress, Relay
 from servicekit.publish.sending import Refusal, Round
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
@@ -154,8 +154,7 @@ async def test_a_kafka_that_is_not_there_is_told_of_and_waited_for(
             assert [one["event"] for one in logs].count("relay_interrupted") >= 2
 
         await eventually(told_twice)
-    assert relay.progress.trouble == "KafkaConnectionError"
-    assert not relay.progress.active
+    assert (relay.progress.trouble, relay.progress.active) == ("KafkaConnectionError", False)
     relay.stop()
     await asyncio.wait_for(running, 60)
     assert await left(database) == seqs
@@ -165,7 +164,7 @@ async def test_a_trouble_that_is_over_is_told_of_no_more(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
     relay = a_relay(database, kafka_settings)
-    relay.progress.trouble = "KafkaConnectionError"
+    relay.progress = Progress(trouble="KafkaConnectionError")
     await add(database, 1)
     running = asyncio.create_task(relay.run())
     await eventually(lambda: relay.progress.sent == 1)
