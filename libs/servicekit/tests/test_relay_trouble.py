@@ -1,8 +1,9 @@
 """What a relay does about a lease that is lost, a Kafka that is silent, a mistake of ours, and the order to stop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -17,7 +18,7 @@ from servicekit.data.postgres import Database
 from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Lease, LeaseLost, Progress, Relay
-from servicekit.publish.sending import Refusal, Round
+from servicekit.publish.sending import Prepared, Refusal, Round, Sender
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 
@@ -117,6 +118,32 @@ async def test_a_kafka_that_stays_silent_is_given_up_after_a_while(
     assert asyncio.get_running_loop().time() - begun >= 0.3
 
 
+class Unfinished(Sender):
+    """Never gets to the end of a round."""
+
+    ended = False
+
+    async def finish(self, prepared: Prepared, answers: Sequence[Any]) -> Round:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+        return prepared.round
+
+
+async def test_nothing_more_is_sent_of_a_round_once_the_lease_is_lost(
+    database: Database, lease: Lease, nowhere: KafkaSettings
+) -> None:
+    sender = Unfinished(nowhere, SOURCE)
+    finishing = asyncio.create_task(
+        a_relay(database, nowhere)._finish(lease, sender, Prepared(Round(), []), [])
+    )
+    await database.execute("select pg_terminate_backend($1)", lease.conn.get_server_pid())
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(finishing, 20)
+    await eventually(lambda: sender.ended)
+
+
 async def test_what_kafka_has_is_deleted_before_the_trouble_of_the_same_round_is_told(
     database: Database, lease: Lease, nowhere: KafkaSettings
 ) -> None:
@@ -135,29 +162,33 @@ async def test_what_was_read_ahead_counts_only_after_a_round_without_refusal_and
     seqs = await add(database, 2)
     relay = a_relay(database, nowhere)
     refusal = Refusal(seqs[0], uuid4(), TOPIC, "too-large")
-    assert await relay._settle(lease, Round(acknowledged=seqs[1:])) is True
     assert await relay._settle(lease, Round(renew=True)) is False
+    assert relay.progress.last_sent is None
+    assert await relay._settle(lease, Round(acknowledged=seqs[1:])) is True
+    assert relay.progress.last_sent is not None
     assert await relay._settle(lease, Round(refused=[refusal])) is False
     assert (relay.progress.sent, relay.progress.refused) == (1, 1)
     assert (await relay.backlog()).refused == 1
 
 
 async def test_a_kafka_that_is_not_there_is_told_of_and_waited_for(
-    database: Database, nowhere: KafkaSettings
+    database: Database, nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seqs = await add(database, 1)
-    relay = a_relay(database, nowhere)
+    """Also while there is nothing to send; and it is asked for less often than it could be."""
+    monkeypatch.setattr(relay_module, "SHORTEST_BACKOFF", timedelta(milliseconds=500))
+    monkeypatch.setattr(relay_module, "LONGEST_BACKOFF", timedelta(milliseconds=600))
+    relay, begun = a_relay(database, nowhere), asyncio.get_running_loop().time()
     with capture_logs() as logs:
         running = asyncio.create_task(relay.run())
 
-        def told_twice() -> None:
-            assert [one["event"] for one in logs].count("relay_interrupted") >= 2
+        def told_again() -> None:
+            assert [one["event"] for one in logs].count("relay_interrupted") >= 3
 
-        await eventually(told_twice)
+        await eventually(told_again)
+    assert asyncio.get_running_loop().time() - begun >= 1.2
     assert (relay.progress.trouble, relay.progress.active) == ("KafkaConnectionError", False)
     relay.stop()
     await asyncio.wait_for(running, 60)
-    assert await left(database) == seqs
 
 
 async def test_a_trouble_that_is_over_is_told_of_no_more(
@@ -215,7 +246,8 @@ async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged(
 async def test_a_relay_that_has_nothing_to_send_stops_at_once_and_not_at_its_next_look(
     database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "SHORTEST_POLL", timedelta(minutes=2))
+    for pause in ("SHORTEST_POLL", "SHORTEST_BACKOFF", "LONGEST_BACKOFF"):
+        monkeypatch.setattr(relay_module, pause, timedelta(minutes=2))
     relay = a_relay(database, kafka_settings)
     running = asyncio.create_task(relay.run())
     await eventually(lambda: relay.progress.active)
@@ -224,21 +256,19 @@ async def test_a_relay_that_has_nothing_to_send_stops_at_once_and_not_at_its_nex
     assert not relay.progress.active
 
 
-async def test_a_relay_that_stands_by_stops_without_the_lease(
-    database: Database, kafka_settings: KafkaSettings
+async def test_a_relay_that_stands_by_stops_without_lease_and_without_kafka(
+    database: Database, nowhere: KafkaSettings
 ) -> None:
-    works, stands_by = (a_relay(database, kafka_settings) for _ in range(2))
-    first = asyncio.create_task(works.run())
-    await eventually(lambda: works.progress.active)
-    second = asyncio.create_task(stands_by.run())
-    asking = "select count(*) from pg_stat_activity where application_name = 'cv-registry-relay'"
+    stands_by = a_relay(database, nowhere)
+    asking = "select count(*) from pg_stat_activity where application_name = 'cv-registry-relay' and datname = current_database()"
 
     async def both_are_there() -> None:
         assert await database.fetchval(asking) == 2
 
-    await eventually(both_are_there)
-    stands_by.stop()
-    await asyncio.wait_for(second, 60)
-    assert (works.progress.active, stands_by.progress.active) == (True, False)
-    works.stop()
-    await asyncio.wait_for(first, 60)
+    async with a_relay(database, nowhere)._lease() as held:
+        assert held is not None
+        running = asyncio.create_task(stands_by.run())
+        await eventually(both_are_there)
+        stands_by.stop()
+        await asyncio.wait_for(running, 60)
+    assert stands_by.progress == Progress()
