@@ -163,9 +163,10 @@ async def test_what_was_read_ahead_counts_only_after_a_round_without_refusal_and
     relay = a_relay(database, nowhere)
     refusal = Refusal(seqs[0], uuid4(), TOPIC, "too-large")
     assert await relay._settle(lease, Round(renew=True)) is False
-    assert relay.progress.last_sent is None
+    last_sent = [relay.progress.last_sent]
     assert await relay._settle(lease, Round(acknowledged=seqs[1:])) is True
-    assert relay.progress.last_sent is not None
+    last_sent.append(relay.progress.last_sent)
+    assert [at is None for at in last_sent] == [True, False]
     assert await relay._settle(lease, Round(refused=[refusal])) is False
     assert (relay.progress.sent, relay.progress.refused) == (1, 1)
     assert (await relay.backlog()).refused == 1
