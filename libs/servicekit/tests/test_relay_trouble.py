@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from servicekit.data.postgres import Database
 from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Lease, LeaseLost, Progress, Relay
-from servicekit.publish.sending import Prepared, Refusal, Round, Sender
+from servicekit.publish.sending import Prepared, Refusal, Round, Row, Sender
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 
@@ -52,7 +53,7 @@ def a_relay(database: Database, settings: KafkaSettings) -> Relay:
     return Relay(database, settings, SOURCE, Outbox(SOURCE))
 
 
-async def add(database: Database, count: int) -> list[int]:
+async def add(database: Database, count: int, outbox: Outbox | None = None) -> list[int]:
     """Add events of one subject; gives their rows' numbers."""
     subject = uuid4()
     events = [
@@ -60,8 +61,12 @@ async def add(database: Database, count: int) -> list[int]:
         for n in range(1, count + 1)
     ]
     async with database.write("k") as tx:
-        await Outbox(SOURCE).add_many(tx, events)
+        await (outbox or Outbox(SOURCE)).add_many(tx, events)
     return [row["seq"] for row in await database.fetch("select seq from outbox order by seq")]
+
+
+def has_sent(relay: Relay, count: int) -> bool:
+    return relay.progress.sent == count
 
 
 async def left(database: Database) -> list[int]:
@@ -229,19 +234,51 @@ async def test_a_database_that_is_away_ends_no_watch(
     assert {one["event"] for one in logs} == {"backlog_not_measured"}
 
 
+class StopsInARound(Relay):
+    """Is told to stop when Kafka has answered and nothing is deleted yet."""
+
+    async def _settle(self, lease: Lease, round_: Round) -> bool:
+        self.stop()
+        return await super()._settle(lease, round_)
+
+
 async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
     await add(database, 20)
-    relay = a_relay(database, kafka_settings)
-    async with database.pool.acquire() as conn:
-        await conn.execute("begin; select 1 from outbox for update")
-        running = asyncio.create_task(relay.run())
-        await eventually(lambda: relay.progress.sent == 20)
-        relay.stop()
-        await conn.execute("rollback")
-    await asyncio.wait_for(running, 60)
+    relay = StopsInARound(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    await asyncio.wait_for(relay.run(), 60)
+    assert relay.progress.sent == 20
     assert await left(database) == []
+
+
+class Looking(Relay):
+    """Counts how often it looks into the outbox."""
+
+    looks = 0
+
+    async def _exchange(
+        self, lease: Lease, sender: Sender, gone: Sequence[int], under_way: Sequence[int]
+    ) -> Sequence[Row]:
+        self.looks += 1
+        return await super()._exchange(lease, sender, gone, under_way)
+
+
+async def test_a_relay_looks_only_when_it_is_woken_or_its_pause_is_over(
+    database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("SHORTEST_POLL", "LONGEST_POLL"):
+        monkeypatch.setattr(relay_module, pause, timedelta(minutes=2))
+    outbox = Outbox(SOURCE)
+    relay = Looking(database, kafka_settings, SOURCE, outbox)
+    running = asyncio.create_task(relay.run())
+    await eventually(lambda: relay.progress.active)
+    for sent in range(1, 6):
+        await add(database, 1, outbox)
+        await eventually(partial(has_sent, relay, sent))
+    relay.stop()
+    await asyncio.wait_for(running, 60)
+    assert relay.looks <= 5 * 3 + 2, "per row: to read it, to delete it, and once for nothing"
 
 
 async def test_a_relay_that_has_nothing_to_send_stops_at_once_and_not_at_its_next_look(
