@@ -2,13 +2,15 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
+from random import Random
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from change_feed import leading
-from change_feed.cursors import Cursors, Subscriber
+from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.settings import Settings
 from change_feed.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, event, relation
 from cv_contracts.events.cv_status import StatusSet
@@ -164,6 +166,43 @@ def test_every_changed_bit_of_a_position_is_noticed() -> None:
             if other != letter:
                 with pytest.raises(Fault):
                     cursors.read(mine, text[:i] + other + text[i + 1 :], "e")
+
+
+def _forged(chance: Random, given: list[str]) -> str:
+    """Make a position of those that were given: parts lost, repeated, exchanged, or of anything else."""
+    text = chance.choice(given)
+    for _ in range(chance.randrange(1, 4)):
+        start, end = sorted(chance.randrange(len(text) + 1) for _ in range(2))
+        other = chance.choice(given)
+        patch = chance.choice(
+            ("", "A", "=", "\0", "æ", "\ud800", text[start:end] * 2, other[start:end], other[start:])
+        )
+        text = text[:start] + patch + text[chance.choice((start, end)) :]
+    return text
+
+
+def _read(read: Callable[[Subscriber, str, str], object], subscriber: Subscriber, text: str) -> object:
+    """Give what the position says, or the code of the fault."""
+    try:
+        return read(subscriber, text, "lastEventId")
+    except Fault as fault:
+        return fault.code
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_whatever_is_made_of_positions_is_one_of_mine_or_refused(count: int) -> None:
+    cursors, chance = Cursors(b"a key of some length"), Random(20261128)  # noqa: S311 - the same in every run
+    mine, others, epoch = Subscriber("client", "7:101", 5), Subscriber("client", "7:102", 6), uuid4()
+    moments = [chance.randrange(-(2**63), 2**63) for _ in range(20)]
+    known = {cursors.of(mine, epoch, moment): (epoch, moment) for moment in moments}
+    marks = {
+        cursors.of_mark(mine, epoch, mark): (epoch, mark)
+        for mark in (SnapshotMark(moment, uuid4()) for moment in moments)
+    }
+    given = [*known, *marks, *(cursors.of(others, epoch, moment) for moment in moments)]
+    for text in (_forged(chance, given) for _ in range(count)):
+        assert _read(cursors.read, mine, text) == known.get(text, 1014)
+        assert _read(cursors.read_mark, mine, text) == marks.get(text, 1014)
 
 
 @infra
