@@ -8,7 +8,7 @@ import base64
 import binascii
 import hmac
 import struct
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import Any, Final
@@ -25,6 +25,9 @@ _MARK: Final = struct.Struct(">c16sq16s")
 _MAC_BYTES: Final = 16
 _LONGEST: Final = 200
 _SUBSCRIBERS: Final = 1_000
+_FILLING: Final = bytes(-(_POSITION.size + _MAC_BYTES) % 3)
+"""What makes a signed position a multiple of three bytes; each byte of it adds one letter at the end."""
+_LETTERS: Final = -(-(_POSITION.size + _MAC_BYTES) * 8 // 6)
 _FOR_URLS: Final = bytes.maketrans(b"+/", b"-_")
 
 
@@ -87,21 +90,21 @@ class Cursors:
         self._hashes: dict[tuple[str, str], blake2b] = {}
 
     def of(self, subscriber: Subscriber, epoch: UUID, position: int) -> str:
-        return self.naming(subscriber, epoch)(position)
+        return self.of_all(subscriber, epoch, [position])[0]
 
-    def naming(self, subscriber: Subscriber, epoch: UUID) -> Callable[[int], str]:
-        """Give what writes positions of one subscriber and epoch; a page has a thousand."""
+    def of_all(self, subscriber: Subscriber, epoch: UUID, positions: Iterable[int]) -> list[str]:
+        """Write many positions at once, as a page has a thousand: all of them are as long, so one text is cut to pieces."""
         head = b"p" + epoch.bytes
         begun = self._keyed(subscriber).copy()
         begun.update(head)
-
-        def name(position: int) -> str:
+        signed = []
+        for position in positions:
             tail = position.to_bytes(8, "big", signed=True)
             mac = begun.copy()
             mac.update(tail)
-            return _text(head + tail + mac.digest())
-
-        return name
+            signed.append(tail + mac.digest())
+        text = _text(head + (_FILLING + head).join(signed) + _FILLING)
+        return [text[i : i + _LETTERS] for i in range(0, len(text), _LETTERS + len(_FILLING))]
 
     def read(self, subscriber: Subscriber, text: str, element: str) -> tuple[UUID, int]:
         """Give the epoch and the position; raises fault 1014."""

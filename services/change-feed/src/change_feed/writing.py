@@ -110,7 +110,7 @@ def position_of(time: datetime) -> int:
 
 def moment(position: int) -> datetime:
     """Give the moment of arrival that a position is."""
-    return _EPOCH + timedelta(microseconds=position)
+    return _EPOCH + timedelta(0, 0, position)
 
 
 def now_position() -> int:
