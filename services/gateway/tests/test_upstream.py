@@ -9,9 +9,10 @@ import pytest
 
 from cv_gateway.testing import Answering, Received, ScriptedOwner, cut, hang, plain, raw
 from servicekit.testing import eventually
+from servicekit.web import upstream
 from servicekit.web.connection import Crowded, Cut, Garbled, Late, Unreachable, UpstreamError
 from servicekit.web.room import LEAST
-from servicekit.web.upstream import BURST, Forward, Owner, OwnerLimits
+from servicekit.web.upstream import BURST, LONGEST_PAUSE, Forward, Owner, OwnerLimits
 
 LIMITS = OwnerLimits(connections=2, waiting=2, connect_timeout=0.5, answer_bytes=100_000)
 READ = Forward("GET", b"/v6/Cv", b"x-a: 1\r\n", b"", repeatable=True)
@@ -312,7 +313,7 @@ async def test_a_burst_is_waited_for_and_a_wait_that_does_not_end_is_kept_short(
     registry.answering = hang
     burst = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(3)]
     await eventually(lambda: _is(len(registry.received), 2))
-    await asyncio.sleep(BURST)
+    await asyncio.sleep(LONGEST_PAUSE)
     with pytest.raises(Crowded):
         await owner.send(READ, within(LONG))
     assert not any(task.done() for task in burst)
@@ -324,6 +325,23 @@ async def test_a_burst_is_waited_for_and_a_wait_that_does_not_end_is_kept_short(
         task.cancel()
     await asyncio.gather(*burst, return_exceptions=True)
     assert owner.busy == 0
+    owner.close()
+
+
+@pytest.mark.parametrize(("answers", "crowded"), [(True, True), (False, False)])
+async def test_a_queue_is_a_burst_for_longer_where_the_owner_only_pauses(
+    registry: ScriptedOwner, monkeypatch: pytest.MonkeyPatch, answers: bool, crowded: bool
+) -> None:
+    monkeypatch.setattr(upstream, "PAUSE", LONG if answers else 0.01)
+    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=5))
+    registry.script, registry.answering = [plain()], hang
+    await owner.send(READ, within(LONG))
+    tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(3)]
+    await asyncio.sleep(BURST + SHORT)
+    assert owner.crowded == crowded
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     owner.close()
 
 

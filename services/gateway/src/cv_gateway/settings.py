@@ -52,7 +52,7 @@ class LimitSettings(BaseModel):
     """What is swift; methods with a deadline of their own take as long as they take, and are not judged by it."""
     swift: dict[str, timedelta] = {"SearchCVText": timedelta(seconds=1)}
     """The same for single methods, by name."""
-    waiting: int = Field(default=64, ge=0)
+    waiting: int = Field(default=96, ge=0)
     """Requests that wait for one of these in a burst. Where the waiting does not end, no more than are worked on."""
     longest_wait: timedelta = timedelta(seconds=1)
     """How long one of them waits in a burst; then it is answered 503 with Retry-After."""

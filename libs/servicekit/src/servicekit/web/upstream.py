@@ -13,7 +13,11 @@ from servicekit.web.tls import trusting
 
 RETRIED = (Cut, Garbled)
 BURST = 0.25
-"""Seconds for which somebody may wait at each moment before it counts as more than the owner can do."""
+"""Seconds for which somebody may wait at each moment, while answers come, before it counts as more than the owner can do."""
+PAUSE = 0.05
+"""Without an answer for so many seconds the owner has paused: what has piled up meanwhile is a burst of its own."""
+LONGEST_PAUSE = 1.0
+"""After it the owner counts as overrun, whether it answers or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Owner:
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._waiting_since = 0.0
+        self._answered_at = 0.0
         self._room = Room(self._limits.connections)
         self.busy = 0
 
@@ -82,7 +87,7 @@ class Owner:
         slow_from = loop.time() + request.swift
         try:
             answer = await self._repeated(request, deadline)
-            self._room.answered(swiftly=loop.time() <= slow_from)
+            self._answered(loop.time(), slow_from)
         except Late:
             self._room.answered(swiftly=False)
             raise
@@ -166,9 +171,17 @@ class Owner:
             )
         )
 
+    def _answered(self, now: float, slow_from: float) -> None:
+        self._room.answered(swiftly=now <= slow_from)
+        if now - self._answered_at > PAUSE:
+            self._waiting_since = now
+        self._answered_at = now
+
     def _is_overrun(self) -> bool:
-        """Tell whether somebody has waited at each moment for longer than a burst lasts."""
-        return bool(self._waiting) and asyncio.get_running_loop().time() - self._waiting_since > BURST
+        """Tell whether somebody has waited at each moment for longer than a burst lasts, or than any pause should."""
+        now = asyncio.get_running_loop().time()
+        longest = BURST if now - self._answered_at <= PAUSE else LONGEST_PAUSE
+        return bool(self._waiting) and now - self._waiting_since > longest
 
     async def _queue(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()
