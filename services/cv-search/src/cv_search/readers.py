@@ -36,7 +36,7 @@ def plan_of(settings: Settings) -> WorkersPlan:
         processes=readers.processes if settings.role.searches else 0,
         timeout=longest_search(readers),
         pieces=readers.searches,
-        waiting=readers.waiting,
+        waiting=readers.waiting * readers.processes,
         environment={"RAYON_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
     )
 
