@@ -32,7 +32,10 @@ def documents(count: int) -> list[Document]:
     return [document for document in made if document is not None]
 
 
-@pytest.fixture(scope="module", params=[FEW, pytest.param(MANY, marks=pytest.mark.long)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(FEW, marks=pytest.mark.slow), pytest.param(MANY, marks=pytest.mark.long)],
+)
 def indexed(open_one: OpenOne, request: pytest.FixtureRequest) -> Iterator[tuple[Snapshot, list[Document]]]:
     """Build in many commits, with one in five changed and one in twenty deleted later."""
     rng, every = Random(1), documents(request.param)  # noqa: S311

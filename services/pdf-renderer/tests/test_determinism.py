@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import orjson
+import pytest
 
 from pdf_renderer.document import read
 from pdf_renderer.documents import asked_for
@@ -42,6 +43,7 @@ def test_a_template_in_use_is_never_edited() -> None:
     assert {template.name: template.digest for template in TEMPLATES} == KNOWN["templates"]
 
 
+@pytest.mark.slow
 def test_other_processes_time_zones_and_hash_seeds_give_the_same_bytes(typesetter: Typesetter) -> None:
     shown = cv_of("frozen", made(11)).shown()
     here = digest(typesetter.render("v1", shown))
