@@ -62,10 +62,13 @@ from generate_series($2::bigint, $3::bigint) n, lateral (values ({ALL_SCOPE}), (
 """
 _CVS: Final = f"""
 insert into cvs (person_id, cv_id, cv_number, citizen_version, scopes, newest_position, newest_version, newest_change)
-select id, id, lpad((10000000 + n)::text, 8), 1, '{{}}', $1::bigint + ($2::bigint * {EVENTS_PER_CV - 1} + n) * {STEP}, n, 'replaced'
-from generate_series(0, $2 - 1) n, lateral (select md5(n::text)::uuid as id) m
+select id, id, lpad((10000000 + n % $2)::text, 8), 1, '{{}}', $1::bigint + ($2::bigint * {EVENTS_PER_CV - 1} + n) * {STEP}, n, 'replaced'
+from generate_series(1, $2) n, lateral (select md5((n % $2)::text)::uuid as id) m
 """
-_MEMBERS: Final = f"insert into members select {ALL_SCOPE}, cv_id, 1, null, newest_position from cvs"
+_MEMBERS: Final = f"""
+insert into members select s.scope, cv_id, 1, null, newest_position
+from cvs, lateral (values ({ALL_SCOPE}), (2 + (cv_number::int - 10000000) % {MUNICIPALITIES})) s(scope)
+"""
 _INDEXES: Final = """
 select indexname, indexdef from pg_indexes where tablename in ('entries', 'audience') and indexname not like '%_pkey'
 """

@@ -3,11 +3,16 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import combinations
 from typing import Any
 
+import asyncpg
 import pytest
 
+from change_feed import store
+from change_feed.retention import drop_old
 from change_feed.settings import Settings
+from change_feed.store import FeedStore
 from change_feed.testing import (
     COMPANY,
     JOBNET,
@@ -247,3 +252,60 @@ async def test_each_page_leaves_an_access_row_with_caller_and_range(world: World
         ("GetCVUpdateList", "client-1", "101")
     ] * 2
     assert ['"page": 1' in rows[0]["detail"], '"page": 2' in rows[1]["detail"]] == [True, True]
+
+
+async def test_counted_by_members_a_list_has_the_pages_that_its_changes_give(
+    settings: Settings, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of citizens who change, change again after the end, are handed over and come back, are erased; and over dropped partitions."""
+    monkeypatch.setattr(store, "MANY_CHANGES", 2)
+    narrow = settings.model_copy(update={"partition_width": timedelta(seconds=2)})
+    async with start(narrow) as world:
+        again, gone, back, erased, quiet = await some(world, 5)
+        began = datetime.now(UTC)
+
+        async def two_partitions_later() -> None:
+            assert datetime.now(UTC) - began > timedelta(seconds=4)
+
+        await eventually(two_partitions_later)
+        steps = [
+            [world.cv(again), world.cv(erased), world.cv(back)],
+            [world.at_registry(gone, relations=[relation(OTHER_MUNICIPALITY)])],
+            [world.at_registry(back, relations=[relation(OTHER_MUNICIPALITY)]), world.cv(again)],
+            [world.at_registry(back, relations=[relation(MUNICIPALITY)]), world.cv(gone)],
+            [world.cv(back, "deleted", "DELETED"), world.cv(again)],
+            world.erase(erased),
+        ]
+        edges = [await _edge(world)]
+        for events in steps:
+            before = (await world.rows("select count(*) from entries"))[0][0]
+            await world.log.send(*events)
+            await eventually(partial(_grown, world, before + len(events) - 1))
+            edges.append(await _edge(world))
+        await _counted_alike(world, edges)
+        conn: Any = await asyncpg.connect(settings.postgres.dsn)
+        try:
+            assert await drop_old(conn, timedelta(seconds=2), timedelta(days=1)) >= 1
+        finally:
+            await conn.close()
+        assert await world.rows("select position from audience_kept")
+        await _counted_alike(world, edges)
+        listed = (await world.changes(HERE, EARLY)).json()["CVUpdateList"]
+        numbered = {item["CVNumber"] for item in listed}
+        assert numbered == {person.cv_number for person in (again, back, quiet)}
+
+
+async def _edge(world: World) -> int:
+    return int((await world.rows("select edge from feed"))[0][0])
+
+
+async def _counted_alike(world: World, edges: list[int]) -> None:
+    """Compare both ways for every period between two edges, in every scope; a page of one shows each single CV."""
+    readers, compared = FeedStore(world.database), 0
+    for scope in [row["id"] for row in await world.rows("select id from scopes")]:
+        for after, until in combinations([0, *edges], 2):
+            pages = await readers.pages_by_changes(scope, after, until, 1)
+            assert await readers.pages_by_members(scope, after, until, 1) == pages, (scope, after, until)
+            assert await readers.pages(scope, after, until, 1) == pages, (scope, after, until)
+            compared += len(pages)
+    assert compared > 0

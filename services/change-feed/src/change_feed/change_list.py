@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from change_feed.cursors import Subscriber
-from change_feed.store import Edge, FeedStore, Listed
+from change_feed.store import NO_END, Edge, FeedStore, Listed
 from change_feed.writing import moment, position_of
 from cv_citizens.danish_time import Clock
 from cv_contracts.faults import Fault, FieldError
@@ -13,7 +12,6 @@ from cv_contracts.wire.changes import CVUpdateItemType, GetCVUpdateListQuery, Ge
 
 __all__ = ["ChangeList", "ListPage"]
 
-_NO_END: Final = 2**63 - 1
 _START, _END, _PAGE = "CVChangeStartTime", "CVChangeEndTime", "CVListPage"
 
 
@@ -73,7 +71,7 @@ class ChangeList:
         return listed
 
     async def _items(self, scope: int, listed: Listed, number: int) -> tuple[CVUpdateItemType, ...]:
-        following = listed.pages[number] if number < len(listed.pages) else _NO_END
+        following = listed.pages[number] if number < len(listed.pages) else NO_END
         rows = await self._store.listed(scope, listed.pages[number - 1], following, listed.ends_at)
         return tuple(
             CVUpdateItemType(CVNumber=row["cv_number"], RevisionDate=row["time"], CVIsDeleted=row["deleted"])

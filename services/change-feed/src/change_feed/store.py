@@ -13,7 +13,7 @@ from change_feed.writing import ALL_SCOPE
 from cv_contracts.events.cv_registry import CVChanged
 from servicekit.data.postgres import Database
 
-__all__ = ["Edge", "FeedStore", "Item", "Listed"]
+__all__ = ["NO_END", "Edge", "FeedStore", "Item", "Listed"]
 
 _EDGE: Final = """
 select epoch, edge, floor, seeded,
@@ -52,10 +52,17 @@ _NEWEST: Final = """
 scope = $1 and position > $2 and position <= $3 and is_change and not hidden and (next is null or next > $3)
 """
 # Where each page of a list begins; the list is one row per CV, that of its newest change in the period.
-_PAGES: Final = f"""
+_BEGINNINGS: Final = """
 select coalesce(array_agg(position order by position), '{{}}') from (
-    select position, row_number() over (order by position) as n from audience where {_NEWEST}
-) listed where (n - 1) % $4 = 0
+    select position, row_number() over (order by position) as n from ({listed}) listed
+) numbered where (n - 1) % $4 = 0
+"""
+_PAGES: Final = _BEGINNINGS.format(listed=f"select position from audience where {_NEWEST}")
+_HAS_MANY: Final = """
+select exists (
+    select from audience where scope = $1 and position > $2 and position <= $3 and is_change and not hidden
+    order by position offset $4
+)
 """
 _LIST: Final = """
 select e.cv_number, e.time, e.change = 'deleted' as deleted from audience a join entries e on e.position = a.position
@@ -89,6 +96,34 @@ order by m.cv_id limit $4
 """
 
 NO_ID: Final = UUID(int=0)
+NO_END: Final = 2**63 - 1
+MANY_CHANGES: Final = 20_000
+"""With so many changes in a period its CVs are counted by what is known of each CV instead."""
+
+
+def _pages_by_members(scope: int) -> str:
+    """Give the same by the newest change of each member, for a period may have many changes of each CV.
+
+    What members do not know is looked up: the newest change before the end for those who changed again after it, and what old
+    partitions have left. The scope is written out, for the plan depends on how many members it has.
+    """
+    return _BEGINNINGS.format(
+        listed=f"""
+        select last_change as position from members m
+        where scope = {scope} and until is null and last_change > $2 and last_change <= $3 and last_change >= (select floor from feed)
+        and not exists (select from cvs c where c.cv_id = m.cv_id and c.erased)
+        union all
+        select a.position from members m cross join lateral (
+            select a.position from entries e join audience a on a.position = e.position and a.scope = $1
+            where e.cv_id = m.cv_id and e.position > $2 and e.position <= $3 and e.position >= (select floor from feed)
+            and a.position > $2 and a.position <= $3 and a.is_change and not a.hidden and a.next > $3
+            order by a.position desc limit 1
+        ) a
+        where m.scope = {scope} and m.until is null and m.last_change > $3
+        union all
+        select position from audience_kept where {_NEWEST}
+        """
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +198,21 @@ class FeedStore:
         return [row["scope"] for row in await self._database.fetch(_ARRIVED, after, until)]
 
     async def pages(self, scope: int, after: int, until: int, size: int) -> list[int]:
+        """Give where each page begins; a long period that ends near the edge costs what its CVs do, not its changes."""
+        if await self._has_many(scope, after, until) and not await self._has_many(scope, until, NO_END):
+            return await self.pages_by_members(scope, after, until, size)
+        return await self.pages_by_changes(scope, after, until, size)
+
+    async def pages_by_changes(self, scope: int, after: int, until: int, size: int) -> list[int]:
         found: list[int] = await self._database.fetchval(_PAGES, scope, after, until, size)
+        return found
+
+    async def pages_by_members(self, scope: int, after: int, until: int, size: int) -> list[int]:
+        found: list[int] = await self._database.fetchval(_pages_by_members(scope), scope, after, until, size)
+        return found
+
+    async def _has_many(self, scope: int, after: int, until: int) -> bool:
+        found: bool = await self._database.fetchval(_HAS_MANY, scope, after, until, MANY_CHANGES)
         return found
 
     async def listed(self, scope: int, first: int, before: int, until: int) -> list[asyncpg.Record]:
