@@ -97,10 +97,7 @@ class Gateway:
         except Departed:
             raise
         except Exception as error:  # noqa: BLE001 - the outermost place; nothing is swallowed, problem_of logs it
-            problem = problem_of(error)
-            if problem.status >= 500 and not isinstance(problem, Busy | Shed):
-                log.warning("call_failed", method=door.name, code=problem.code, trace_id=traceparent[3:35])
-            return door.refuse(problem, traceparent)
+            return _refused(door, problem_of(error), traceparent)
 
     async def _other(self, scope: Scope, traceparent: str) -> Reply:
         path = scope["raw_path"]
@@ -181,6 +178,13 @@ def _traceparent(headers: list[Header]) -> str | None:
         if name == b"traceparent":
             return value.decode("latin-1")
     return None
+
+
+def _refused(door: Door, problem: Problem, traceparent: str) -> Reply:
+    """Tell of a problem. Where it was caught no variable may keep it: its traceback holds that frame, and with it the whole call."""
+    if problem.status >= 500 and not isinstance(problem, Busy | Shed):
+        log.warning("call_failed", method=door.name, code=problem.code, trace_id=traceparent[3:35])
+    return door.refuse(problem, traceparent)
 
 
 async def _send(send: Send, reply: Reply) -> None:

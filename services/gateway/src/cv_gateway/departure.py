@@ -22,8 +22,9 @@ class Departure:
     def stop(self) -> None:
         """End the watch; from here on the task is not cancelled."""
         self._timer.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
 
     def _look(self) -> None:
         self._watch = self._loop.create_task(self._wait())

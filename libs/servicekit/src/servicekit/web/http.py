@@ -115,10 +115,10 @@ class Routes:
             async with self._time_limit(headers):
                 await self._app(scope, _limited(receive, self._limit), outgoing)
         except Exception as error:
-            problem = problem_of(error)
+            answer = _as_hot(problem_of(error))
             if outgoing.status:
                 raise
-            await _send(outgoing, *_as_hot(problem))
+            await _send(outgoing, *answer)
         return outgoing.status
 
     def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
@@ -162,10 +162,10 @@ class _Answering:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            problem = problem_of(error)
+            answer = _as_hot(problem_of(error))
             if outgoing.status:
                 raise
-            await _send(send, *_as_hot(problem))
+            await _send(send, *answer)
 
 
 class _Watched:
