@@ -41,7 +41,9 @@ GOALS_MS = {"GetCV": 50, "ReplaceCV": 50, "SearchCVText": 250}
 OVER, ACCEPTED_MS, RECOVERY_SECONDS = 3, 200, 5
 FOLLOWERS = 5
 READ, WRITTEN = 5_000, 2_000
-SCOPES = ["cv.read", "cv.write", "cv.search", "cv.changes"]
+STATUSES = (1, 2)
+MAIL = 3
+SCOPES = ["cv.read", "cv.write", "cv.search", "cv.changes", "cv.status", "contact.write"]
 WARM_UP = 5.0
 WORDS = ("lager", "sygeplejerske", "tømrer", "kontor", "salg", "chauffør", "pædagog", "rengøring")
 CLIENT = Path(__file__).with_name("open_load.py")
@@ -95,11 +97,30 @@ class Whole:
             return [_request("GET", PATHS[name], self._of(one)) for one in self.people[:READ]]
         if name == "ReplaceCV":
             return [self._replace(one) for one in self.people[-WRITTEN:]]
+        if name == "SetCvStatus":
+            return [self._set_status(one, status) for status in STATUSES for one in self.people[-WRITTEN:]]
+        if name == "SavePersonContactData":
+            return [self._save_mail(one, n) for n, one in enumerate(self.people[-WRITTEN:])]
         return [_request("POST", PATHS[name], self.headers, search_body(word)) for word in WORDS]
 
     def _replace(self, one: SyntheticCitizen) -> str:
         body = json.dumps({**(one.cv or {}), "ContactInformation": {}}).encode()
         return _request("PUT", PATHS["ReplaceCV"], self._of(one), body)
+
+    def _set_status(self, one: SyntheticCitizen, status: int) -> str:
+        set_ = {
+            "PersonCivilRegistrationIdentifier": one.person_number,
+            "CvCustomerIdentifier": one.cv_number,
+            "CvStatusIdentifier": status,
+        }
+        return _request(
+            "POST", PATHS["SetCvStatus"], self.headers, json.dumps({"CvStatusSet": set_}).encode()
+        )
+
+    def _save_mail(self, one: SyntheticCitizen, number: int) -> str:
+        mail = {"PersonContactData": f"borger{number}@example.com", "PersonContactDataTypeIdentifier": MAIL}
+        body = json.dumps({"PersonContactDataCollection": [mail]}).encode()
+        return _request("POST", PATHS["SavePersonContactData"], self._of(one), body)
 
     def _of(self, one: SyntheticCitizen) -> dict[str, str]:
         return {**self.headers, "x-civilregistrationidentifier": one.person_number}
