@@ -3,17 +3,24 @@
 import asyncio
 import types
 from collections.abc import AsyncIterator, Coroutine, Generator
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow import rebuild as rebuilding
-from servicekit.follow.rebuild import BuildProgress
+from servicekit.follow.generations import Generation
+from servicekit.follow.owned_states import HttpStates, Page
+from servicekit.follow.owner_testing import PREFIX, Keys, client_of
+from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
-from servicekit.testing import eventually
+from servicekit.follow.states import BadState, Unknown
+from servicekit.testing import eventually, free_port
 
 pytestmark = pytest.mark.infra
 
@@ -134,3 +141,73 @@ async def test_progress_tells_rows_rate_and_time_left(world: World) -> None:
         assert progress.seconds_left is not None
         assert progress.seconds_left > 0
         world.things.gate.set()
+
+
+def a_build(after: UUID | None, *, done: bool = False, seconds: float = 10) -> BuildProgress:
+    begun = datetime.now(UTC) - timedelta(seconds=seconds)
+    return BuildProgress.of(Generation(3, "building", after, done, 500, begun, held=True, accept_fewer=False))
+
+
+def test_a_build_a_quarter_through_all_ids_has_three_times_as_long_to_go() -> None:
+    progress = a_build(UUID(int=2**126))
+    assert (progress.generation, progress.rows, progress.share, progress.held) == (3, 500, 0.25, True)
+    assert 10 <= progress.seconds < 60
+    assert progress.rate == pytest.approx(500 / progress.seconds)
+    assert progress.seconds_left == pytest.approx(3 * progress.seconds)
+
+
+def test_a_build_that_has_not_begun_is_done_or_is_of_another_clock_tells_no_nonsense() -> None:
+    assert (a_build(None).share, a_build(None).seconds_left) == (0.0, None)
+    assert (a_build(None, done=True).share, a_build(None, done=True).seconds_left) == (1.0, 0.0)
+    assert a_build(None, seconds=-100).seconds == 0.001
+
+
+class Strange(HttpStates):
+    """An owner whose pages hold somebody that it does not know, and all but the first go on from `following`."""
+
+    following: UUID | None = None
+
+    async def page(self, after: UUID | None, limit: int) -> Page:
+        page = await super().page(after, limit)
+        following = page.following if after is None else self.following or page.following
+        return Page([*page.states, Unknown(uuid4())], following)
+
+
+@pytest.mark.parametrize("ends", ["the same", "before"])
+async def test_pages_that_go_round_in_a_ring_end_the_build_and_not_the_live_one(
+    world: World, ends: str
+) -> None:
+    await filled(world)
+    await world.rebuild().step()
+    await world.begin()
+    owner = Strange(world.owner._post, PREFIX)
+    first = (await world.owner.page(None, 7)).following
+    assert first is not None
+    owner.following = first if ends == "the same" else UUID(int=first.int - 1)
+    with pytest.raises(BadState, match="ring"):
+        await asyncio.wait_for(Rebuild(world.database, world.projection, owner).step(), 60)
+    assert await world.generations() == {1: "live", 2: "building"}
+
+
+async def test_whom_the_owner_does_not_know_is_left_out_of_a_build(world: World) -> None:
+    await filled(world)
+    owner = Strange(world.owner._post, PREFIX)
+    await Rebuild(world.database, world.projection, owner).step()
+    await world.is_whole(1)
+
+
+async def test_an_owner_that_is_away_is_asked_less_and_less_often(world: World) -> None:
+    await filled(world)
+    client, owner = client_of(f"http://127.0.0.1:{free_port()}", Keys("follower", "owner").signer("follower"))
+    begun = asyncio.get_running_loop().time()
+    with capture_logs() as logs:
+        async with running(Rebuild(world.database, world.projection, owner)):
+
+            def asked() -> list[int]:
+                return [one["attempt"] for one in logs if one["event"] == "rebuild_waits"]
+
+            await eventually(lambda: len(asked()) >= 3)
+    client.close()
+    assert asked()[:3] == [1, 2, 3]
+    # At least three quarters of half a second and of a second.
+    assert asyncio.get_running_loop().time() - begun >= 1.1
