@@ -1,6 +1,7 @@
 """What one transaction of a follower writes: where newer, what waits and until when, what was unreadable, how far it got."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -35,7 +36,8 @@ class Following:
             return await settle(conn, self.projection, work, one_by_one=one_by_one)
 
     async def waits(self, *waiting: Waiting, retried: bool = False) -> None:
-        await self.settle(Work(waiting={w.announced.subject: w for w in waiting}, retried=retried))
+        work = Work(waiting={w.announced.subject: w for w in waiting})
+        await self.settle(replace(work, retried=True) if retried else work)
 
     async def pending(self, subject: UUID = PERSON) -> asyncpg.Record:
         rows = await self.database.fetch(
