@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.batch import Rewound, Settled, Work, settle, sort_answers
+from servicekit.follow.batch import Rewound, Settled, Work, applying, settle, sort_answers
 from servicekit.follow.pending import Waiting
 from servicekit.follow.projection import Announced, Applicable, Connection, Position, Projection
 from servicekit.follow.records import Record
@@ -275,3 +275,18 @@ async def test_a_commit_waits_for_the_disk_where_it_must(
     followed.projection = noting.projection(OwnedStates(), durable=durable)
     await followed.settle(work)
     assert noting.hasty == hasty
+
+
+async def test_what_is_not_durable_does_not_wait_for_the_disk_unless_told_to(followed: Following) -> None:
+    projection = followed.copies.projection(OwnedStates(), durable=False)
+    told = "select source = 'session' from pg_settings where name = 'synchronous_commit'"
+    async with followed.database.pool.acquire() as conn:
+        async with applying(conn, projection, []):
+            assert await conn.fetchval(told)
+        async with applying(conn, projection, [], durably=True):
+            assert not await conn.fetchval(told)
+
+
+async def test_a_batch_without_states_is_no_news(followed: Following) -> None:
+    settled = await followed.settle(Work(waiting={PERSON: waiting(5)}), one_by_one=True)
+    assert settled == Settled({}, frozenset(), {PERSON: waiting(5)})
