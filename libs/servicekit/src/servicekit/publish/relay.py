@@ -37,8 +37,8 @@ LONGEST_POLL = timedelta(milliseconds=200)
 SHORTEST_BACKOFF = timedelta(milliseconds=100)
 LONGEST_BACKOFF = timedelta(seconds=5)
 LEASE_POLL = timedelta(milliseconds=250)
-MEASURE_EVERY = timedelta(seconds=5)
 """A lease is asked for again and again, not waited for: a waiting statement would hold back the vacuum of the outbox."""
+MEASURE_EVERY = timedelta(seconds=5)
 PROOF = timedelta(seconds=1)
 """How long a relay sends without having heard from the connection that holds its lease."""
 PATIENCE = timedelta(seconds=30)
