@@ -242,26 +242,46 @@ class StopsInARound(Relay):
         return await super()._settle(lease, round_)
 
 
-async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged(
+async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged_and_sends_nothing_more(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    await add(database, 20)
+    seqs = await add(database, 2 * relay_module.BATCH)
     relay = StopsInARound(database, kafka_settings, SOURCE, Outbox(SOURCE))
     await asyncio.wait_for(relay.run(), 60)
-    assert relay.progress.sent == 20
-    assert await left(database) == []
+    assert relay.progress.sent == relay_module.BATCH
+    assert await left(database) == seqs[relay_module.BATCH :]
 
 
 class Looking(Relay):
-    """Counts how often it looks into the outbox."""
+    """Counts how often it looks into the outbox, and notes how many rows were under way meanwhile."""
 
     looks = 0
+    most_under_way = 0
 
     async def _exchange(
         self, lease: Lease, sender: Sender, gone: Sequence[int], under_way: Sequence[int]
     ) -> Sequence[Row]:
         self.looks += 1
+        self.most_under_way = max(self.most_under_way, len(under_way))
         return await super()._exchange(lease, sender, gone, under_way)
+
+
+async def test_more_rows_than_one_round_takes_are_sent_once_each_and_read_while_others_are_under_way(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    rows = 2 * relay_module.BATCH + 100
+    await add(database, rows)
+    relay = Looking(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    running = asyncio.create_task(relay.run())
+
+    async def all_are_gone() -> None:
+        assert await left(database) == []
+
+    await eventually(all_are_gone)
+    relay.stop()
+    await asyncio.wait_for(running, 60)
+    assert relay.progress.sent == rows
+    assert relay.most_under_way == relay_module.BATCH
 
 
 async def test_a_relay_looks_only_when_it_is_woken_or_its_pause_is_over(
