@@ -1,6 +1,8 @@
 """What pdf-renderer follows: citizens, to remove what is erased; statuses, to render frozen versions before anybody asks."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from cv_contracts.events.cv_registry import CitizenChanged
@@ -13,6 +15,9 @@ from servicekit.follow.states import Erased, Known
 
 __all__ = ["projections"]
 
+PAUSE: Final = timedelta(milliseconds=250)
+"""Nobody reads what is kept here of citizens and statuses, so that it need not arrive sooner."""
+
 
 def projections(registry: Post, cv_status: Post) -> list[Projection]:
     """Give all that this service follows."""
@@ -20,9 +25,19 @@ def projections(registry: Post, cv_status: Post) -> list[Projection]:
     statuses = HttpStates(cv_status, "/internal/statuses")
     return [
         Projection(
-            name="citizens", topic=topic_of(CitizenChanged), fetch=citizens.states, apply=_apply_citizens
+            name="citizens",
+            topic=topic_of(CitizenChanged),
+            fetch=citizens.states,
+            apply=_apply_citizens,
+            pause=PAUSE,
         ),
-        Projection(name="statuses", topic=topic_of(StatusSet), fetch=statuses.states, apply=_apply_statuses),
+        Projection(
+            name="statuses",
+            topic=topic_of(StatusSet),
+            fetch=statuses.states,
+            apply=_apply_statuses,
+            pause=PAUSE,
+        ),
     ]
 
 
