@@ -79,7 +79,7 @@ _OFFSET: Final = "select * from entries order by position offset $1 limit 1000"
 
 async def run(servers: Servers) -> list[Row]:
     events = ALL_EVENTS if servers.million else EVENTS
-    folder = servers.kept or servers.folder / "feed"
+    folder = (servers.kept or servers.folder) / "feed"
     made = folder / "made"
     postgres = PostgresServer(folder / "postgres", durable=made.exists(), shared_buffers="1GB")
     postgres.start()

@@ -66,11 +66,11 @@ class Servers:
     say: Callable[[str], None]
     note: Callable[[str], None]
     million: bool = False
-    """Whether to import 1,000,000 citizens."""
+    """Whether to import 1,000,000 citizens, and to page through 10,000,000 events."""
     cvs: int = 500_000
     """How many CVs to search."""
     kept: Path | None = None
-    """Where P6 finds what it built before, or builds it for the next time."""
+    """Where P5 and P6 find what they built before, each in its folder, or build it for the next time."""
 
     async def database(self) -> str:
         """Make an empty database; give its DSN."""

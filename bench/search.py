@@ -48,7 +48,7 @@ WARM_UP = 5
 
 
 async def run(servers: Servers) -> list[Row]:
-    folder, reference = servers.kept or servers.folder / "search", Reference(default())
+    folder, reference = (servers.kept or servers.folder) / "search", Reference(default())
     with _started(folder) as (postgres, opensearch):
         connection = await asyncpg.connect(postgres.dsn)
         await connection.execute(SETTINGS)
