@@ -64,7 +64,8 @@ generated: setup
 
 check: lint generated test ## what CI runs: lint, generated files current, tests
 
-bench: setup ## measure against the goals; writes build/bench.json
+bench: setup ## measure against the goals, beside peers that it installs; writes build/bench.json
+	@$(BIN)/uv pip install --quiet --group bench
 	@$(BIN)/python -m bench $(ARGS)
 
 load: setup ## one of each service under load for ten minutes, then under three times the load; short: ARGS="--seconds 60 --citizens 10000"
