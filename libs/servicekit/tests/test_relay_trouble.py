@@ -14,7 +14,6 @@ from aiokafka.errors import NotEnoughReplicasError
 from structlog.testing import capture_logs
 
 from cv_contracts.events.cv_registry import CVChanged
-from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
@@ -27,13 +26,6 @@ pytestmark = pytest.mark.infra
 
 SOURCE = "cv-registry"
 TOPIC = "cv-registry.cv-changed"
-
-
-@pytest_asyncio.fixture
-async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
-    yield database
-    await database.close()
 
 
 @pytest_asyncio.fixture
