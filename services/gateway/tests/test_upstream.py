@@ -345,6 +345,26 @@ async def test_a_queue_is_a_burst_for_longer_where_the_owner_only_pauses(
     owner.close()
 
 
+async def test_an_owner_whose_answers_come_one_by_one_is_overrun_all_the_same(
+    registry: ScriptedOwner,
+) -> None:
+    async def slowly(request: Received, writer: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(2 * upstream.PAUSE)
+        return await plain()(request, writer)
+
+    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=40, longest_wait=LONG))
+    registry.answering = slowly
+    tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(30)]
+    await asyncio.sleep(LONGEST_PAUSE + SHORT)
+    assert len(registry.received) > 2
+    assert owner.crowded
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert owner.busy == 0
+    owner.close()
+
+
 @pytest.mark.slow
 async def test_places_are_neither_lost_nor_made_by_a_hundred_calls_that_end_in_every_way(
     registry: ScriptedOwner,

@@ -71,6 +71,7 @@ class Owner:
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._waiting_since = 0.0
+        self._burst_since = 0.0
         self._answered_at = 0.0
         self._room = Room(self._limits.connections)
         self.busy = 0
@@ -174,14 +175,17 @@ class Owner:
     def _answered(self, now: float, slow_from: float) -> None:
         self._room.answered(swiftly=now <= slow_from)
         if now - self._answered_at > PAUSE:
-            self._waiting_since = now
+            self._burst_since = now
         self._answered_at = now
 
     def _is_overrun(self) -> bool:
         """Tell whether somebody has waited at each moment for longer than a burst lasts, or than any pause should."""
+        if not self._waiting:
+            return False
         now = asyncio.get_running_loop().time()
-        longest = BURST if now - self._answered_at <= PAUSE else LONGEST_PAUSE
-        return bool(self._waiting) and now - self._waiting_since > longest
+        answers = now - self._answered_at <= PAUSE
+        lasts = now - max(self._waiting_since, self._burst_since) > BURST
+        return (answers and lasts) or now - self._waiting_since > LONGEST_PAUSE
 
     async def _queue(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()
