@@ -33,6 +33,7 @@ from cv_contracts.topics import topic_of
 from cv_contracts.wire.changes import GetCVUpdateListQuery
 from cvhub.servers.postgres import PostgresServer
 from servicekit.data.postgres import Database, migrate
+from servicekit.memory import collect_seldom
 from servicekit.follow.owned_states import Page
 from servicekit.follow.records import Record
 from servicekit.follow.states import Known, SubjectState
@@ -92,6 +93,7 @@ async def run(servers: Servers) -> list[Row]:
             postgres.start()
         await migrate(postgres.dsn, "change_feed.migrations")
         async with _connected(postgres.dsn) as database:
+            collect_seldom()
             return [*await _pages(servers, database, events), *await _taking_in(servers, database)]
     finally:
         postgres.stop()
@@ -143,11 +145,17 @@ async def _pages(servers: Servers, database: Database, events: int) -> list[Row]
     store, cursors = FeedStore(database), Cursors(secrets.token_bytes(32))
     feed = Feed(store, Arrivals(store), cursors)
     at = {"first": START, "middle": START + events // 2 * STEP, "late": START + events * 9 // 10 * STEP}
+    edge = await feed.edge()
     everyone, one = Subscriber("bench", "*", ALL_SCOPE), Subscriber("bench", "7:101", 2)
     rows = []
     for name, who in (("all", everyone), ("one municipality", one)):
         servers.say(f"P5 pages of {name}")
-        took = await _in_turns({place: _feed_page(feed, who, position) for place, position in at.items()})
+        took = await _in_turns(
+            {
+                place: _feed_page(feed, who, cursors.of(who, edge.epoch, position))
+                for place, position in at.items()
+            }
+        )
         rows += _rows(f"P5 feed page of {PAGE:,} at {events:,} events, {name}", took)
     took = await _in_turns({place: _sql(database, _KEYSET, position) for place, position in at.items()})
     rows += _rows(f"P5 the same by keyset SQL alone, {events:,} events", took, goal=False)
@@ -238,7 +246,7 @@ def _call(function: Callable[..., Awaitable[Any]], *arguments: Any) -> Timed:
     return lambda: function(*arguments)
 
 
-def _feed_page(feed: Feed, who: Subscriber, after: int) -> Timed:
+def _feed_page(feed: Feed, who: Subscriber, after: str) -> Timed:
     return lambda: feed.page(who, after, PAGE, frozenset(), 0)
 
 

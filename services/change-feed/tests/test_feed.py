@@ -89,6 +89,19 @@ async def test_a_long_poll_without_anything_ends_empty_after_its_time(world: Wor
 
 
 @infra
+async def test_a_long_poll_that_waits_as_the_feed_begins_anew_is_told_so(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await arrived(world, 1)
+    after = (await world.feed(HERE)).headers["x-feed-to"]
+    poll = asyncio.create_task(world.feed(HERE, after, timeout=60_000))
+    await asyncio.sleep(0.2)
+    await world.database.execute("update feed set epoch = gen_random_uuid()")
+    await world.log.send(world.cv(person))
+    assert (await asyncio.wait_for(poll, 60)).status_code == 410
+
+
+@infra
 async def test_kinds_may_be_chosen_and_the_range_goes_on_over_the_others(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(

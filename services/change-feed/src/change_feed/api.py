@@ -53,10 +53,9 @@ async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response
     except ValidationError as error:
         raise faults_of(error) from None
     kinds = query.kinds()
-    _, after = await parts.feed.begin(subscriber, query.lastEventId)
     wait = min(query.timeout / 1000, max(0.0, (remaining_seconds() or 0.0) - ANSWER_SECONDS))
     limit = min(query.limit or parts.page_size, parts.page_size)
-    page = await parts.feed.page(subscriber, after, limit, kinds, wait)
+    page = await parts.feed.page(subscriber, query.lastEventId, limit, kinds, wait)
     if page.events:
         detail = {"from": page.first, "to": page.last, "events": len(page.events)}
         await note(parts, caller, "Feed", detail)

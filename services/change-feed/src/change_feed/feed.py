@@ -58,15 +58,6 @@ class Feed:
             lambda asked: store.page(*asked)
         )
 
-    async def begin(self, subscriber: Subscriber, last_event_id: str | None) -> tuple[Edge, int]:
-        """Give the feed as it is and the position to go on from; raises what is wrong with the one given."""
-        edge = await self.edge()
-        if last_event_id is None:
-            return edge, 0
-        epoch, position = self._cursors.read(subscriber, last_event_id, ELEMENT)
-        self.check(subscriber, edge, epoch, position)
-        return edge, position
-
     async def edge(self) -> Edge:
         edge = await self._edges.get(None)
         if edge is None:
@@ -82,13 +73,25 @@ class Feed:
             raise Beyond(self._cursors.of(subscriber, edge.epoch, instead))
 
     async def page(
-        self, subscriber: Subscriber, after: int, limit: int, kinds: frozenset[str], wait: float
+        self,
+        subscriber: Subscriber,
+        last_event_id: str | None,
+        limit: int,
+        kinds: frozenset[str],
+        wait: float,
     ) -> FeedPage:
-        """Give the next page, as soon as it is not empty or `wait` seconds have passed."""
+        """Give the page after a position, as soon as it is not empty or `wait` seconds have passed.
+
+        Raises fault 1014, EpochOver or Beyond for a position that is not good, or is not any more once it has waited.
+        """
+        given = None if last_event_id is None else self._cursors.read(subscriber, last_event_id, ELEMENT)
         until = asyncio.get_running_loop().time() + wait
         while True:
             ticket = self._arrivals.ticket(subscriber.scope_id)
-            page = await self._read(subscriber, after, limit, kinds)
+            edge = await self.edge()
+            if given is not None:
+                self.check(subscriber, edge, *given)
+            page = await self._read(subscriber, edge, 0 if given is None else given[1], limit, kinds)
             left = until - asyncio.get_running_loop().time()
             if page.events or left <= 0 or not page.to_the_edge:
                 return page
@@ -96,8 +99,9 @@ class Feed:
                 async with asyncio.timeout(left):
                     await ticket.wait()
 
-    async def _read(self, subscriber: Subscriber, after: int, limit: int, kinds: frozenset[str]) -> FeedPage:
-        edge = await self.edge()
+    async def _read(
+        self, subscriber: Subscriber, edge: Edge, after: int, limit: int, kinds: frozenset[str]
+    ) -> FeedPage:
         scope = subscriber.scope_id or await self._store.scope_id(subscriber.scope)
         scanned = limit * SCANNED_PER_EVENT if kinds else limit
         rows = await self._pages.get((scope, after, edge.edge, scanned))

@@ -38,9 +38,7 @@ with chosen as materialized (
     select position from audience where scope = $1 and position > $2 and position <= $3 and not hidden
     order by position limit $4
 )
-select {_SHOWN}, case e.type when '{HANDED_OVER}' then (
-        select a.part from audience a where a.position = e.position and a.scope = $1
-    ) else e.change end as change
+select {_SHOWN}, case e.type when '{HANDED_OVER}' then feed_part(e.position, $1) else e.change end as change
 from entries e
 where e.position = any(array(select position from chosen))
 and e.position > $2 and e.position <= (select max(position) from chosen)
