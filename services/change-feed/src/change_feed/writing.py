@@ -24,6 +24,7 @@ __all__ = ["ALL_SCOPE", "Changes", "Writer", "moment", "position_of"]
 ALL_SCOPE: Final = 1
 MILLISECOND: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 _SCOPES: Final = "select name, id from scopes where name = any($1::text[])"
 _NEW_SCOPES: Final = "insert into scopes (name) select unnest($1::text[]) on conflict do nothing"
@@ -110,7 +111,7 @@ def position_of(time: datetime) -> int:
 
 def moment(position: int) -> datetime:
     """Give the moment of arrival that a position is."""
-    return _EPOCH + timedelta(0, 0, position)
+    return _EPOCH + position * _MICROSECOND
 
 
 def now_position() -> int:
