@@ -106,7 +106,7 @@ Offsets = Mapping[tuple[str, int], int]
 
 def position_of(time: datetime) -> int:
     """Give the position that belongs to a moment: microseconds since 1970."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    return (time - _EPOCH) // _MICROSECOND
 
 
 def moment(position: int) -> datetime:
@@ -144,7 +144,7 @@ class Writer:
 
     def __init__(self, conn: "OwnConnection", width: timedelta) -> None:
         self._conn = conn
-        self._width = width // timedelta(microseconds=1)
+        self._width = width // _MICROSECOND
         self._scope_ids: dict[str, int] = {ALL: ALL_SCOPE}
         self._partitions_until = 0
 
