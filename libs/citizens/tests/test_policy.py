@@ -1,7 +1,7 @@
 """The policy over its full product, against a table written from the specification and not from the code."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import product
 from uuid import UUID
@@ -199,6 +199,12 @@ def test_an_unlisted_organisation_type_may_do_nothing(method: int) -> None:
 def test_a_fund_that_the_citizen_left_long_ago_is_no_registration() -> None:
     gone = relation(FUND, OTHERS[FUND], Case("", -900, -200, holds_today=False, within_120=False))
     assert decide(1, acting(FUND), citizen(gone), TODAY).fault == 4385
+
+
+def test_a_membership_of_all_days_of_the_calendar_is_judged_like_any_other() -> None:
+    always = Relation(FUND, OTHERS[FUND], date.min, date.max)
+    assert decide(1, acting(FUND), citizen(always), TODAY).fault == 8291
+    assert decide(1, acting(FUND), citizen(replace(always, code=CODES[FUND])), TODAY).allowed
 
 
 @pytest.mark.parametrize("method", [1, 2, 7])

@@ -49,6 +49,15 @@ def test_an_end_before_the_start_is_named(collection: str, start: Any, end: Any)
     assert errors_of(body) == {f"CV.{collection}Collection[1].EndDate": "is before StartDate"}
 
 
+def test_a_collection_whose_entries_are_refused_is_not_called_too_short_too() -> None:
+    collection, message = "PersonContactDataCollection", "SavePersonContactDataRequest"
+    bad = {"PersonContactDataTypeIdentifier": "1"}
+    assert errors_of({collection: [bad]}, message) == {
+        f"{collection}[0].PersonContactDataTypeIdentifier": "is not an integer"
+    }
+    assert errors_of({collection: []}, message) == {collection: "holds fewer than 1"}
+
+
 @pytest.mark.parametrize(
     ("start", "end"), [(MAY, MAY), (MAY, START), (DECEMBER, START), (START, START), (MAY, DECEMBER)]
 )

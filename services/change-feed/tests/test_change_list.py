@@ -234,6 +234,16 @@ async def test_a_period_or_page_that_there_is_not_is_1014(world: World, query: s
     assert [error["element"] for error in answer.json()["errors"]] == [element]
 
 
+async def test_a_message_that_is_not_valid_comes_before_a_company_that_may_not(world: World) -> None:
+    for query in (
+        "CVChangeStartTime=yesterday",
+        "CVChangeStartTime=2099-01-01T00:00:00Z",
+        "CVChangeStartTime=2026-02-01T00:00:00Z&CVChangeEndTime=2026-01-01T00:00:00Z",
+    ):
+        answer = await world.client.get(f"/v6/Cv/changes?{query}", headers=world.headers(caller(COMPANY)))
+        assert answer.json()["code"] == 1014
+
+
 async def test_a_company_may_not_and_another_service_than_the_gateway_neither(world: World) -> None:
     assert (await world.changes(caller(COMPANY), EARLY)).json()["code"] == 8292
     for service, who in (("stranger", HERE), ("gateway", None)):

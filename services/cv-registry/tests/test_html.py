@@ -1,7 +1,10 @@
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cv_contracts.wire.common import HTML_TEXT_MAX
 from cv_registry.html import plain_text, sanitise
 
 
@@ -19,6 +22,7 @@ from cv_registry.html import plain_text, sanitise
         ("1 < 2 & 3 > 2", "1 &lt; 2 &amp; 3 &gt; 2", "1 < 2 & 3 > 2"),
         ("<b>fed</b> <i>skrå</i> <u>streg</u>", "<b>fed</b> <i>skrå</i> <u>streg</u>", "fed skrå streg"),
         ("linje<br>linje", "linje<br>linje", "linje\nlinje"),
+        ("<p> a </p> <br> <p>b<br></p>", "<p> a </p> <br> <p>b<br></p>", "a\nb"),
     ],
 )
 def test_html_is_sanitised_and_its_plain_text_derived(given_text: str, kept: str, plain: str) -> None:
@@ -31,3 +35,11 @@ def test_what_was_sanitised_once_stays_as_it_is(text: str) -> None:
     once = sanitise(text)
     assert sanitise(once) == once
     assert "onclick=" not in once or "<" not in once.split("onclick=")[0][-1:]
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\t", "<br>"])
+def test_the_longest_blank_text_costs_no_more_than_any_other(blank: str) -> None:
+    text = sanitise("a" + blank * (HTML_TEXT_MAX // len(blank)) + "b")
+    began = process_time()
+    plain_text(text)
+    assert process_time() - began < 0.5

@@ -75,14 +75,16 @@ async def test_bad_lines_are_refused_with_their_number_and_the_rest_is_imported(
         + line(cv=None, cvState="ACTIVE")
         + line(citizen=a_citizen(cvNumber="12345678"))
         + line()
+        + line(cv={**a_cv(), "CV": {**a_cv()["CV"], "ProfessionalSummaryText": {"HTMLText": "<" * 40_000}}})
     )
     assert await run_import(settings, str(file)) == 2
     refused = [json.loads(text) for text in (tmp_path / "citizens.ndjson.refused").read_text().splitlines()]
-    assert sorted(entry["line"] for entry in refused) == [2, 3, 4, 5, 6]
+    assert sorted(entry["line"] for entry in refused) == [2, 3, 4, 5, 6, 8]
     assert "nobody@" not in str(refused)
     reasons = {entry["line"]: entry["errors"][0] for entry in refused}
     assert reasons[4]["element"] == "ContactInformation.E-mail"
     assert "SavePersonContactData" in reasons[4]["reason"]
+    assert reasons[8]["element"] == "CV.ProfessionalSummaryText.HTMLText"
     assert await database.fetchval("SELECT count(*) FROM citizens") == 2
 
 

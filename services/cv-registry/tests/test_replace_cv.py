@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from cv_contracts.wire.common import HTML_TEXT_MAX
+from cv_contracts.wire.cv_profile import GetCVResponse
 from cv_registry.store_cvs import CvStore
 from cv_registry.testing import (
     COMPANY,
@@ -106,6 +108,11 @@ async def test_every_replace_keeps_a_revision_with_its_date(
             "CV.PreviousJobExperienceCollection[0].EndDate",
         ),
         ("CV.OtherCVReferenceCollection", ["a", "b"], "CV.OtherCVReferenceCollection"),
+        (
+            "CV.ProfessionalSummaryText",
+            {"HTMLText": "&" * (HTML_TEXT_MAX // 5 + 1)},
+            "CV.ProfessionalSummaryText.HTMLText",
+        ),
     ],
 )
 async def test_a_body_that_breaks_the_seed_is_1014_naming_the_element(
@@ -338,6 +345,14 @@ async def test_if_match_refuses_a_replace_of_something_newer(registry: RegistryC
     assert second != first
     assert (await registry.replace(number, if_match=first)).status_code == 412
     assert (await registry.replace(number, if_match="*")).status_code == 200
+
+
+async def test_the_longest_profile_can_be_answered(registry: RegistryClient) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    body = changed("CV.ProfessionalSummaryText", {"HTMLText": "&" * (HTML_TEXT_MAX // 5)})
+    assert (await registry.replace(citizen["personNumber"], body)).status_code == 200
+    GetCVResponse.from_json((await registry.get(citizen["personNumber"])).content)
 
 
 async def test_html_is_sanitised_and_plain_text_derived(registry: RegistryClient) -> None:

@@ -106,6 +106,17 @@ def test_who_moves_is_shown_under_the_municipality_of_the_day() -> None:
     assert next_change(citizen, date(2026, 12, 1)) is None
 
 
+def test_a_relation_until_the_end_of_the_calendar_ends_on_no_day() -> None:
+    cv, citizen = states()
+    citizen["relations"] = [
+        {"organisationType": 7, "organisationCode": "461", "from": "0001-01-01", "to": "9999-12-31"}
+    ]
+    found = document(cv, citizen)
+    assert found is not None
+    assert found.organisations == frozenset({(7, "461")})
+    assert next_change(citizen, DAY) is None
+
+
 def test_all_that_is_shown_counted_and_searched_is_taken_from_the_cv() -> None:
     cv, citizen = states()
     cv["content"]["JobTargetCollection"] = [

@@ -35,3 +35,19 @@ async def test_the_owner_learns_who_calls_from_the_gateways_own_token(
     assert identity.caller.user.name == "Søren Test"
     assert request.header("x-civilregistrationidentifier") == "0101010000"
     assert 0 < int(request.header("x-deadline-ms") or 0) <= 10_000
+
+
+async def test_the_lines_of_a_list_reach_the_owner_as_one(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
+) -> None:
+    lists = {
+        "x-consistency-token": ("a", "b, c"),
+        "if-match": ('"1"', '"2"'),
+        "if-none-match": ('"1"', "*"),
+        "accept": ("application/json;q=0.5", "application/pdf"),
+    }
+    lines = [(name, value) for name, values in lists.items() for value in values]
+    headers = [(name, value) for name, value in call_headers(provider.token()).items() if name not in lists]
+    assert (await client.get("/v6/Cv", headers=[*headers, *lines])).status_code == 200
+    sent = [(name, value) for name, value in registry.received[0].headers if name in lists]
+    assert sent == [(name, ", ".join(values)) for name, values in lists.items()]

@@ -32,8 +32,8 @@ class Relation:
     referred_by: tuple[int, str] | None = None
 
     def holds(self, day: date, margin: timedelta = NO_MARGIN) -> bool:
-        """Whether the day lies in the relation, widened by the margin at both ends."""
-        return self.start - margin <= day and (self.end is None or day <= self.end + margin)
+        """Whether the day lies in the relation, widened by the margin at both ends; these may be those of the calendar."""
+        return self.start <= day + margin and (self.end is None or day - margin <= self.end)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:

@@ -26,11 +26,12 @@ ANSWER_SECONDS = 1.0
 
 @router.get("/v6/Cv/changes")
 async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    subscriber = await subscriber_of(caller, parts)
     try:
         query = GetCVUpdateListQuery.from_query(request.query_params.multi_items())
     except ValidationError as error:
         raise faults_of(error) from None
+    parts.change_list.check(query)
+    subscriber = await subscriber_of(caller, parts)
     page = await parts.change_list.page(subscriber, query, await parts.feed.edge())
     period = (page.answer.CVChangeStartTime.isoformat(), page.answer.CVChangeEndTime.isoformat())
     detail = {
@@ -47,12 +48,12 @@ async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDe
 
 @router.get(FEED_PATH)
 async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    subscriber = await subscriber_of(caller, parts)
     try:
         query = FeedQuery.from_query(request.query_params.multi_items())
     except ValidationError as error:
         raise faults_of(error) from None
     kinds = query.kinds()
+    subscriber = await subscriber_of(caller, parts)
     wait = min(query.timeout / 1000, max(0.0, (remaining_seconds() or 0.0) - ANSWER_SECONDS))
     limit = min(query.limit or parts.page_size, parts.page_size)
     page = await parts.feed.page(subscriber, query.lastEventId, limit, kinds, wait)
@@ -65,11 +66,11 @@ async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response
 
 @router.get(SNAPSHOT_PATH)
 async def snapshot(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    subscriber = await subscriber_of(caller, parts)
     try:
         query = SnapshotQuery.from_query(request.query_params.multi_items())
     except ValidationError as error:
         raise faults_of(error) from None
+    subscriber = await subscriber_of(caller, parts)
     page = await parts.snapshot.page(subscriber, query.after, query.limit)
     await note(parts, caller, "FeedSnapshot", {"at": page.at, "items": len(page.items)})
     return answer(request, page.to_json(), "application/json")

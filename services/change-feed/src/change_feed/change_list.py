@@ -31,9 +31,15 @@ class ChangeList:
         self._size = size
         self._clock = clock
 
+    def check(self, query: GetCVUpdateListQuery) -> None:
+        """Refuse a period that there is not (1014)."""
+        if query.CVChangeStartTime > self._clock():
+            raise _invalid(_START, "is in the future")
+        if query.CVChangeEndTime is not None and query.CVChangeEndTime < query.CVChangeStartTime:
+            raise _invalid(_END, "is before the start")
+
     async def page(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> ListPage:
-        """Give a page; raises fault 1014 for a period or a page that there is not."""
-        self._check(query)
+        """Give a page of a period that was checked; raises fault 1014 for one after the last."""
         number = query.CVListPage or 1
         starts_at = min(position_of(query.CVChangeStartTime), edge.edge)
         ends_at = None
@@ -56,12 +62,6 @@ class ChangeList:
             CVUpdateList=items or None,
         )
         return ListPage(answer, number)
-
-    def _check(self, query: GetCVUpdateListQuery) -> None:
-        if query.CVChangeStartTime > self._clock():
-            raise _invalid(_START, "is in the future")
-        if query.CVChangeEndTime is not None and query.CVChangeEndTime < query.CVChangeStartTime:
-            raise _invalid(_END, "is before the start")
 
     async def _begin(self, subscriber: Subscriber, starts_at: int, ends_at: int) -> Listed:
         pages = await self._store.pages(subscriber.scope_id, starts_at, ends_at, self._size)

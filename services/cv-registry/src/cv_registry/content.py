@@ -5,17 +5,23 @@ from typing import Any
 import orjson
 
 from cv_contracts.codelists import CodeLists
-from cv_contracts.faults import FieldError
+from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.common import HTML_TEXT_MAX
 from cv_contracts.wire.replace_cv import ReplaceContactInformationType, ReplaceCVRequest
 from cv_registry.html import plain_text, sanitise
 
 _LATER = "is not taken from a file, for nobody has confirmed it: save it by SavePersonContactData when the citizen is there"
 
+_TOO_LONG = FieldError(
+    "CV.ProfessionalSummaryText.HTMLText", f"is longer than {HTML_TEXT_MAX} once its HTML is well-formed"
+)
+
 
 def content_json(request: ReplaceCVRequest, lists: CodeLists) -> bytes:
     """Give JobConditions, JobTargetCollection and CV as JSON members, with the names of the code lists.
 
-    Every reference and code must be in the lists: check them first.
+    Every reference and code must be in the lists: check them first. Raises fault 1014 where escapes and end tags that were
+    missing make the profile's HTML longer than readers take.
     """
     body = request.json_dict()
     return orjson.dumps(
@@ -45,6 +51,8 @@ def _named(cv: dict[str, Any], lists: CodeLists) -> dict[str, Any]:
     ]
     if "ProfessionalSummaryText" in cv:
         text = sanitise(cv["ProfessionalSummaryText"]["HTMLText"])
+        if len(text) > HTML_TEXT_MAX:
+            raise Fault(1014, errors=(_TOO_LONG,))
         cv["ProfessionalSummaryText"] = {"HTMLText": text, "PlainText": plain_text(text)}
     return cv
 

@@ -11,7 +11,6 @@ TAGS: Final = {"p", "br", "ul", "ol", "li", "strong", "b", "em", "i", "u", "span
 _CLEANER: Final = nh3.Cleaner(tags=TAGS, attributes={}, link_rel=None)
 _LINE_END = re.compile(r"<br>|</(?:p|li|ul|ol)>")
 _TAG = re.compile(r"<[^>]*>")
-_BLANK_LINES = re.compile(r"\s*\n\s*")
 
 
 def sanitise(text: str) -> str:
@@ -22,4 +21,4 @@ def sanitise(text: str) -> str:
 def plain_text(sanitised: str) -> str:
     """Plain text of what `sanitise` gave: paragraphs and list items end a line."""
     text = html.unescape(_TAG.sub("", _LINE_END.sub("\n", sanitised)))
-    return _BLANK_LINES.sub("\n", text).strip()
+    return "\n".join(filter(None, map(str.strip, text.split("\n"))))

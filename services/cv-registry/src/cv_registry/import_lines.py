@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cv_contracts.codelists import CodeLists, load
 from cv_contracts.envelope import Event, data_json
 from cv_contracts.events.cv_registry import AsylumTransitionSet, CitizenChanged, CVChanged
-from cv_contracts.faults import FieldError
+from cv_contracts.faults import Fault, FieldError
 from cv_contracts.ids import CvId, PersonId
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.asylum import CreateAsylumCVTransitionRequest
@@ -95,10 +95,14 @@ def read_line(number: int, line: bytes, lists: CodeLists) -> NewCitizen | Refuse
     errors = _errors(read, lists)
     if errors:
         return Refused(number, tuple(errors))
+    try:
+        content = None if read.cv is None else content_json(read.cv, lists)
+    except Fault as fault:
+        return Refused(number, fault.errors)
     return NewCitizen(
         line=number,
         intake=read.citizen,
-        content=None if read.cv is None else content_json(read.cv, lists),
+        content=content,
         state=read.cv_state or CvState.ACTIVE,
         asylum=None if read.asylum is None else _dates(read.asylum),
     )

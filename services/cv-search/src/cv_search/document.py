@@ -120,7 +120,8 @@ def next_change(citizen: State, day: date) -> date | None:
     """Give the first day after `day` on which the citizen's document may be another: a relation begins or has ended."""
     known = Citizen.from_state(UUID(int=0), 0, citizen)
     days = [relation.start for relation in known.relations]
-    days += [relation.end + timedelta(days=1) for relation in known.relations if relation.end is not None]
+    ends = (relation.end for relation in known.relations if relation.end is not None)
+    days += [end + timedelta(days=1) for end in ends if end < date.max]
     return min((one for one in days if one > day), default=None)
 
 

@@ -35,6 +35,8 @@ PERSON_NUMBER: Final = (
 )
 CV_NUMBER: Final = "[0-9]{8}"
 GUID: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+YEAR: Final = "^([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])$"
+"""Four digits. XML Schema knows no year 0000: an answer that had it could not be read as SOAP."""
 TEXT: Final = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\uFFFE\uFFFF]*$"
 """What XML 1.0 can carry; PostgreSQL keeps no NUL either."""
 
@@ -118,7 +120,7 @@ DateTime = Annotated[
     datetime, Field(strict=False), _written(datetime, _DATE_TIME, "is not a dateTime"), AfterValidator(_utc)
 ]
 Date = Annotated[date, Field(strict=False), _written(date, _DATE, "is not a date")]
-GYear = Annotated[str, Field(pattern="^[0-9]{4}$")]
+GYear = Annotated[str, Field(pattern=YEAR)]
 GMonth = Annotated[str, Field(pattern="^--(0[1-9]|1[0-2])$")]
 Int = Annotated[int, Field(ge=-INT_MAX - 1, le=INT_MAX)]
 Months = Annotated[int, Field(ge=0, le=MONTHS_MAX)]

@@ -53,7 +53,16 @@ def faults_of(error: ValidationError) -> Fault:
 
 def fault_of_details(found: Sequence[Any]) -> Fault:
     """Do the same for a list of pydantic's error details, such as a web framework gives."""
-    return Fault(NOT_VALID, errors=tuple(_field_error(one) for one in found[:ERRORS_MAX]))
+    told = [one for one in found if not _only_follows(one, found)]
+    return Fault(NOT_VALID, errors=tuple(_field_error(one) for one in told[:ERRORS_MAX]))
+
+
+def _only_follows(one: Any, found: Sequence[Any]) -> bool:
+    """Tell whether a collection is called too short only because entries of it are refused, which are told themselves."""
+    place = one["loc"]
+    return one["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place != other["loc"] for other in found
+    )
 
 
 def _field_error(one: Any) -> FieldError:

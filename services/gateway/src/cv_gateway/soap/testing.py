@@ -8,6 +8,7 @@ from typing import Any
 
 from cv_contracts import wire
 from cv_contracts.methods import Method
+from cv_contracts.wire.common import YEAR
 from cv_gateway.messages import messages_of
 from cv_gateway.soap.envelope import OPERATIONS
 from cv_gateway.soap.faults import envelope
@@ -131,7 +132,7 @@ _FORMS: dict[str, Callable[[random.Random], str]] = {
     "date-time": lambda choose: f"2026-11-{choose.randint(10, 28)}T07:30:{choose.randint(0, 59):02}.123456Z",
     "uuid": lambda choose: f"0b1dcb00-0000-4000-8000-{choose.randrange(16**12):012x}",
     "^--(0[1-9]|1[0-2])$": lambda choose: f"--{choose.randint(1, 12):02}",
-    "^[0-9]{4}$": lambda choose: str(choose.randint(1950, 2030)),
+    YEAR: lambda choose: str(choose.randint(1950, 2030)),
     "^[0-9]{3}$": lambda choose: str(choose.randint(101, 860)),
     "^[0-9]{8}$": lambda choose: str(choose.randint(10_000_000, 99_999_999)),
 }
