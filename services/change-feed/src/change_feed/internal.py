@@ -1,8 +1,7 @@
-"""Internal routes: the access log, an operator's work, and comparing the feed with log and owners."""
+"""Internal routes: an operator's work, and comparing the feed with log and owners."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -19,14 +18,6 @@ from servicekit.web.http import at_once, internal_only
 router = APIRouter(prefix="/internal")
 PartsDep = Annotated[Parts, at_once(parts_of)]
 _operator = internal_only("operator")
-
-
-class SubjectBody(BaseModel):
-    """The person whose accesses are asked for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    subject: UUID
 
 
 class PartitionBody(BaseModel):
@@ -71,11 +62,6 @@ async def verify_log(body: PartitionBody, parts: PartsDep) -> Response:
         parts.database, parts.kafka, body.topic, body.partition, body.begin
     )
     return _json(asdict(compared))
-
-
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": [asdict(accessed) for accessed in await parts.access_log.of_subject(body.subject)]})
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -1,6 +1,5 @@
-"""Internal routes: the contact part of ReplaceCV, bounces, subscriptions, states for followers, the access log."""
+"""Internal routes: the contact part of ReplaceCV, bounces, subscriptions, states for followers."""
 
-from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -73,12 +72,6 @@ class SubscriptionBody(_Body):
     wanted: Literal[True, False]
 
 
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
-
-
 async def prepare(parts: Parts, body: bytes) -> HotResponse:
     """Answer PREPARE, which every ReplaceCV asks: a hot route."""
     asked = PrepareBody.model_validate_json(body)
@@ -107,14 +100,5 @@ async def subscription(body: SubscriptionBody, parts: PartsDep) -> Response:
     return _json({"outcome": outcome}, status=409 if refused else 200)
 
 
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": [asdict(row) for row in await parts.access_log.of_subject(body.subject)]})
-
-
 def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(body, default=_text), status, media_type="application/json")
-
-
-def _text(value: object) -> Any:
-    return sorted(value) if isinstance(value, frozenset) else str(value)
+    return Response(orjson.dumps(body), status, media_type="application/json")

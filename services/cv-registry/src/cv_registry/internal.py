@@ -1,6 +1,5 @@
-"""Internal routes: intake, administrative moves, states for followers, the access log. Each lists who may call it."""
+"""Internal routes: intake, administrative moves, states for followers, erasures. Each lists who may call it."""
 
-from dataclasses import asdict
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
@@ -153,12 +152,6 @@ class SettleBody(_Body):
     prepare_ids: Annotated[list[UUID], Field(max_length=SETTLED_MOST)]
 
 
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
-
-
 @router.post("/citizens", dependencies=[_intake])
 async def take_citizens(body: CitizensBody, parts: PartsDep) -> Response:
     results = await parts.intake.take_all(body.citizens)
@@ -221,11 +214,6 @@ async def erase(body: EraseBody, parts: PartsDep) -> Response:
     ids = Ids(body.person_id, body.cv_id)
     erased = await parts.erasing.erase(ids, body.why.why, again=body.again)
     return _json({"personVersion": erased.person_version, "cvVersion": erased.cv_version})
-
-
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": [asdict(accessed) for accessed in await parts.access_log.of_subject(body.subject)]})
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -1,12 +1,10 @@
-"""Internal routes: the access log, the index, an operator's work on what is followed. Each lists who may call it."""
+"""Internal routes: the index, an operator's work on what is followed. Each lists who may call it."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
 
 from cv_search.parts import Parts, parts_of
 from servicekit.follow.erasing import Receipts, erasure_routes
@@ -30,22 +28,6 @@ def _operations(request: Request) -> Operations:
 
 operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
-
-
-@router.post("/access-log")
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    """Give the searches that have shown a person."""
-    return _json({"rows": await parts.access_log.showing(body.subject)})
 
 
 @router.get("/operations/index")

@@ -1,4 +1,4 @@
-"""Internal routes: states of statuses for followers, the access log, an operator's work. Each lists who may call it."""
+"""Internal routes: states of statuses for followers, frozen versions, an operator's work. Each lists who may call it."""
 
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -20,7 +20,6 @@ FOLLOWERS: Final = ("cv-registry", "cv-search", "pdf-renderer", "change-feed", "
 router = APIRouter(prefix="/internal")
 PartsDep = Annotated[Parts, at_once(parts_of)]
 
-_operator = internal_only("operator")
 _renderer = internal_only("pdf-renderer")
 
 
@@ -53,21 +52,10 @@ class VersionBody(_Body):
     versionId: UUID  # noqa: N815 - the name on the wire
 
 
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
-
-
 @router.post("/frozen-versions/document", dependencies=[_renderer])
 async def document_of_version(body: VersionBody, parts: PartsDep) -> Response:
     document = await parts.frozen.whole_document(CvId(body.cvId), body.versionId)
     return _json({"erased": True} if document is None else {"document": document})
-
-
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": await parts.access_log.of_subject(body.subject)})
 
 
 def _json(body: dict[str, Any]) -> Response:
