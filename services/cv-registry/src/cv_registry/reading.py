@@ -14,11 +14,12 @@ from cv_contracts.ids import CvId
 from cv_contracts.wire.cv_profile import GetCVByCVNumberRequest
 from cv_contracts.wire.errors import faults_of
 from cv_registry.contacts import shown
-from cv_registry.domain import CvState, etag, fault_of_reading, may_be_shown_by_number
+from cv_registry.domain import CvState, fault_of_reading, may_be_shown_by_number
 from cv_registry.store_cvs import CvStore, ReadableCv
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.follow.applied import Applied
+from servicekit.web.etags import etag
 from servicekit.web.identity import Caller
 
 GET_CV: Final = 1

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor
 from cv_contracts.event import Event
-from cv_registry.domain import etag
 from servicekit.data.idempotency import Answer, RequestKey, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
+from servicekit.web.etags import etag
 from servicekit.web.identity import Caller
 
 

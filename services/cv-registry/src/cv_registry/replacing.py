@@ -20,11 +20,12 @@ from cv_contracts.wire.errors import faults_of
 from cv_contracts.wire.replace_cv import ReplaceContactInformationType, ReplaceCVRequest
 from cv_registry.contacts import NOT_SAVED, Contacts, PreparedContact
 from cv_registry.content import brings_contact, content_json
-from cv_registry.domain import fault_of_replacing, fault_of_window, holds_if_match
+from cv_registry.domain import fault_of_replacing, fault_of_window
 from cv_registry.receipts import Receipts, WriteCall
 from cv_registry.store_cvs import CvStore, ReplaceableCv
 from servicekit.data.idempotency import Answer
 from servicekit.data.postgres import WriteTx
+from servicekit.web.etags import holds_if_match
 
 METHOD: Final = 13
 DECIDED: Final = "contact_decisions_once"

@@ -27,7 +27,6 @@ from cv_status.domain import (
     StatusRule,
     fault_of_rules,
     fault_of_status,
-    holds_if_match,
     status_of,
 )
 from cv_status.registry import CvOfRegistry, RegistryCvs
@@ -36,6 +35,7 @@ from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.follow.applied import Applied
 from servicekit.web.calls import receipt
+from servicekit.web.etags import holds_if_match
 
 log = structlog.get_logger(__name__)
 
