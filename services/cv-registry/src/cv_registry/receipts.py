@@ -33,16 +33,8 @@ class WriteCall:
         return " ".join(map(str, ("request", *parts, self.request_id)))
 
     def key(self, citizen: Citizen) -> RequestKey | None:
-        """Identity of the request in the log, by random ids; None without a request id."""
-        if self.request_id is None:
-            return None
-        return RequestKey(
-            client=self.caller.client,
-            organisation=self.caller.active,
-            method=self.method,
-            subject=citizen.person_id,
-            request_id=self.request_id,
-        )
+        """Identity of the request in the log; None without a request id."""
+        return RequestKey.of(self.caller, self.method, citizen.person_id, self.request_id)
 
 
 class Receipts:
