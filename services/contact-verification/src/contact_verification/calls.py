@@ -28,7 +28,7 @@ class Call:
 
     @property
     def actor(self) -> Actor:
-        return Actor(self.caller.active, self.caller.request_organisation)
+        return Actor.of(self.caller)
 
     def key(self, citizen: Citizen) -> RequestKey | None:
         """Identity of the request in the log; None without a request id."""

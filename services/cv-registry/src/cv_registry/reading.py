@@ -60,7 +60,7 @@ class Reading:
         self, method: int, caller: Caller, person_number: str, seen: ConsistencyToken, *, unknown: int
     ) -> tuple[ReadableCv, bool]:
         """Give the CV if it may be read now, and whether with the address; else raise the first fault that applies."""
-        actor = Actor(caller.active, caller.request_organisation)
+        actor = Actor.of(caller)
         if code := fault_of_organisation(method, actor):
             raise Fault(code)
         await self._applied.wait_for(seen)
@@ -82,7 +82,7 @@ class Reading:
             request = GetCVByCVNumberRequest.from_json(body)
         except ValidationError as error:
             raise faults_of(error) from None
-        actor = Actor(caller.active, caller.request_organisation)
+        actor = Actor.of(caller)
         if code := fault_of_organisation(GET_CV_BY_CV_NUMBER, actor):
             raise Fault(code)
         if not request.CitizenConsentObtained:

@@ -23,7 +23,7 @@ class WriteCall:
 
     @property
     def actor(self) -> Actor:
-        return Actor(self.caller.active, self.caller.request_organisation)
+        return Actor.of(self.caller)
 
     @property
     def lock(self) -> str:

@@ -74,7 +74,7 @@ class Searching:
         except ValidationError as error:
             raise faults_of(error) from None
         query = None if wanted is None else self._queries().query(wanted)
-        if code := fault_of_organisation(METHOD, Actor(call.caller.active, call.caller.request_organisation)):
+        if code := fault_of_organisation(METHOD, Actor.of(call.caller)):
             raise Fault(code)
         if wanted is None or query is None:
             return NO_RESULT
