@@ -22,7 +22,14 @@ unreadable = typer.Typer(help="Records that could not be read.", no_args_is_help
 refused = typer.Typer(help="Records that Kafka refused to take.", no_args_is_help=True)
 console = Console()
 
-Service = Annotated[str, typer.Argument(help="The service to ask, such as cv-status.")]
+
+def _known(service: str) -> str:
+    """Refuse a service that there is not before the operator is asked for a reason."""
+    place().url(service)
+    return service
+
+
+Service = Annotated[str, typer.Argument(help="The service to ask, such as cv-status.", callback=_known)]
 Reason = Annotated[str, typer.Option(help="Why; it is recorded with your name.", prompt="Why")]
 Of = Annotated[str | None, typer.Option("--projection", help="Only what this projection waits for.")]
 OneOf = Annotated[str, typer.Option("--projection", help="The projection that it belongs to.")]

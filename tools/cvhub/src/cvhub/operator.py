@@ -32,6 +32,12 @@ class Place:
     state: State | None = None
     """Of the system on this machine; one elsewhere has none here."""
 
+    def url(self, service: str) -> str:
+        """Give the base URL of a service; refuses one that there is not."""
+        if service not in self.urls:
+            raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(self.urls))}.")
+        return self.urls[service]
+
 
 def place(state: State | None = None) -> Place:
     """Give the place that CVHUB_SERVICES and CVHUB_OPERATOR_KEY name; without them, or given its state, the system on this machine."""
@@ -65,18 +71,17 @@ class Calls:
     def __init__(self, where: Place) -> None:
         from servicekit.web.identity import ServiceSigner, load_private_key  # noqa: PLC0415 - `--help` comes faster without
 
-        self._urls = where.urls
+        self._place = where
         self._signer = ServiceSigner(IDENTITY, load_private_key(where.key))
 
     def __call__(
         self, verb: str, service: str, path: str, *, timeout: float = ANSWER_SECONDS, **options: Any
     ) -> httpx.Response:
         """Give the answer, whatever it is; raises httpx.HTTPError where there is none."""
-        if service not in self._urls:
-            raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(self._urls))}.")
+        url = self._place.url(service) + path
         bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
         with httpx.Client(trust_env=False, verify=trusting(), timeout=timeout) as client:
-            return client.request(verb, self._urls[service] + path, headers=bearer, **options)
+            return client.request(verb, url, headers=bearer, **options)
 
 
 def not_taken(service: str) -> str:
