@@ -250,7 +250,6 @@ async def test_rows_written_elsewhere_are_sent_soon(
         await eventually(lambda: relay.progress.active)
         await write(database, Outbox(SOURCE), uuid4())
         await eventually(lambda: relay.progress.sent == 1)
-    assert relay.progress.last_sent is not None
     assert not relay.progress.active
 
 
