@@ -8,7 +8,6 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from pydantic import ValidationError
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
@@ -22,7 +21,7 @@ from cv_citizens.replica_source import Registry
 from cv_contracts.codelists import CodeLists
 from cv_contracts.faults import Fault, FieldError, Unavailable
 from cv_contracts.wire.contact import GetPersonByEmailAddressRequest, GetPersonByMobilePhoneNumberRequest
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
@@ -79,10 +78,7 @@ class LookingUp:
 
     async def by_mobile(self, call: Call, body: bytes) -> bytes:
         """Answer method 17."""
-        try:
-            request = GetPersonByMobilePhoneNumberRequest.from_json(body)
-        except ValidationError as error:
-            raise faults_of(error) from None
+        request = read_body(GetPersonByMobilePhoneNumberRequest, body)
         value = find_mobile(request.mobiltelefon)
         if value is None:
             raise Fault(1014, errors=(FieldError("mobiltelefon", "is not a phone number"),))
@@ -90,10 +86,7 @@ class LookingUp:
 
     async def by_mail(self, call: Call, body: bytes) -> bytes:
         """Answer method 18. What nobody can have as an address is looked for all the same, and not found."""
-        try:
-            request = GetPersonByEmailAddressRequest.from_json(body)
-        except ValidationError as error:
-            raise faults_of(error) from None
+        request = read_body(GetPersonByEmailAddressRequest, body)
         value = find_mail(request.email) or Value("", request.email.casefold())
         return await self._found(call, self._mail, value)
 
