@@ -175,12 +175,6 @@ def test_a_value_under_an_unknown_key_is_masked_whole(log: Log) -> None:
     assert "Hansen" not in log.text
 
 
-def test_a_service_may_allow_keys_of_its_own(log: Log) -> None:
-    setup("cv-registry", TelemetrySettings(), also_allowed={"letters"}, stream=log.stream)
-    our.info("printed", letters=3)
-    assert log.last["letters"] == 3
-
-
 def test_allowed_keys_are_masked_by_pattern_all_the_same(log: Log) -> None:
     our.info(
         "refused",

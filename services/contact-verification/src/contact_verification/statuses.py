@@ -116,7 +116,7 @@ class ContactStatuses:
 
     async def _undeliverable(self, found: Sequence[tuple[UUID, int, UUID]]) -> int:
         done = [await self.undeliverable_period(*one) for one in found]
-        log.info("bounce_taken", contacts=sum(done))
+        log.info("bounce_taken", count=sum(done))
         return sum(done)
 
     async def _set(self, tx: WriteTx, person: UUID, contact_type: int, status: int) -> ContactStatusSaved:
