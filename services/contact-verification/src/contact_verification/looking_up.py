@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
+import structlog
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
@@ -27,6 +28,8 @@ from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
 from servicekit.follow.freshness import fresh_sql
 from servicekit.follow.states import Erased, Known
+
+log = structlog.get_logger(__name__)
 
 BY_MOBILE: Final = 17
 BY_MAIL: Final = 18
@@ -117,6 +120,7 @@ class LookingUp:
             try:
                 states = await self._registry.states(persons[begin : begin + ASKED_AT_ONCE])
             except Exception as error:
+                log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
                 raise Unavailable(retry_after=1) from error
             for state in states:
                 match state:
