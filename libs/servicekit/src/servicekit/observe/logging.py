@@ -15,14 +15,13 @@ from uuid import UUID
 
 import orjson
 import structlog
-from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars, merge_contextvars
 
 from cv_contracts.faults import Problem
 from servicekit.observe.redaction import MASK, mask
 from servicekit.observe.telemetry import trace_id
 from servicekit.settings import TelemetrySettings
 
-__all__ = ["ALLOWED_KEYS", "bind_contextvars", "bound_contextvars", "clear_contextvars", "setup"]
+__all__ = ["ALLOWED_KEYS", "setup"]
 
 EventDict = MutableMapping[str, Any]
 
@@ -74,7 +73,7 @@ def setup(
     level = _LEVELS[settings.log_level]
     redactor = Redactor(service)
     structlog.configure(
-        processors=[merge_contextvars, structlog.processors.add_log_level, redactor, _render],
+        processors=[structlog.processors.add_log_level, redactor, _render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.BytesLoggerFactory(stream),
         cache_logger_on_first_use=False,
@@ -140,7 +139,6 @@ class _Library(logging.Handler):
                 "library_message": _message(record),
                 "exc_info": record.exc_info,
             }
-            entry = merge_contextvars(None, "", entry)
             self._stream.write(_render(None, "", self._redactor(None, "", entry)) + b"\n")
             self._stream.flush()
         except Exception:  # noqa: BLE001 - as logging does: a log line that cannot be written stops nobody's work
