@@ -130,6 +130,10 @@ async def test_what_cannot_be_done_is_said_with_what_to_do(
     unknown = await world.run("rebuild", "cv-status", "nothing", "--reason", "x")
     assert isinstance(unknown.exception, CannotStart)
     assert "cvhub projections cv-status" in str(unknown.exception)
+    misspelled = await world.run(
+        "pending", "discard", "cv-status", "x", "--projection", "copies", "--reason", "x"
+    )
+    assert "cv-status cannot take that: subjects[0] " in str(misspelled.exception)
     unnamed = await world.run("projections", "cv-search")
     assert "there are: cv-status" in str(unnamed.exception)
     monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": f"http://127.0.0.1:{free_port()}"}))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cvhub.operator import Calls, not_taken, place
+from cvhub.operator import Calls, not_taken, place, wrongly_asked
 from cvhub.servers.process import CannotStart
 
 LOOK_SECONDS = 0.5
@@ -71,12 +71,12 @@ class Operator:
                 f"{self._service} does not answer ({type(error).__name__}): `cvhub doctor` looks at all services."
             ) from error
         if answer.status_code != httpx.codes.OK:
-            raise CannotStart(_refusal(self._service, answer.status_code))
+            raise CannotStart(_refusal(self._service, answer))
         return answer.json()
 
 
-def _refusal(service: str, status: int) -> str:
-    match status:
+def _refusal(service: str, answer: httpx.Response) -> str:
+    match answer.status_code:
         case 401 | 403:
             return not_taken(service)
         case 404:
@@ -84,8 +84,8 @@ def _refusal(service: str, status: int) -> str:
         case 409:
             return f"That cannot be done now: `cvhub projections {service}` shows what is live and what is being built."
         case 400 | 422:
-            return "The reason must have 1 to 500 characters, and ids must be as they are listed."
-    return f"{service} answered {status}: try again, or look into `cvhub logs {service}`."
+            return wrongly_asked(service, answer)
+    return f"{service} answered {answer.status_code}: try again, or look into `cvhub logs {service}`."
 
 
 @pending.command("list")

@@ -15,7 +15,7 @@ from cvhub.services import SERVICES
 from cvhub.state import State
 from servicekit.web.tls import trusting
 
-__all__ = ["Calls", "Place", "not_taken", "place"]
+__all__ = ["Calls", "Place", "not_taken", "place", "wrongly_asked"]
 
 IDENTITY = "operator"
 URLS = "CVHUB_SERVICES"
@@ -87,3 +87,11 @@ class Calls:
 def not_taken(service: str) -> str:
     """Say that the service refuses the operator's key."""
     return f"{service} does not take this for the operator's key: give the right one in {KEY}."
+
+
+def wrongly_asked(service: str, answer: httpx.Response) -> str:
+    """Say what the service itself calls wrong about what it was asked."""
+    is_json = "json" in answer.headers.get("content-type", "")
+    errors = answer.json().get("errors", ()) if is_json else ()
+    wrong = "; ".join(f"{one['element']} {one['reason']}" for one in errors)
+    return f"{service} cannot take that: {wrong or 'it does not say why'}."
