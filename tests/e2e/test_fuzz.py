@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, MutableMapping
 from copy import deepcopy
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.e2e.caller import CITIZEN, JOBNET, STAR, Caller, population, small_cv
 from tests.e2e.system import ALL_SCOPES, System
 
-from cv_contracts.methods import METHOD_BY_ROUTE, Verb
+from cv_contracts.methods import METHODS
 from cv_gateway.openapi import document
 from cvhub.synthetic import SyntheticCitizen
 
@@ -55,8 +55,8 @@ OPERATIONS = {
 
 def _owner(label: str) -> str:
     operation = OPERATIONS[label]
-    method = METHOD_BY_ROUTE.get((cast("Verb", operation.method.upper()), operation.path))
-    return method.owner if method else "change-feed"
+    route = (operation.method.upper(), operation.path)
+    return next((m.owner for m in METHODS if (m.verb, m.path) == route), "change-feed")
 
 
 OPERATIONS_OF = Counter(map(_owner, OPERATIONS))

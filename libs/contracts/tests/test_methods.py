@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cv_contracts.faults import FAULTS
-from cv_contracts.methods import ALWAYS_ALLOWED, METHOD_BY_NUMBER, METHOD_BY_ROUTE, METHODS, Method
+from cv_contracts.methods import ALWAYS_ALLOWED, METHOD_BY_NUMBER, METHODS, Method
 from cv_contracts.topics import SERVICES
 
 SEED = list(
@@ -60,9 +60,9 @@ def test_every_method_has_its_number_name_route_and_owner() -> None:
     assert told == ROUTES.strip().splitlines()
 
 
-def test_methods_are_found_by_number_and_by_route() -> None:
-    assert len(METHOD_BY_NUMBER) == len(METHOD_BY_ROUTE) == 19
-    assert METHOD_BY_ROUTE["PUT", "/v6/Cv"].name == "ReplaceCV"
+def test_no_two_methods_have_the_same_number_or_route() -> None:
+    routes = {(method.verb, method.path) for method in METHODS}
+    assert len(METHOD_BY_NUMBER) == len(routes) == len(METHODS) == 19
     assert METHOD_BY_NUMBER[6].name == "GetCvStatus"
 
 

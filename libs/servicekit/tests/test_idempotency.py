@@ -3,6 +3,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -15,7 +16,8 @@ from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
-KEY = RequestKey("client", Organisation(1, "101"), 11, "3f1c", "request-1")
+SUBJECT = UUID("3f1c0000-0000-4000-8000-000000000001")
+KEY = RequestKey("client", Organisation(1, "101"), 11, SUBJECT, "request-1")
 LOG = RequestLog(b"a secret of the tests")
 BODY = b'{"a": 1}'
 FIRST = Answer(200, b'{"MessageIdentifier": 1}', {"etag": '"5"'})
@@ -64,7 +66,7 @@ async def test_the_same_id_with_another_body_is_refused_with_412(database: Datab
         replace(KEY, organisation=Organisation(4, "101")),
         replace(KEY, organisation=Organisation(1, "147")),
         replace(KEY, method=12),
-        replace(KEY, subject="77aa"),
+        replace(KEY, subject=uuid4()),
         replace(KEY, request_id="request-2"),
     ],
 )
@@ -92,14 +94,14 @@ async def test_a_write_that_is_rolled_back_is_not_remembered(database: Database)
 @pytest.mark.parametrize("request_id", ["x" * 47, ""])
 def test_an_id_that_is_too_long_or_empty_is_fault_1014_and_not_quoted(request_id: str) -> None:
     with pytest.raises(Fault) as fault:
-        RequestKey("client", Organisation(1, "101"), 11, "3f1c", request_id)
+        RequestKey("client", Organisation(1, "101"), 11, SUBJECT, request_id)
     assert fault.value.code == 1014
     assert [error.element for error in fault.value.errors] == ["x-requestId"]
     assert "xxx" not in fault.value.errors[0].reason
 
 
 def test_an_id_of_46_characters_is_taken() -> None:
-    assert RequestKey("client", Organisation(1, "101"), 11, "3f1c", "x" * 46).request_id == "x" * 46
+    assert RequestKey("client", Organisation(1, "101"), 11, SUBJECT, "x" * 46).request_id == "x" * 46
 
 
 async def test_fifty_identical_requests_at_once_run_once(database: Database) -> None:

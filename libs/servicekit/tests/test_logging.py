@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import structlog
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cv_contracts.faults import Fault
 from servicekit.observe import logging as logging_module
-from servicekit.observe.logging import ALLOWED_KEYS, bound_contextvars, clear_contextvars, setup
+from servicekit.observe.logging import ALLOWED_KEYS, setup
 from servicekit.observe.redaction import MASK, mask
 from servicekit.observe.telemetry import with_traceparent
 from servicekit.settings import TelemetrySettings
@@ -78,7 +78,6 @@ def log() -> Iterator[Log]:
     root.handlers, root.level = handlers, level
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
-    clear_contextvars()
 
 
 our = structlog.get_logger("ours")
@@ -147,14 +146,11 @@ def test_less_severe_entries_than_the_setting_are_not_written(log: Log) -> None:
     assert log.text == ""
 
 
-def test_bound_ids_and_the_trace_are_in_every_entry(log: Log) -> None:
-    event_id = uuid4()
-    with with_traceparent(TRACEPARENT), bound_contextvars(event_id=event_id):
+def test_the_trace_is_in_every_entry(log: Log) -> None:
+    with with_traceparent(TRACEPARENT):
         our.info("event_handled")
         logging.getLogger("aiokafka").warning("lost")
-    for entry in log.lines:
-        assert entry["trace_id"] == TRACEPARENT[3:35]
-        assert entry["event_id"] == str(event_id)
+    assert [entry["trace_id"] for entry in log.lines] == [TRACEPARENT[3:35]] * 2
 
 
 def test_a_value_under_an_unknown_key_is_masked_whole(log: Log) -> None:
@@ -173,12 +169,6 @@ def test_a_value_under_an_unknown_key_is_masked_whole(log: Log) -> None:
         None,
     ]
     assert "Hansen" not in log.text
-
-
-def test_a_service_may_allow_keys_of_its_own(log: Log) -> None:
-    setup("cv-registry", TelemetrySettings(), also_allowed={"letters"}, stream=log.stream)
-    our.info("printed", letters=3)
-    assert log.last["letters"] == 3
 
 
 def test_allowed_keys_are_masked_by_pattern_all_the_same(log: Log) -> None:

@@ -12,7 +12,6 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from cvhub.testing import FreshDatabase
-from servicekit.data.postgres import Database
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.generations import Generation
 from servicekit.follow.owned_states import HttpStates, Page
@@ -27,12 +26,8 @@ pytestmark = pytest.mark.infra
 
 @pytest_asyncio.fixture
 async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "rebuild-tests")
-    owners = await Database.connect(await fresh_database(), "owner-tests")
-    async with world_of(database, owners) as world:
+    async with world_of(await fresh_database("servicekit.migrations"), await fresh_database()) as world:
         yield world
-    await owners.close()
-    await database.close()
 
 
 @pytest.fixture(autouse=True)

@@ -201,7 +201,8 @@ async def test_of_two_relays_one_works_and_the_other_takes_over_each_time_a_conn
             await eventually(
                 partial(more_was_sent, relays, sum(relay.progress.sent for relay in relays) + 10)
             )
-            assert sum(relay.progress.active for relay in relays) == 1
+            # The one before may have sent as many while its connection was being killed.
+            await eventually(lambda: sum(relay.progress.active for relay in relays) == 1)
             await database.execute(
                 "select pg_terminate_backend(pid) from pg_locks "
                 "where locktype = 'advisory' and objsubid = 2 and granted and pid in "
@@ -250,7 +251,6 @@ async def test_rows_written_elsewhere_are_sent_soon(
         await eventually(lambda: relay.progress.active)
         await write(database, Outbox(SOURCE), uuid4())
         await eventually(lambda: relay.progress.sent == 1)
-    assert relay.progress.last_sent is not None
     assert not relay.progress.active
 
 

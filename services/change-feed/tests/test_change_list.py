@@ -40,20 +40,13 @@ async def world(settings: Settings, start: Any) -> AsyncIterator[World]:
         yield world
 
 
-async def arrived(world: World, number: int) -> None:
-    async def there() -> None:
-        assert (await world.rows("select count(*) from entries"))[0][0] == number
-
-    await eventually(there)
-
-
 async def some(world: World, number: int) -> list[Person]:
     """Let so many CVs be changed, one after the other."""
     before = (await world.rows("select count(*) from entries"))[0][0]
     persons = [world.person(relation(MUNICIPALITY)) for _ in range(number)]
     for i, person in enumerate(persons):
         await world.log.send(world.cv(person))
-        await arrived(world, before + i + 1)
+        await world.arrived(before + i + 1)
     return persons
 
 
@@ -79,7 +72,7 @@ async def test_the_pages_have_every_cv_once_with_its_newest_change(world: World)
     persons = await some(world, 5)
     newest = world.cv(persons[0])
     await world.log.send(newest)
-    await arrived(world, 6)
+    await world.arrived(6)
     first = await world.changes(HERE, EARLY)
     assert first.json()["LastPageNumber"] == 3
     end = first.json()["CVChangeEndTime"]
@@ -97,7 +90,7 @@ async def test_the_first_page_fixes_the_moment_for_those_who_name_no_end(world: 
     first = await world.changes(HERE, EARLY)
     await some(world, 2)
     await world.log.send(world.cv(persons[2]))
-    await arrived(world, 6)
+    await world.arrived(6)
     second = await world.changes(HERE, EARLY, page=2)
     assert numbers(first) + numbers(second) == [person.cv_number for person in persons]
     for element in ("CVChangeEndTime", "CVChangeExtractTime", "LastPageNumber"):
@@ -126,7 +119,7 @@ async def test_a_late_event_counts_when_it_arrives_not_when_it_was_made(world: W
     person = world.person(relation(MUNICIPALITY))
     late = world.cv(person, time=datetime.now(UTC) - timedelta(days=3))
     await world.log.send(late)
-    await arrived(world, 2)
+    await world.arrived(2)
     answer = await world.changes(HERE, end)
     assert numbers(answer) == [person.cv_number]
     assert datetime.fromisoformat(answer.json()["CVUpdateList"][0]["RevisionDate"]) == late.time
@@ -145,7 +138,7 @@ async def test_a_list_of_an_earlier_period_shows_the_newest_change_in_it(world: 
     [person] = await some(world, 1)
     end = (await world.changes(HERE, EARLY)).json()["CVChangeEndTime"]
     await world.log.send(world.cv(person, "deleted", "DELETED"))
-    await arrived(world, 2)
+    await world.arrived(2)
     [before] = (await world.changes(HERE, EARLY, end)).json()["CVUpdateList"]
     [after] = (await world.changes(HERE, end)).json()["CVUpdateList"]
     [whole] = (await world.changes(HERE, EARLY)).json()["CVUpdateList"]
@@ -155,7 +148,7 @@ async def test_a_list_of_an_earlier_period_shows_the_newest_change_in_it(world: 
 async def test_only_changes_of_cvs_count(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(world.at_registry(person), event(StatusSet, person.cv_id, 1))
-    await arrived(world, 2)
+    await world.arrived(2)
     assert "CVUpdateList" not in (await world.changes(HERE, EARLY)).json()
 
 
@@ -163,11 +156,11 @@ async def test_a_citizen_who_left_and_one_who_never_was_there_are_not_in_the_lis
     [person] = await some(world, 1)
     assert numbers(await world.changes(THERE, EARLY)) == []
     await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
-    await arrived(world, 3)
+    await world.arrived(3)
     assert numbers(await world.changes(HERE, EARLY)) == []
     assert numbers(await world.changes(THERE, EARLY)) == []
     await world.log.send(world.cv(person))
-    await arrived(world, 4)
+    await world.arrived(4)
     assert numbers(await world.changes(HERE, EARLY)) == []
     assert numbers(await world.changes(THERE, EARLY)) == [person.cv_number]
     assert numbers(await world.changes(caller(JOBNET), EARLY)) == [person.cv_number]
@@ -176,7 +169,7 @@ async def test_a_citizen_who_left_and_one_who_never_was_there_are_not_in_the_lis
 async def test_an_erased_citizen_is_in_no_list_any_more_and_the_number_is_gone(world: World) -> None:
     [person] = await some(world, 1)
     await world.log.send(*world.erase(person))
-    await arrived(world, 3)
+    await world.arrived(3)
     answer = await world.changes(HERE, EARLY)
     assert answer.json()["LastPageNumber"] == 1
     assert numbers(answer) == []
@@ -211,7 +204,7 @@ async def _grown(world: World, before: int) -> None:
 async def test_a_cv_without_a_number_is_in_no_list_while_it_lives(world: World) -> None:
     person = world.person(relation(MUNICIPALITY), cvNumber=None)
     await world.log.send(world.at_registry(person), world.cv(person, "created"))
-    await arrived(world, 2)
+    await world.arrived(2)
     assert numbers(await world.changes(caller(JOBNET), EARLY)) == []
 
 

@@ -15,13 +15,6 @@ pytestmark = pytest.mark.infra
 HERE, THERE, EVERYWHERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY), caller(JOBNET)
 
 
-async def count(world: World, number: int) -> None:
-    async def there() -> None:
-        assert (await world.rows("select count(*) from entries"))[0][0] == number
-
-    await eventually(there)
-
-
 async def test_every_public_record_is_an_entry_and_a_heartbeat_is_none(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(
@@ -31,7 +24,7 @@ async def test_every_public_record_is_an_entry_and_a_heartbeat_is_none(world: Wo
         event(ContactSaved, person.person_id, 1),
     )
     await world.log.beat()
-    await count(world, 4)
+    await world.arrived(4)
     events = await world.all_of(HERE)
     assert {e["type"].split(".")[3] for e in events} == {
         "citizen-changed",
@@ -47,7 +40,7 @@ async def test_positions_and_arrival_times_rise_strictly(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     for _ in range(5):
         await world.log.send(*[world.cv(person) for _ in range(20)])
-    await count(world, 100)
+    await world.arrived(100)
     positions = [
         row["position"] for row in await world.rows("select position from entries order by position")
     ]
@@ -62,16 +55,16 @@ async def test_a_record_that_comes_again_changes_nothing(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     first, second = world.cv(person), world.cv(person)
     await world.log.send(first, second, first, second)
-    await count(world, 2)
+    await world.arrived(2)
     await world.log.send(first, world.cv(person))
-    await count(world, 3)
+    await world.arrived(3)
 
 
 async def test_a_record_that_cannot_be_read_is_a_row_and_holds_nothing_up(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.raw("cv-registry.cv-changed", str(person.cv_id).encode(), b"{", [("ce_id", None)])
     await world.log.send(world.cv(person))
-    await count(world, 1)
+    await world.arrived(1)
     [row] = await world.rows("select reason, value from unreadable_records where projection = 'feed'")
     assert (row["reason"], row["value"]) == ("null-header", b"{")
 
@@ -82,15 +75,15 @@ async def test_a_handover_is_an_entry_that_the_old_authority_sees_as_leaving_and
     person = world.person(relation(MUNICIPALITY))
     cv = str(person.cv_id)
     await world.log.send(world.at_registry(person), world.cv(person, "created"))
-    await count(world, 2)
+    await world.arrived(2)
     assert [change for _, change in await world.shown(HERE)] == ["changed", "created"]
     await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
-    await count(world, 4)
+    await world.arrived(4)
     assert await world.shown(HERE) == [(cv, "left")]
     assert await world.shown(THERE) == [(cv, "came"), (cv, "changed")]
     assert (cv, "handed-over") in await world.shown(EVERYWHERE)
     await world.log.send(world.cv(person))
-    await count(world, 5)
+    await world.arrived(5)
     assert await world.shown(HERE) == [(cv, "left")]
     assert await world.shown(THERE) == [(cv, "came"), (cv, "changed"), (cv, "replaced")]
 
@@ -98,13 +91,13 @@ async def test_a_handover_is_an_entry_that_the_old_authority_sees_as_leaving_and
 async def test_who_gets_a_citizen_back_sees_again_what_arrived_in_its_time(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(world.cv(person, "created"))
-    await count(world, 1)
+    await world.arrived(1)
     await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
-    await count(world, 3)
+    await world.arrived(3)
     await world.log.send(world.cv(person))
-    await count(world, 4)
+    await world.arrived(4)
     await world.log.send(world.at_registry(person, relations=[relation(MUNICIPALITY)]))
-    await count(world, 6)
+    await world.arrived(6)
     assert [change for _, change in await world.shown(HERE)] == ["created", "left", "came", "changed"]
     assert [change for _, change in await world.shown(THERE)] == ["left"]
 
@@ -119,15 +112,15 @@ async def test_while_the_registry_is_away_the_feed_waits_and_then_has_everything
         assert detail["trouble"] == "RegistryAway"
 
     await eventually(waits)
-    await count(world, 0)
+    await world.arrived(0)
     world.registry.mode = "ok"
-    await count(world, 1)
+    await world.arrived(1)
     assert [change for _, change in await world.shown(HERE)] == ["replaced"]
 
 
 async def test_an_entry_about_nobody_the_registry_knows_is_shown_to_those_who_see_all(world: World) -> None:
     await world.log.send(event(StatusSet, uuid4(), 1))
-    await count(world, 1)
+    await world.arrived(1)
     assert len(await world.all_of(EVERYWHERE)) == 1
     assert await world.all_of(HERE) == []
 
@@ -137,7 +130,7 @@ async def test_the_list_has_what_was_put_in(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     made = world.cv(person, "created")
     await world.log.send(made)
-    await count(world, 1)
+    await world.arrived(1)
     answer = await world.changes(HERE, begun)
     assert answer.status_code == 200, answer.text
     [item] = answer.json()["CVUpdateList"]
@@ -150,18 +143,18 @@ async def test_the_list_has_what_was_put_in(world: World) -> None:
 async def test_a_cv_that_goes_over_to_another_person_holds_nothing_up(world: World) -> None:
     first, second = world.person(relation(MUNICIPALITY)), world.person(relation(OTHER_MUNICIPALITY))
     await world.log.send(world.cv(first))
-    await count(world, 1)
+    await world.arrived(1)
     merged = world.at_registry(second, cvId=str(first.cv_id), cvNumber=first.cv_number)
     await world.log.send(merged)
-    await count(world, 2)
+    await world.arrived(2)
     await world.log.send(world.cv(first))
-    await count(world, 3)
+    await world.arrived(3)
 
 
 async def test_an_entry_says_what_it_is_and_nothing_of_the_person(world: World) -> None:
     person = world.person(relation(MUNICIPALITY), familyName="Hemmelig")
     await world.log.send(world.cv(person))
-    await count(world, 1)
+    await world.arrived(1)
     [row] = await world.rows("select * from entries")
     [cv] = await world.rows("select * from cvs")
     stored = str(dict(row)) + str(dict(cv))

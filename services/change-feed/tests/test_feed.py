@@ -15,17 +15,9 @@ from change_feed.settings import Settings
 from change_feed.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, event, relation
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
-from servicekit.testing import eventually
 
 HERE, THERE, EVERYWHERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY), caller(JOBNET)
 infra = pytest.mark.infra
-
-
-async def arrived(world: World, number: int) -> None:
-    async def there() -> None:
-        assert (await world.rows("select count(*) from entries"))[0][0] == number
-
-    await eventually(there)
 
 
 @infra
@@ -33,7 +25,7 @@ async def test_a_page_is_a_batch_of_cloudevents_with_its_range(world: World) -> 
     person = world.person(relation(MUNICIPALITY))
     made = [world.cv(person) for _ in range(3)]
     await world.log.send(*made)
-    await arrived(world, 3)
+    await world.arrived(3)
     answer = await world.feed(HERE, limit=2)
     assert answer.headers["content-type"] == "application/cloudevents-batch+json"
     first, second = answer.json()
@@ -58,11 +50,11 @@ async def test_a_long_poll_ends_when_something_arrives_for_the_caller_and_not_fo
 ) -> None:
     here, there = world.person(relation(MUNICIPALITY)), world.person(relation(OTHER_MUNICIPALITY))
     await world.log.send(world.cv(here), world.cv(there))
-    await arrived(world, 2)
+    await world.arrived(2)
     after = (await world.feed(HERE)).headers["x-feed-to"]
     poll = asyncio.create_task(world.feed(HERE, after, timeout=20_000))
     await world.log.send(world.cv(there))
-    await arrived(world, 3)
+    await world.arrived(3)
     assert not poll.done()
     made = world.cv(here)
     await world.log.send(made)
@@ -78,7 +70,7 @@ async def test_what_comes_after_a_pause_waits_for_no_other_records(
     monkeypatch.setattr(leading, "GATHER", 600)
     async with start(settings) as world:
         await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
-        await arrived(world, 1)
+        await world.arrived(1)
 
 
 @infra
@@ -92,7 +84,7 @@ async def test_a_long_poll_without_anything_ends_empty_after_its_time(world: Wor
 async def test_a_long_poll_that_waits_as_the_feed_begins_anew_is_told_so(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(world.cv(person))
-    await arrived(world, 1)
+    await world.arrived(1)
     after = (await world.feed(HERE)).headers["x-feed-to"]
     poll = asyncio.create_task(world.feed(HERE, after, timeout=60_000))
     await asyncio.sleep(0.2)
@@ -107,7 +99,7 @@ async def test_kinds_may_be_chosen_and_the_range_goes_on_over_the_others(world: 
     await world.log.send(
         world.cv(person, "created"), event(StatusSet, person.cv_id, 1), world.cv(person, "locked")
     )
-    await arrived(world, 3)
+    await world.arrived(3)
 
     async def kinds(kind: str) -> list[Any]:
         return [one["type"].split(".")[3] for one in await world.all_of(HERE, kind=kind)]
@@ -127,7 +119,7 @@ async def test_kinds_may_be_chosen_and_the_range_goes_on_over_the_others(world: 
 async def test_a_large_page_is_compressed_for_those_who_take_that(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(*[world.cv(person) for _ in range(20)])
-    await arrived(world, 20)
+    await world.arrived(20)
     answer = await world.feed(HERE)
     assert answer.headers["content-encoding"] == "gzip"
     assert len(answer.json()) == 20
@@ -141,9 +133,9 @@ async def test_a_large_page_is_compressed_for_those_who_take_that(world: World) 
 async def test_an_erasure_is_told_by_delete_and_leaves_no_number(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(world.cv(person))
-    await arrived(world, 1)
+    await world.arrived(1)
     await world.log.send(*world.erase(person))
-    await arrived(world, 3)
+    await world.arrived(3)
     events = await world.all_of(HERE)
     assert [one.get("method") for one in events] == [None, "DELETE", "DELETE"]
     assert {one["subject"] for one in events} == {str(person.cv_id)}
@@ -155,7 +147,7 @@ async def test_an_erasure_is_told_by_delete_and_leaves_no_number(world: World) -
 async def test_positions_that_are_forged_cut_or_anothers_are_refused(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(world.cv(person))
-    await arrived(world, 1)
+    await world.arrived(1)
     mine = (await world.feed(HERE)).headers["x-feed-to"]
     snapshot = (await world.snapshot(HERE, limit=1)).json()["next"]
     bad = [mine[:-1], mine[:-4], mine + "A", "A" + mine[1:], "", "æ", "null", "0", mine * 4, snapshot]
@@ -222,14 +214,14 @@ def test_whatever_is_made_of_positions_is_one_of_mine_or_refused(count: int) -> 
 async def test_a_snapshot_and_what_follows_it_have_everything_once(world: World) -> None:
     persons = [world.person(relation(MUNICIPALITY)) for _ in range(5)]
     await world.log.send(*[world.cv(person) for person in persons])
-    await arrived(world, 5)
+    await world.arrived(5)
     first = (await world.snapshot(HERE, limit=2)).json()
     assert [one["cvId"] for one in first["items"]] == sorted(str(p.cv_id) for p in persons)[:2]
     late = world.person(relation(MUNICIPALITY))
     newer = sorted(persons, key=lambda p: p.cv_id)[4]
     before = world.registry.cvs[str(newer.cv_id)]["version"]
     await world.log.send(world.cv(late), world.cv(newer))
-    await arrived(world, 7)
+    await world.arrived(7)
     items, following = first["items"], first["next"]
     while following is not None:
         page = (await world.snapshot(HERE, following, limit=2)).json()

@@ -19,14 +19,6 @@ pytestmark = pytest.mark.infra
 
 HERE = caller(MUNICIPALITY)
 MIGRATIONS = "change_feed.migrations"
-ENTRIES = "select count(*) from entries"
-
-
-async def arrived(world: World, number: int) -> None:
-    async def there() -> None:
-        assert (await world.rows(ENTRIES))[0][0] == number
-
-    await eventually(there)
 
 
 async def committed(world: World) -> None:
@@ -68,13 +60,13 @@ async def test_a_lost_feed_begins_a_new_epoch_with_one_entry_per_cv_and_tells_ol
         persons = [world.person(relation(MUNICIPALITY)) for _ in range(3)]
         for _ in range(2):
             await world.log.send(*[world.cv(person) for person in persons])
-        await arrived(world, 6)
+        await world.arrived(6)
         old = (await world.feed(HERE)).headers["x-feed-to"]
         mark = (await world.snapshot(HERE, limit=1)).json()["next"]
         await committed(world)
     empty = settings.model_copy(update={"postgres": await fresh_database(MIGRATIONS)})
     async with start(empty) as world:
-        await arrived(world, 3)
+        await world.arrived(3)
         for answer in (await world.feed(HERE, old), await world.snapshot(HERE, mark)):
             assert answer.status_code == 410
             told = answer.json()
@@ -84,7 +76,7 @@ async def test_a_lost_feed_begins_a_new_epoch_with_one_entry_per_cv_and_tells_ol
         newest = {str(p.cv_id): world.registry.cvs[str(p.cv_id)]["version"] for p in persons}
         assert {e["subject"]: e["data"]["version"] for e in await world.all_of(HERE)} == newest
         await world.log.send(world.cv(persons[0]))
-        await arrived(world, 4)
+        await world.arrived(4)
 
 
 async def test_the_owners_cvs_are_taken_in_again_without_harm_also_those_without_a_number(
@@ -94,12 +86,12 @@ async def test_the_owners_cvs_are_taken_in_again_without_harm_also_those_without
     person = world.person(relation(MUNICIPALITY), cvNumber=None)
     world.cv(person)
     async with start(settings) as world:
-        await arrived(world, 1)
+        await world.arrived(1)
         # As after records that Kafka dropped before they were read.
         await world.database.execute("update feed set seeded = false, seed_after = null")
     async with start(settings) as world:
         await world.log.send(world.cv(person))
-        await arrived(world, 2)
+        await world.arrived(2)
 
 
 async def back_up(world: World) -> dict[str, list[Any]]:
@@ -131,17 +123,17 @@ async def test_after_an_older_back_up_nothing_is_skipped_and_positions_beyond_it
         person = world.person(relation(MUNICIPALITY))
         first = [world.cv(person) for _ in range(3)]
         await world.log.send(*first)
-        await arrived(world, 3)
+        await world.arrived(3)
         early = (await world.feed(HERE, limit=2)).headers["x-feed-to"]
         kept = await back_up(world)
         forgotten = [world.cv(person) for _ in range(3)]
         await world.log.send(*forgotten)
-        await arrived(world, 6)
+        await world.arrived(6)
         beyond = (await world.feed(HERE)).headers["x-feed-to"]
         await committed(world)
     await restore(settings, kept)
     async with start(settings) as world:
-        await arrived(world, 6)
+        await world.arrived(6)
         answer = await world.feed(HERE, beyond)
         assert answer.status_code == 409
         onwards = answer.json()["lastEventId"]
@@ -159,7 +151,7 @@ async def test_two_feeds_write_each_record_once_and_the_second_takes_over(
     async with start(settings) as first, start(settings) as second:
         person = first.person(relation(MUNICIPALITY))
         await first.log.send(*[first.cv(person) for _ in range(5)])
-        await arrived(first, 5)
+        await first.arrived(5)
         after = (await second.feed(HERE)).headers["x-feed-to"]
         poll = asyncio.create_task(second.feed(HERE, after, timeout=20_000))
         made = first.cv(person)
@@ -167,7 +159,7 @@ async def test_two_feeds_write_each_record_once_and_the_second_takes_over(
         assert [event["eventid"] for event in (await poll).json()] == [str(made.id)]
     async with start(settings) as third:
         await third.log.send(third.cv(person))
-        await arrived(third, 7)
+        await third.arrived(7)
 
 
 async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays(
@@ -177,7 +169,7 @@ async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays
     async with start(narrow) as world:
         quiet, busy = world.person(relation(MUNICIPALITY)), world.person(relation(MUNICIPALITY))
         await world.log.send(world.cv(quiet, "created"), world.cv(quiet), world.cv(busy, "created"))
-        await arrived(world, 3)
+        await world.arrived(3)
         begun = datetime.now(UTC)
 
         async def later() -> None:
@@ -185,7 +177,7 @@ async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays
 
         await eventually(later)
         await world.log.send(world.cv(busy))
-        await arrived(world, 4)
+        await world.arrived(4)
         conn: Any = await asyncpg.connect(settings.postgres.dsn)
         try:
             assert await drop_old(conn, timedelta(seconds=2), timedelta(days=1)) >= 1

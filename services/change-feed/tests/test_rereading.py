@@ -15,13 +15,6 @@ TOPIC = "cv-registry.cv-changed"
 HERE = caller(MUNICIPALITY)
 
 
-async def entries(world: World, number: int) -> None:
-    async def there() -> None:
-        assert (await world.rows("select count(*) from entries"))[0][0] == number
-
-    await eventually(there)
-
-
 async def kept(world: World) -> None:
     async def there() -> None:
         assert await world.rows("select from unreadable_records")
@@ -57,12 +50,12 @@ async def test_it_is_an_entry_once_and_for_those_who_may_see_it(world: World) ->
     event = world.cv(person)
     await cannot_read(world, event)
     assert await retry(world) == 1
-    await entries(world, 1)
+    await world.arrived(1)
     assert [one["eventid"] for one in await world.all_of(HERE)] == [str(event.id)]
     assert await world.rows("select from unreadable_records") == []
     assert await world.rows("select from rereads") == []
     await world.log.send(event, world.cv(person))
-    await entries(world, 2)
+    await world.arrived(2)
     [action] = await world.rows("select who, action, target from operator_actions")
     assert tuple(action)[:2] == ("me", "retry unreadable")
 
@@ -79,9 +72,9 @@ async def test_it_does_not_take_the_place_of_what_is_newer(world: World) -> None
     created, replaced = world.cv(person, "created"), world.cv(person)
     await cannot_read(world, created)
     await world.log.send(replaced)
-    await entries(world, 1)
+    await world.arrived(1)
     assert await retry(world) == 1
-    await entries(world, 2)
+    await world.arrived(2)
     assert [one["data"]["change"] for one in await world.all_of(HERE)] == ["replaced", "created"]
     [item] = (await world.snapshot(HERE)).json()["items"]
     assert (item["version"], item["change"]) == (replaced.version, "replaced")

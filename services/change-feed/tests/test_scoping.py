@@ -29,7 +29,6 @@ from cv_citizens.citizen import Citizen, Relation
 from cv_citizens.policy import Actor, decide
 from cv_contracts.faults import Fault
 from cv_contracts.ids import CvId, PersonId
-from servicekit.testing import eventually
 from servicekit.web.identity import Organisation
 
 TODAY = date(2026, 11, 22)
@@ -132,20 +131,13 @@ async def world(settings: Settings, start: Any, calendar: Calendar) -> AsyncIter
         yield world
 
 
-async def arrived(world: World, number: int) -> None:
-    async def there() -> None:
-        assert (await world.rows("select count(*) from entries"))[0][0] == number
-
-    await eventually(there)
-
-
 @pytest.mark.infra
 async def test_over_the_wire_every_caller_sees_exactly_its_own(world: World) -> None:
     persons: dict[str, Person] = {
         name: world.person(*relations) for name, relations in RELATIONS.items() if name != "none"
     }
     await world.log.send(*[world.cv(person) for person in persons.values()])
-    await arrived(world, len(persons))
+    await world.arrived(len(persons))
     for active, request in CALLERS.values():
         who = caller(active, request)
         allowed = {
@@ -168,10 +160,10 @@ async def test_a_relation_that_ends_and_one_that_begins_by_the_calendar_are_a_ha
 ) -> None:
     person = world.person(relation(MUNICIPALITY, to="2026-11-22"), relation(OTHER_MUNICIPALITY, "2026-11-23"))
     await world.log.send(world.cv(person))
-    await arrived(world, 1)
+    await world.arrived(1)
     here, there = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
     assert [change for _, change in await world.shown(there)] == []
     calendar.now += timedelta(days=1)
-    await arrived(world, 2)
+    await world.arrived(2)
     assert [change for _, change in await world.shown(here)] == ["left"]
     assert [change for _, change in await world.shown(there)] == ["came"]

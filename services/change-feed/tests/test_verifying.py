@@ -7,19 +7,11 @@ import pytest
 from change_feed import verifying
 from change_feed.testing import MUNICIPALITY, World, caller, relation
 from servicekit.follow.owned_states import Digest
-from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
 HERE = caller(MUNICIPALITY)
 TOPIC = "cv-registry.cv-changed"
-
-
-async def arrived(world: World, number: int) -> None:
-    async def there() -> None:
-        assert (await world.rows("select count(*) from entries"))[0][0] == number
-
-    await eventually(there)
 
 
 async def of_log(world: World) -> tuple[int, list[str]]:
@@ -44,7 +36,7 @@ async def test_what_the_feed_lacks_of_the_log_is_named(world: World) -> None:
     await world.log.raw(TOPIC, b"no key", b"{")
     await world.log.send(*made, world.at_registry(person))
     await world.log.beat()
-    await arrived(world, 4)
+    await world.arrived(4)
     assert await of_log(world) == (4, [])
     await world.database.execute("delete from seen_events where event_id = $1", made[1].id)
     await world.database.execute("delete from unreadable_records")
@@ -78,7 +70,7 @@ async def test_cvs_that_differ_from_their_owner_are_named(world: World) -> None:
     same, behind = world.person(relation(MUNICIPALITY)), world.person(relation(MUNICIPALITY))
     newest = [world.cv(same), world.cv(behind)]
     await world.log.send(*newest)
-    await arrived(world, 2)
+    await world.arrived(2)
     theirs = {same.cv_id: newest[0].version, behind.cv_id: newest[1].version + 5}
     compared = await verifying.compare_owners(world.database, Owner(theirs))
     assert compared.differences == [
@@ -89,12 +81,12 @@ async def test_cvs_that_differ_from_their_owner_are_named(world: World) -> None:
 async def test_a_cv_whose_citizen_has_no_number_is_followed_like_any_other(world: World) -> None:
     person = world.person(relation(MUNICIPALITY))
     await world.log.send(world.at_registry(person), world.cv(person))
-    await arrived(world, 2)
+    await world.arrived(2)
     await world.log.send(world.at_registry(person, cvNumber=None))
-    await arrived(world, 3)
+    await world.arrived(3)
     newest = world.cv(person, "deleted", "DELETED")
     await world.log.send(newest)
-    await arrived(world, 4)
+    await world.arrived(4)
     compared = await verifying.compare_owners(world.database, Owner({person.cv_id: newest.version}))
     assert compared.differences == []
     [item] = (await world.snapshot(HERE)).json()["items"]

@@ -4,6 +4,7 @@ import time
 from statistics import median
 
 import pytest
+from structlog.testing import capture_logs
 
 from contact_verification.testing import (
     ACTOR,
@@ -159,8 +160,10 @@ async def test_without_replica_and_registry_it_is_503_and_never_a_guess(world: W
     await world.heartbeat(60)
     for mode in ("error", "garbage", "slow"):
         world.registry.mode = mode
-        answer = await world.find(CASE_WORKER, person.mail)
+        with capture_logs() as told:
+            answer = await world.find(CASE_WORKER, person.mail)
         assert (answer.status_code, answer.json()["code"]) == (503, 1011)
+        assert "registry_gave_no_citizen" in [one["event"] for one in told]
         assert int(answer.headers["retry-after"]) > 0
     assert await numbers(world, MUNICIPALITY, "nobody@example.com") == []
 

@@ -115,6 +115,5 @@ async def test_internal_routes_are_for_those_they_name(world: World) -> None:
         ("/subscriptions", "cv-registry"),
         ("/contact-changes/prepare", "operator"),
         ("/contacts/states", "stranger"),
-        ("/access-log", "gateway"),
     ):
         assert (await world.internal(path, {}, service)).json()["code"] == 1013

@@ -12,7 +12,6 @@ from cv_registry.domain import (
     fault_of_replacing,
     fault_of_update,
     fault_of_window,
-    holds_if_match,
     may_be_shown_by_number,
 )
 
@@ -114,26 +113,6 @@ def test_nothing_to_update_and_an_update_that_comes_too_late() -> None:
     assert fault_of_update(None, DATES, None, date(2026, 3, 15)) == 9201
     assert fault_of_update(DATES, DATES, None, DATES.edit_end) is None
     assert fault_of_update(DATES, DATES, None, DATES.edit_end + timedelta(days=1)) == 9200
-
-
-@pytest.mark.parametrize(
-    ("header", "version", "holds"),
-    [
-        (None, None, True),
-        (None, 7, True),
-        ("*", None, False),
-        ("*", 7, True),
-        ('"7"', 7, True),
-        ('"6", "7"', 7, True),
-        ('"6"', 7, False),
-        ('W/"7"', 7, False),
-        ("7", 7, False),
-        ('"7"', None, False),
-        ("", 7, False),
-    ],
-)
-def test_if_match_is_compared_strongly(header: str | None, version: int | None, holds: bool) -> None:
-    assert holds_if_match(header, version) is holds
 
 
 def test_the_moves_are_those_of_the_specified_life_cycle() -> None:

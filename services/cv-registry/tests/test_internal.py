@@ -89,7 +89,7 @@ async def test_states_are_compressed_for_those_who_can_read_that(registry: Regis
     assert response.json()["states"]
 
 
-@pytest.mark.parametrize("path", ["citizens/states", "cvs/states", "access-log", "cvs/state"])
+@pytest.mark.parametrize("path", ["citizens/states", "cvs/states", "cvs/state"])
 async def test_strangers_and_the_gateway_are_told_nothing(registry: RegistryClient, path: str) -> None:
     for service in ("gateway", "stranger"):
         response = await registry.call(
@@ -107,22 +107,6 @@ async def test_at_most_500_subjects_are_asked_for_at_once(registry: RegistryClie
         content_type="application/json",
     )
     assert response.json()["code"] == 1014
-
-
-async def test_an_operator_sees_who_read_about_a_person(registry: RegistryClient) -> None:
-    citizen = a_citizen()
-    (ids,) = await registry.register(citizen)
-    await registry.replace(citizen["personNumber"])
-    await registry.get(citizen["personNumber"])
-    response = await registry.call(
-        "POST",
-        "/internal/access-log",
-        {"subject": ids["personId"]},
-        service="operator",
-        content_type="application/json",
-    )
-    (row,) = response.json()["rows"]
-    assert row["row"]["method"] == "GetCV"
 
 
 async def test_a_move_needs_a_reason_a_name_and_a_cv(registry: RegistryClient, database: Database) -> None:

@@ -111,12 +111,15 @@ async def test_each_search_leaves_a_row_with_whom_it_has_shown_and_without_its_w
         "page": 1,
         "shown": [str(one.person_id)],
     }
+    period = {"since": "2020-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
     asked = [
-        await world.operate("POST", "/internal/access-log", {"subject": str(p.person_id)})
+        await world.operate(
+            "POST", "/internal/operations/access-log", {**period, "subject": str(p.person_id)}
+        )
         for p in (one, other)
     ]
     assert [len(answer.json()["rows"]) for answer in asked] == [1, 0]
-    assert asked[0].json()["rows"][0]["row"]["caller"]["user"]["identifier"] == "sb1"
+    assert asked[0].json()["rows"][0]["user_identifier"] == "sb1"
 
 
 async def test_no_answer_leaves_without_its_access_row(world: World) -> None:

@@ -12,7 +12,7 @@ from cv_status.app import create_app
 from cv_status.settings import Settings
 from cv_status.testing import TODAY, Registry, World
 from cvhub.testing import FreshDatabase
-from servicekit.follow.testing import make_live
+from servicekit.follow.testing import made_live
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.web.testing import Identities, in_process
 
@@ -73,8 +73,8 @@ async def settings(fresh_database: FreshDatabase, make_settings: Callable[..., S
 @pytest.fixture
 async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
     """Give a running service whose replica is live and fresh."""
+    await made_live(settings.postgres, "citizens")
     async with start(settings) as world:
-        await make_live(world.database, "citizens")
         await world.heartbeat()
         yield world
 
@@ -88,6 +88,6 @@ async def world_on_kafka(
 ) -> AsyncIterator[World]:
     """Give a running service on a real Kafka, which nothing has been said on yet."""
     postgres = await fresh_database("cv_status.migrations")
+    await made_live(postgres, "citizens")
     async with start(make_settings(postgres, kafka_settings)) as world:
-        await make_live(world.database, "citizens")
         yield world

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from cv_citizens.replica import TOPIC
 from cv_status.testing import MUNICIPALITY, Person, World, caller, relation
@@ -101,6 +102,17 @@ async def test_where_the_registry_fails_too_the_answer_is_503_and_8236_when_sett
     answer = await world.get(CASE_WORKER, person)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert await world.rows("statuses") == 0
+
+
+async def test_why_the_registry_gave_no_answer_is_in_the_log(world: World) -> None:
+    person = await a_citizen(world)
+    await world.heartbeat(31)
+    world.registry.mode = "garbage"
+    with capture_logs() as told:
+        await world.get(CASE_WORKER, person)
+    assert [(one["event"], one["error_type"]) for one in told] == [
+        ("registry_gave_no_citizen", "ServiceGarbled")
+    ]
 
 
 async def test_a_stale_citizen_that_the_registry_knows_can_be_read_and_written(world: World) -> None:

@@ -61,21 +61,10 @@ async def test_internal_routes_are_for_those_listed(world: World) -> None:
     for path, body in (
         ("statuses/states", {"subjects": [subject]}),
         ("statuses/snapshot", {}),
-        ("access-log", {"subject": subject}),
     ):
         assert await ask(world, path, body, "gateway") == 1013
         assert await ask(world, path, body, "stranger") == 1013
         assert isinstance(await ask(world, path, body, "operator"), dict)
-    assert await ask(world, "access-log", {"subject": subject}, "cv-registry") == 1013
-
-
-async def test_an_operator_can_ask_who_looked_at_a_person(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
-    await world.get(CASE_WORKER, person)
-    answer = await ask(world, "access-log", {"subject": str(person.person_id)}, "operator")
-    [row] = answer["rows"]
-    assert row["row"]["method"] == "GetCvStatus"
-    assert row["row"]["caller"]["active"] == {"type": 7, "code": "101"}
 
 
 async def test_more_than_500_subjects_are_refused(world: World) -> None:

@@ -21,13 +21,6 @@ EC_KEY = ec.generate_private_key(ec.SECP256R1())
 Start = Callable[..., AbstractAsyncContextManager[tuple[Gateway, httpx.AsyncClient]]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what starts servers on TCP out of `make test-fast`."""
-    for item in items:
-        if "provider" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture
 async def provider() -> AsyncIterator[Provider]:
     provider = Provider()

@@ -9,6 +9,8 @@ from cv_contracts.methods import METHODS, Method
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers
 from servicekit.web.identity import Organisation, ServiceVerifier, User
 
+pytestmark = pytest.mark.slow
+
 Headers = dict[str, str | None]
 
 FAULTS: dict[str, tuple[int, Headers]] = {

@@ -8,6 +8,8 @@ import pytest
 from cv_contracts.methods import METHODS, Method
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers, raw
 
+pytestmark = pytest.mark.slow
+
 Start = Any
 
 WRONG: list[tuple[int, dict[str, str | None]]] = [

@@ -21,6 +21,8 @@ from cv_gateway.testing import (
 )
 from servicekit.testing import eventually
 
+pytestmark = pytest.mark.slow
+
 Start = Any
 JOBNET = {"organisation": {"type": 101, "code": "1"}, "may_act_as": []}
 

@@ -10,6 +10,8 @@ import pytest
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers, hang, plain
 from servicekit.testing import eventually
 
+pytestmark = pytest.mark.slow
+
 ROUTES = ["/v1/feed/cv", "/v1/feed/cv/snapshot"]
 
 

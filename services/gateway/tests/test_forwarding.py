@@ -1,9 +1,12 @@
 """A good call reaches its owner as the specification says, and the answer comes back as it was."""
 
 import httpx
+import pytest
 
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers, plain
 from servicekit.web.identity import Organisation, ServiceVerifier
+
+pytestmark = pytest.mark.slow
 
 
 async def test_the_owners_answer_comes_back_byte_for_byte(

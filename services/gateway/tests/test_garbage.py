@@ -11,6 +11,8 @@ from cv_contracts.faults import Problem
 from cv_gateway.departure import LOOK_AFTER_SECONDS, Departure
 from cv_gateway.testing import Provider, Received, ScriptedOwner, call_headers, plain
 
+pytestmark = pytest.mark.slow
+
 Start = Any
 
 

@@ -69,6 +69,7 @@ def test_every_method_has_its_messages() -> None:
         assert messages.body is None or method.verb != "GET"
 
 
+@pytest.mark.slow
 async def test_the_pages_work_without_the_internet(client: httpx.AsyncClient) -> None:
     pages = ["/docs", "/docs/events", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"]
     for path in (*pages, "/openapi.json", "/asyncapi.json"):
@@ -82,6 +83,7 @@ async def test_the_pages_work_without_the_internet(client: httpx.AsyncClient) ->
     assert "cv-registry.cv-changed" in (await client.get("/docs/events")).text
 
 
+@pytest.mark.slow
 async def test_swagger_ui_is_new_enough_for_openapi_3_1(client: httpx.AsyncClient) -> None:
     script = (await client.get("/docs/swagger-ui-bundle.js")).text
     version = re.search(r'PACKAGE_VERSION:"(\d+)\.', script)

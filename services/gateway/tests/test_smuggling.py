@@ -7,6 +7,8 @@ import pytest
 
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = b"GET /internal/citizens HTTP/1.1\r\nhost: x\r\n\r\n"
 
 TRICKS: dict[str, tuple[str, bytes]] = {

@@ -21,6 +21,8 @@ from cv_gateway.soap.tables import NAMESPACE
 from cv_gateway.soap.testing import PERSON, call_envelope, caller_blocks
 from cv_gateway.testing import Provider, ScriptedOwner
 
+pytestmark = pytest.mark.slow
+
 SECRET = "hemmelig-9876543210"
 SOON_SECONDS = 30.0
 MOST_BYTES = 300 * 1024 * 1024

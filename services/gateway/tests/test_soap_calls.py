@@ -24,6 +24,8 @@ from cv_gateway.soap.tables import NAMESPACE, Element, messages
 from cv_gateway.soap.testing import PERSON, SOAP_METHODS, Generator, call_envelope, caller_blocks
 from cv_gateway.testing import Provider, ScriptedOwner, hang, plain, raw
 
+pytestmark = pytest.mark.slow
+
 JOBNET = {"organisation": {"type": 101, "code": "1"}, "may_act_as": []}
 OWNERS = {method.owner for method in SOAP_METHODS}
 BY_NAME = {method.name: method for method in METHODS}

@@ -15,6 +15,8 @@ from cv_gateway.soap.testing import PERSON, SOAP_METHODS
 from cv_gateway.testing import Answering, Provider, Received, ScriptedOwner, plain
 from cvhub.servers.jars import class_path, parse
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 JOBNET = {"organisation": {"type": 101, "code": "1"}, "may_act_as": []}
 GET_CV = examples()["GetCVResponse"]

@@ -30,6 +30,8 @@ from cv_gateway.testing import (
 from cv_gateway.token import TokenRules, TokenVerifier
 from servicekit.web.identity import Organisation
 
+pytestmark = pytest.mark.slow
+
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 WEAK_RSA = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - must be refused
 

@@ -130,11 +130,27 @@ async def test_what_cannot_be_done_is_said_with_what_to_do(
     unknown = await world.run("rebuild", "cv-status", "nothing", "--reason", "x")
     assert isinstance(unknown.exception, CannotStart)
     assert "cvhub projections cv-status" in str(unknown.exception)
+    misspelled = await world.run(
+        "pending", "discard", "cv-status", "x", "--projection", "copies", "--reason", "x"
+    )
+    assert "cv-status cannot take that: subjects[0] " in str(misspelled.exception)
     unnamed = await world.run("projections", "cv-search")
     assert "there are: cv-status" in str(unnamed.exception)
     monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": f"http://127.0.0.1:{free_port()}"}))
     away = await world.run("pending", "list", "cv-status")
     assert "does not answer" in str(away.exception)
+
+
+def test_a_service_that_there_is_not_is_refused_before_a_reason_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "operator.pem").touch()
+    monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": "http://127.0.0.1:9"}))
+    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(tmp_path / "operator.pem"))
+    refused = CliRunner().invoke(app, ["rebuild", "nobody", "copies"])
+    assert isinstance(refused.exception, CannotStart)
+    assert "there are: cv-status" in str(refused.exception)
+    assert "Why" not in refused.output
 
 
 @pytest.mark.parametrize("named", ["http://cv-status", "[]", "{"])

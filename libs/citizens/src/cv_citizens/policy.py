@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from cv_citizens.citizen import JOBNET, NO_MARGIN, OTHER_ACTOR, Citizen, Relation
 from cv_contracts.access import ACCESS, Rule
-from servicekit.web.identity import Organisation
+from servicekit.web.identity import Caller, Organisation
 
 AccessTable = Mapping[tuple[int, int], Rule]
 
@@ -24,6 +24,10 @@ class Actor:
 
     active: Organisation
     request: Organisation
+
+    @classmethod
+    def of(cls, caller: Caller) -> Self:
+        return cls(caller.active, caller.request_organisation)
 
     @property
     def organisation_type(self) -> int:

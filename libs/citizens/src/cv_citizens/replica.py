@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import orjson
+import structlog
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.replica_source import WIRE_NAMES, Number, Registry
@@ -31,6 +32,8 @@ __all__ = [
     "newest",
     "replica_projection",
 ]
+
+log = structlog.get_logger(__name__)
 
 NAME: Final = "citizens"
 TOPIC: Final = topic_of(CitizenChanged)
@@ -124,6 +127,7 @@ class Replica:
                 return await self._looked_up(by, number)
             return await self._asked(loaded.citizen, by, number)
         except Exception as error:
+            log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
             raise Unavailable(retry_after=1) from error
 
     async def _looked_up(self, by: Number, number: str) -> Citizen | None:

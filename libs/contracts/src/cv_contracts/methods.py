@@ -284,6 +284,3 @@ METHODS: tuple[Method, ...] = (
 )
 
 METHOD_BY_NUMBER: Mapping[int, Method] = MappingProxyType({method.number: method for method in METHODS})
-METHOD_BY_ROUTE: Mapping[tuple[str, str], Method] = MappingProxyType(
-    {(method.verb, method.path): method for method in METHODS}
-)

@@ -1,7 +1,6 @@
 """Routes that the gateway forwards: the change list, the feed and its snapshot."""
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
 from change_feed.calls import (
     BATCH,
@@ -14,7 +13,7 @@ from change_feed.calls import (
 )
 from change_feed.cursors import FEED_PATH, SNAPSHOT_PATH
 from cv_contracts.wire.changes import GetCVUpdateListQuery
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_query
 from servicekit.web.calls import CallerDep
 from servicekit.web.http import remaining_seconds
 
@@ -26,10 +25,7 @@ ANSWER_SECONDS = 1.0
 
 @router.get("/v6/Cv/changes")
 async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    try:
-        query = GetCVUpdateListQuery.from_query(request.query_params.multi_items())
-    except ValidationError as error:
-        raise faults_of(error) from None
+    query = read_query(GetCVUpdateListQuery, request.query_params.multi_items())
     parts.change_list.check(query)
     subscriber = await subscriber_of(caller, parts)
     page = await parts.change_list.page(subscriber, query, await parts.feed.edge())
@@ -48,10 +44,7 @@ async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDe
 
 @router.get(FEED_PATH)
 async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    try:
-        query = FeedQuery.from_query(request.query_params.multi_items())
-    except ValidationError as error:
-        raise faults_of(error) from None
+    query = read_query(FeedQuery, request.query_params.multi_items())
     kinds = query.kinds()
     subscriber = await subscriber_of(caller, parts)
     wait = min(query.timeout / 1000, max(0.0, (remaining_seconds() or 0.0) - ANSWER_SECONDS))
@@ -66,10 +59,7 @@ async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response
 
 @router.get(SNAPSHOT_PATH)
 async def snapshot(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    try:
-        query = SnapshotQuery.from_query(request.query_params.multi_items())
-    except ValidationError as error:
-        raise faults_of(error) from None
+    query = read_query(SnapshotQuery, request.query_params.multi_items())
     subscriber = await subscriber_of(caller, parts)
     page = await parts.snapshot.page(subscriber, query.after, query.limit)
     await note(parts, caller, "FeedSnapshot", {"at": page.at, "items": len(page.items)})

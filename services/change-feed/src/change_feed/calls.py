@@ -56,7 +56,7 @@ PartsDep = Annotated[Parts, at_once(parts_of)]
 
 async def subscriber_of(caller: Caller, parts: Parts) -> Subscriber:
     """Give what the caller may read; raises the fault of one who may read nothing."""
-    scope = scope_of(Actor(caller.active, caller.request_organisation))
+    scope = scope_of(Actor.of(caller))
     return Subscriber(caller.client, scope, await parts.store.scope_id(scope))
 
 

@@ -1,7 +1,6 @@
 """GetCVUpdateList (method 9): which CVs changed in a period of arrival, one item per CV, in stable pages."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from change_feed.cursors import Subscriber
 from change_feed.store import NO_END, Edge, FeedStore, Listed
@@ -65,7 +64,7 @@ class ChangeList:
 
     async def _begin(self, subscriber: Subscriber, starts_at: int, ends_at: int) -> Listed:
         pages = await self._store.pages(subscriber.scope_id, starts_at, ends_at, self._size)
-        listed = Listed(ends_at, self._now(), pages)
+        listed = Listed(ends_at, self._clock(), pages)
         if len(pages) > 1:
             await self._store.remember(subscriber.client, subscriber.scope_id, starts_at, listed)
         return listed
@@ -77,9 +76,6 @@ class ChangeList:
             CVUpdateItemType(CVNumber=row["cv_number"], RevisionDate=row["time"], CVIsDeleted=row["deleted"])
             for row in rows
         )
-
-    def _now(self) -> datetime:
-        return self._clock()
 
 
 def _invalid(element: str, reason: str) -> Fault:

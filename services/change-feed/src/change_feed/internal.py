@@ -1,12 +1,10 @@
-"""Internal routes: the access log, an operator's work, and comparing the feed with log and owners."""
+"""Internal routes: an operator's work, and comparing the feed with log and owners."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from change_feed import verifying
 from change_feed.log import FOLLOWED
@@ -15,24 +13,15 @@ from change_feed.rereading import hand_over
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.web.http import at_once, internal_only
+from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal")
 PartsDep = Annotated[Parts, at_once(parts_of)]
 _operator = internal_only("operator")
 
 
-class SubjectBody(BaseModel):
-    """The person whose accesses are asked for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    subject: UUID
-
-
-class PartitionBody(BaseModel):
+class PartitionBody(InternalBody):
     """Which records of the log are to be compared: those of a partition from an offset on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     topic: str
     partition: Annotated[int, Field(ge=0)]
@@ -54,12 +43,12 @@ erasures = erasure_routes(_erasures)
 
 @router.get("/operations/feed", dependencies=[_operator])
 async def partitions(parts: PartsDep) -> Response:
-    return _json({"partitions": await verifying.partitions(parts.database)})
+    return json_response({"partitions": await verifying.partitions(parts.database)})
 
 
 @router.post("/operations/feed/verify-owners", dependencies=[_operator])
 async def verify_owners(parts: PartsDep) -> Response:
-    return _json(asdict(await verifying.compare_owners(parts.database, parts.cvs)))
+    return json_response(asdict(await verifying.compare_owners(parts.database, parts.cvs)))
 
 
 @router.post("/operations/feed/verify-log", dependencies=[_operator])
@@ -70,13 +59,4 @@ async def verify_log(body: PartitionBody, parts: PartsDep) -> Response:
     compared = await verifying.compare_log(
         parts.database, parts.kafka, body.topic, body.partition, body.begin
     )
-    return _json(asdict(compared))
-
-
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": [asdict(accessed) for accessed in await parts.access_log.of_subject(body.subject)]})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body, default=str), media_type="application/json")
+    return json_response(asdict(compared))

@@ -132,7 +132,7 @@ class Leader:
                 taken = await step()
             except (RegistryAway, SubjectUnknown) as error:
                 if self.progress.trouble is None:
-                    log.warning("feed_waits", error_type=type(error).__name__)
+                    log.warning("feed_waits", error_type=type(error).__name__, reason=_cause_of(error))
                 self.progress.trouble = type(error).__name__
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
@@ -245,7 +245,8 @@ class _Reading:
     async def _take_snapshot(self) -> int:
         try:
             changes = await self._taking.snapshot(self._seed)
-        except RegistryAway:
+        except RegistryAway as away:
+            log.warning("feed_snapshot_waits", reason=_cause_of(away))
             self._due["seed"] = time.monotonic() + SEED_REST
             return 0
         taken = await self._write(changes)
@@ -260,7 +261,8 @@ class _Reading:
     async def _follow_calendar(self) -> int:
         try:
             changes = await self._taking.day()
-        except RegistryAway:
+        except RegistryAway as away:
+            log.warning("feed_calendar_waits", reason=_cause_of(away))
             return 0
         if changes.placed:
             self._due["calendar"] = 0.0
@@ -273,6 +275,10 @@ class _Reading:
             return False
         self._due[name] = now + every
         return True
+
+
+def _cause_of(error: Exception) -> str | None:
+    return None if error.__cause__ is None else type(error.__cause__).__name__
 
 
 def _passes(error: BaseException) -> bool:

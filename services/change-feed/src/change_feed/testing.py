@@ -20,6 +20,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.testing import heartbeat
 from servicekit.settings import KafkaSettings
 from servicekit.standin import StandIn
+from servicekit.testing import eventually
 from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
 
 FUND, OTHER_FUND = (1, "10"), (1, "15")
@@ -148,6 +149,16 @@ class World:
             event(CVChanged, person.cv_id, version, change="erased"),
             event(CitizenChanged, person.person_id, version, change="erased"),
         ]
+
+    async def arrived(self, entries: int) -> None:
+        """Wait until the feed has so many entries."""
+
+        async def there() -> None:
+            found = await self.database.fetchval("select count(*) from entries")
+            if found != entries:
+                raise AssertionError(f"{found} entries, not {entries}")
+
+        await eventually(there)
 
     async def has_begun(self) -> bool:
         """Tell whether the feed has all that the owners had when it began."""

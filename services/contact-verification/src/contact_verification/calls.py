@@ -28,14 +28,11 @@ class Call:
 
     @property
     def actor(self) -> Actor:
-        return Actor(self.caller.active, self.caller.request_organisation)
+        return Actor.of(self.caller)
 
     def key(self, citizen: Citizen) -> RequestKey | None:
-        """Identity of the request in the log, by random ids; None without a request id."""
-        if self.request_id is None:
-            return None
-        caller = self.caller
-        return RequestKey(caller.client, caller.active, self.method, citizen.person_id, self.request_id)
+        """Identity of the request in the log; None without a request id."""
+        return RequestKey.of(self.caller, self.method, citizen.person_id, self.request_id)
 
 
 def read_call(method: int, caller: Caller, headers: Mapping[str, str]) -> Call:

@@ -1,13 +1,11 @@
-"""Internal routes: the contact part of ReplaceCV, bounces, subscriptions, states for followers, the access log."""
+"""Internal routes: the contact part of ReplaceCV, bounces, subscriptions, states for followers."""
 
-from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints
 
 from contact_verification.parts import Parts, parts_of
 from contact_verification.saving import kind_of
@@ -16,6 +14,7 @@ from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
 from servicekit.web.http import HotResponse, at_once, internal_only
+from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal")
 PartsDep = Annotated[Parts, at_once(parts_of)]
@@ -44,39 +43,27 @@ operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel
-    )
-
-
-class PrepareBody(_Body):
+class PrepareBody(InternalBody):
     """Whose ReplaceCV is to be made, and its ContactInformation as it was sent."""
 
     person_id: UUID
     contact_information: dict[str, Any]
 
 
-class BounceBody(_Body):
+class BounceBody(InternalBody):
     """What came back: the message that we sent, by its id, or the address that nobody can be reached at."""
 
     message_id: UUID | None = None
     email_address: Annotated[str, Field(max_length=256)] | None = None
 
 
-class SubscriptionBody(_Body):
+class SubscriptionBody(InternalBody):
     """One notification at one type of a person's contact data."""
 
     person_id: UUID
     person_contact_data_type_identifier: int
     name: Name
     wanted: Literal[True, False]
-
-
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
 
 
 async def prepare(parts: Parts, body: bytes) -> HotResponse:
@@ -95,7 +82,7 @@ async def bounce(body: BounceBody, parts: PartsDep) -> Response:
         found += await parts.contact_statuses.undeliverable_message(body.message_id)
     if body.email_address is not None:
         found += await parts.contact_statuses.undeliverable_mail(body.email_address)
-    return _json({"contacts": found})
+    return json_response({"contacts": found})
 
 
 @router.post("/subscriptions", dependencies=[_operator])
@@ -104,17 +91,4 @@ async def subscription(body: SubscriptionBody, parts: PartsDep) -> Response:
     change = parts.subscriptions.subscribe if body.wanted else parts.subscriptions.unsubscribe
     outcome = await change(body.person_id, kind.id, body.name)
     refused = outcome in ("no-contact", "removal-under-way")
-    return _json({"outcome": outcome}, status=409 if refused else 200)
-
-
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": [asdict(row) for row in await parts.access_log.of_subject(body.subject)]})
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(body, default=_text), status, media_type="application/json")
-
-
-def _text(value: object) -> Any:
-    return sorted(value) if isinstance(value, frozenset) else str(value)
+    return json_response({"outcome": outcome}, status=409 if refused else 200)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from pydantic import ValidationError
+import structlog
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
@@ -22,12 +22,14 @@ from cv_citizens.replica_source import Registry
 from cv_contracts.codelists import CodeLists
 from cv_contracts.faults import Fault, FieldError, Unavailable
 from cv_contracts.wire.contact import GetPersonByEmailAddressRequest, GetPersonByMobilePhoneNumberRequest
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
 from servicekit.follow.freshness import fresh_sql
 from servicekit.follow.states import Erased, Known
+
+log = structlog.get_logger(__name__)
 
 BY_MOBILE: Final = 17
 BY_MAIL: Final = 18
@@ -79,10 +81,7 @@ class LookingUp:
 
     async def by_mobile(self, call: Call, body: bytes) -> bytes:
         """Answer method 17."""
-        try:
-            request = GetPersonByMobilePhoneNumberRequest.from_json(body)
-        except ValidationError as error:
-            raise faults_of(error) from None
+        request = read_body(GetPersonByMobilePhoneNumberRequest, body)
         value = find_mobile(request.mobiltelefon)
         if value is None:
             raise Fault(1014, errors=(FieldError("mobiltelefon", "is not a phone number"),))
@@ -90,10 +89,7 @@ class LookingUp:
 
     async def by_mail(self, call: Call, body: bytes) -> bytes:
         """Answer method 18. What nobody can have as an address is looked for all the same, and not found."""
-        try:
-            request = GetPersonByEmailAddressRequest.from_json(body)
-        except ValidationError as error:
-            raise faults_of(error) from None
+        request = read_body(GetPersonByEmailAddressRequest, body)
         value = find_mail(request.email) or Value("", request.email.casefold())
         return await self._found(call, self._mail, value)
 
@@ -124,6 +120,7 @@ class LookingUp:
             try:
                 states = await self._registry.states(persons[begin : begin + ASKED_AT_ONCE])
             except Exception as error:
+                log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
                 raise Unavailable(retry_after=1) from error
             for state in states:
                 match state:

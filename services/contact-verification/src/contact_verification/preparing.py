@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
-from pydantic import ValidationError
 
 from contact_verification.domain import fault_of_removals, newer, removed_types
 from contact_verification.keys import Sealed, Vault
@@ -19,7 +18,7 @@ from contact_verification.values import Value
 from cv_contracts.codelists import CodeLists, ContactDataType
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.faults import Fault, FieldError
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.replace_cv import ReplaceContactInformationType, TypedPhoneNumberType
 from servicekit.data.postgres import Database, WriteTx
 
@@ -156,10 +155,7 @@ class Prepares:
 
 def wanted_of(contact_information: Mapping[str, Any], lists: CodeLists) -> Wanted:
     """Read ContactInformation of a ReplaceCV; types that are absent are removed (decision 9)."""
-    try:
-        request = ReplaceContactInformationType.from_json(orjson.dumps(contact_information))
-    except ValidationError as error:
-        raise faults_of(error) from None
+    request = read_body(ReplaceContactInformationType, orjson.dumps(contact_information))
     kinds: dict[str, ContactDataType] = {kind.role: kind for kind in lists.contact_data_types.values()}
     wanted: dict[int, Value | None] = {kind.id: None for kind in kinds.values()}
     phones = [

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import ValidationError
-
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
 from contact_verification.domain import fault_of_removals, removed_types
@@ -18,7 +16,7 @@ from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.common import is_cv_number, is_person_number
 from cv_contracts.wire.contact import SavePersonContactDataRequest
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
@@ -50,7 +48,7 @@ class SavePersonContactData:
     async def __call__(self, call: Call, body: bytes) -> Answer:
         """Save and give the receipt, or raise the first fault that applies."""
         by = _number_of(call.citizen)
-        request = _read(body)
+        request = read_body(SavePersonContactDataRequest, body)
         self._admission.organisation(call)
         citizen = await self._admission.citizen(call, by, call.citizen, unknown=1010)
         async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
@@ -123,10 +121,3 @@ def _number_of(citizen: str) -> Number:
 def _by_citizen(call: Call) -> bool:
     """On Jobnet citizens look after their own data, so what is saved there again is confirmed."""
     return call.actor.organisation_type == JOBNET
-
-
-def _read(body: bytes) -> SavePersonContactDataRequest:
-    try:
-        return SavePersonContactDataRequest.from_json(body)
-    except ValidationError as error:
-        raise faults_of(error) from None

@@ -32,7 +32,7 @@ class Settling:
             answer = await self._post("/internal/cv-contacts/settle", _asked(due))
             committed, abandoned = _named(answer, "committed"), _named(answer, "abandoned")
         except (ServiceError, KeyError, TypeError, ValueError) as error:
-            log.warning("prepared_changes_wait", changes=len(due), error_type=type(error).__name__)
+            log.warning("prepared_changes_wait", count=len(due), error_type=type(error).__name__)
             return 0
         await self._prepares.settle(committed & set(due), abandoned & set(due))
         return len(due)

@@ -5,7 +5,6 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from pydantic import ValidationError
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
@@ -20,7 +19,7 @@ from cv_contracts.events.contact_verification import ContactStatusSaved
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.common import is_person_number
 from cv_contracts.wire.contact import SavePersonContactStatusRequest
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
@@ -69,7 +68,7 @@ class ContactStatuses:
             raise Fault(unknown)
         if not is_person_number(call.citizen):
             raise Fault(1001)
-        request = _read(body)
+        request = read_body(SavePersonContactStatusRequest, body)
         self._admission.organisation(call)
         citizen = await self._admission.citizen(call, "person_number", call.citizen, unknown=1010)
         async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
@@ -117,7 +116,7 @@ class ContactStatuses:
 
     async def _undeliverable(self, found: Sequence[tuple[UUID, int, UUID]]) -> int:
         done = [await self.undeliverable_period(*one) for one in found]
-        log.info("bounce_taken", contacts=sum(done))
+        log.info("bounce_taken", count=sum(done))
         return sum(done)
 
     async def _set(self, tx: WriteTx, person: UUID, contact_type: int, status: int) -> ContactStatusSaved:
@@ -125,10 +124,3 @@ class ContactStatuses:
         await self._store.set_status(tx, person, contact_type, status, verified=verified)
         version = await self._store.next_version(tx, person)
         return await self._store.publish(tx, ContactStatusSaved, person, version)
-
-
-def _read(body: bytes) -> SavePersonContactStatusRequest:
-    try:
-        return SavePersonContactStatusRequest.from_json(body)
-    except ValidationError as error:
-        raise faults_of(error) from None

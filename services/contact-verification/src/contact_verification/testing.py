@@ -18,7 +18,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.states import Erased, Known
-from servicekit.follow.testing import make_live
+from servicekit.follow.testing import made_live
 from servicekit.publish.outbox import Outbox
 from servicekit.standin import StandIn
 from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
@@ -239,9 +239,8 @@ Start = Callable[[Settings], AbstractAsyncContextManager[World]]
 @asynccontextmanager
 async def live(start: Start, settings: Settings) -> AsyncIterator[World]:
     """Give a running service whose replica is live and fresh."""
+    await made_live(settings.postgres, "citizens", "cvs")
     async with start(settings) as world:
-        for projection in ("citizens", "cvs"):
-            await make_live(world.database, projection)
         await world.heartbeat()
         yield world
 

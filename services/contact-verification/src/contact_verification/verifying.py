@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final, TypeVar
-
-from pydantic import ValidationError
+from typing import Final
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
-from contact_verification.domain import VERIFIED, fault_of_code
+from contact_verification.domain import VERIFIED, Contact, fault_of_code
 from contact_verification.saving import kind_of
 from contact_verification.store import ContactStore
 from contact_verification.store_codes import CodeStore
@@ -16,17 +14,14 @@ from cv_citizens.citizen import Citizen
 from cv_contracts.codelists import CodeLists, ContactDataType
 from cv_contracts.events.contact_verification import ContactVerified, VerificationCodeRequested
 from cv_contracts.faults import Fault, TooMany
-from cv_contracts.wire.common import Wire
 from cv_contracts.wire.contact import RequestNewVerificationCodeRequest, VerifyPersonContactDataRequest
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
 
 VERIFY: Final = 15
 REQUEST_NEW: Final = 16
-
-Request = TypeVar("Request", bound=Wire)
 
 
 class Verifying:
@@ -52,14 +47,14 @@ class Verifying:
     async def verify(self, call: Call, body: bytes) -> Answer:
         """Answer method 15, or raise the first fault that applies."""
         self._admission.organisation(call)
-        request = _read(VerifyPersonContactDataRequest, body)
+        request = read_body(VerifyPersonContactDataRequest, body)
         kind = kind_of(self._lists, request.PersonContactDataTypeIdentifier, "")
         citizen = await self._citizen(call, request.CvCustomerIdentifier)
         async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
             citizen = await self._admission.hold(tx, call, citizen, unknown=4400)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
-            await self._check(tx, citizen, kind, renewing=False)
+            await self._contacts(tx, citizen, kind, renewing=False)
             right = await self._codes.guess(tx, citizen.person_id, kind.id, request.VerificationCode)
             if right:
                 answer = receipt(await self._verified(tx, citizen, kind))
@@ -70,7 +65,7 @@ class Verifying:
     async def request_new(self, call: Call, body: bytes) -> Answer:
         """Answer method 16, or raise the first fault that applies; TooMany (429) when it is too early."""
         self._admission.organisation(call)
-        request = _read(RequestNewVerificationCodeRequest, body)
+        request = read_body(RequestNewVerificationCodeRequest, body)
         kind = kind_of(self._lists, request.PersonContactDataTypeIdentifier, "")
         citizen = await self._citizen(call, request.CvCustomerIdentifier)
         async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
@@ -83,10 +78,14 @@ class Verifying:
     async def _citizen(self, call: Call, cv_number: str) -> Citizen:
         return await self._admission.citizen(call, "cv_number", cv_number, unknown=4400)
 
-    async def _check(self, tx: WriteTx, citizen: Citizen, kind: ContactDataType, *, renewing: bool) -> None:
+    async def _contacts(
+        self, tx: WriteTx, citizen: Citizen, kind: ContactDataType, *, renewing: bool
+    ) -> Mapping[int, Contact]:
+        """Give the contact data, or raise the fault of a type that no code is for."""
         contacts = await self._store.contacts(tx, citizen.person_id)
         if code := fault_of_code(contacts, kind, self._statuses, renewing=renewing):
             raise Fault(code)
+        return contacts
 
     async def _verified(self, tx: WriteTx, citizen: Citizen, kind: ContactDataType) -> ContactVerified:
         person = citizen.person_id
@@ -100,10 +99,7 @@ class Verifying:
         self, tx: WriteTx, citizen: Citizen, kind: ContactDataType
     ) -> VerificationCodeRequested:
         person = citizen.person_id
-        contacts = await self._store.contacts(tx, person)
-        if code := fault_of_code(contacts, kind, self._statuses, renewing=True):
-            raise Fault(code)
-        contact = contacts[kind.id]
+        contact = (await self._contacts(tx, citizen, kind, renewing=True))[kind.id]
         if contact.period is None or contact.blind is None:
             raise Fault(9242)
         wait = await self._codes.wait(tx, person, contact.blind, interval_of_person=True)
@@ -112,10 +108,3 @@ class Verifying:
         await self._codes.send(tx, person, kind.id, contact.period, contact.blind)
         version = await self._store.next_version(tx, person)
         return await self._store.publish(tx, VerificationCodeRequested, person, version)
-
-
-def _read(kind: type[Request], body: bytes) -> Request:
-    try:
-        return kind.from_json(body)
-    except ValidationError as error:
-        raise faults_of(error) from None

@@ -4,8 +4,6 @@ from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
-from pydantic import ValidationError
-
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation
@@ -13,7 +11,7 @@ from cv_contracts.codelists import CodeLists
 from cv_contracts.events.cv_registry import AsylumTransitionSet
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.asylum import CreateAsylumCVTransitionRequest, UpdateAsylumCVTransitionRequest
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from cv_registry.domain import AsylumDates, fault_of_dates, fault_of_update
 from cv_registry.receipts import Receipts, WriteCall
 from cv_registry.store_citizens import AsylumCitizen, CitizenStore
@@ -84,11 +82,9 @@ class AsylumTransitions:
 
 
 def _read(method: int, body: bytes) -> Request:
-    model = CreateAsylumCVTransitionRequest if method == CREATE else UpdateAsylumCVTransitionRequest
-    try:
-        return model.from_json(body)
-    except ValidationError as error:
-        raise faults_of(error) from None
+    if method == CREATE:
+        return read_body(CreateAsylumCVTransitionRequest, body)
+    return read_body(UpdateAsylumCVTransitionRequest, body)
 
 
 def _dates(request: Request) -> AsylumDates:

@@ -127,16 +127,3 @@ def fault_of_update(
         return 9200
     moved = wanted.transition != present.transition
     return 9202 if moved and not (comment or "").strip() else None
-
-
-def holds_if_match(if_match: str | None, version: int | None) -> bool:
-    """Whether If-Match allows a write on the CV of this version (None: there is none), as RFC 9110 13.1.1."""
-    if if_match is None:
-        return True
-    if if_match.strip() == "*":
-        return version is not None
-    return version is not None and etag(version) in {tag.strip() for tag in if_match.split(",")}
-
-
-def etag(version: int) -> str:
-    return f'"{version}"'

@@ -10,15 +10,13 @@ from cv_registry.receipts import WriteCall
 from cv_registry.replacing import METHOD as REPLACE_CV
 from cv_registry.replacing import Replacing
 from servicekit.data.consistency import parse
-from servicekit.data.idempotency import LONGEST_REQUEST_ID, REQUEST_ID_HEADER
+from servicekit.data.idempotency import wrong_request_id
 from servicekit.web.calls import caller_of
 from servicekit.web.http import HotResponse
 from servicekit.web.identity import Caller, ServiceVerifier
 
 PERSON_NUMBER_HEADER: Final = "x-civilregistrationidentifier"
 NOT_A_PERSON_NUMBER: Final = FieldError(PERSON_NUMBER_HEADER, "does not have the form required")
-
-_BAD_REQUEST_ID: Final = FieldError(REQUEST_ID_HEADER, f"is empty or longer than {LONGEST_REQUEST_ID}")
 
 _JSON: Final = (b"content-type", b"application/json")
 _PRIVATE: Final = (b"cache-control", b"no-store")
@@ -64,8 +62,8 @@ def write_call(method: int, caller: Caller, person_number: str | None, request_i
     """Make the call of a write method from its headers; raises fault 1014 naming those that cannot be read."""
     number = person_number or ""
     errors = [] if is_person_number(number) else [NOT_A_PERSON_NUMBER]
-    if request_id is not None and not 1 <= len(request_id) <= LONGEST_REQUEST_ID:
-        errors.append(_BAD_REQUEST_ID)
+    if wrong := wrong_request_id(request_id):
+        errors.append(wrong)
     if errors:
         raise Fault(1014, errors=tuple(errors))
     return WriteCall(method, caller, number, request_id)

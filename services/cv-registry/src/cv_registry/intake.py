@@ -6,12 +6,12 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints, model_validator
 
 from cv_citizens.citizen import A_KASSE, JOBCENTER, MUNICIPALITY, OTHER_ACTOR
 from cv_citizens.documents import hidden_address
 from cv_contracts.wire.common import TEXT
+from servicekit.web.internal import InternalBody
 
 PERSON_NUMBER: Final = (
     r"^(((0[1-9]|1[0-9]|2[0-9]|3[0-1])(01|03|05|07|08|10|12)|(0[1-9]|1[0-9]|2[0-9]|30)(04|06|09|11)"
@@ -26,16 +26,7 @@ def _text(least: int, most: int) -> StringConstraints:
     return StringConstraints(min_length=least, max_length=most, pattern=TEXT)
 
 
-class _Intake(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        alias_generator=to_camel,
-    )
-
-
-class AddressIntake(_Intake):
+class AddressIntake(InternalBody):
     """Postal address with the lengths of the seed's PostalAddressType."""
 
     country_code: Annotated[str, _text(1, 2)] = "DK"
@@ -45,7 +36,7 @@ class AddressIntake(_Intake):
     co_address: Annotated[str, _text(1, 75)] | None = None
 
 
-class RelationIntake(_Intake):
+class RelationIntake(InternalBody):
     """Relation to an authority, or the referral to an other actor by an authority; both dates are included."""
 
     organisation_type: Literal[1, 4, 7, 8]
@@ -74,7 +65,7 @@ def _check_code(organisation_type: int, code: str) -> None:
         raise ValueError("the code is not one of this organisation type")
 
 
-class CitizenIntake(_Intake):
+class CitizenIntake(InternalBody):
     """One citizen in one version of the source.
 
     `former_person_number` says that the person had another number until now: whoever has it here is this citizen.

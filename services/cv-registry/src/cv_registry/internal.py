@@ -1,13 +1,10 @@
-"""Internal routes: intake, administrative moves, states for followers, the access log. Each lists who may call it."""
+"""Internal routes: intake, administrative moves, states for followers, erasures. Each lists who may call it."""
 
-from dataclasses import asdict
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from cv_contracts.ids import CvId
 from cv_registry.domain import CvState
@@ -23,6 +20,7 @@ from servicekit.follow.operations import Operations, WhyBody, operation_routes
 from servicekit.follow.owner import state_routes, states_answer
 from servicekit.web.http import at_once, internal_only
 from servicekit.web.identity import ServiceIdentity
+from servicekit.web.internal import InternalBody, json_response
 
 CITIZENS_MOST: Final = 1_000
 SETTLED_MOST: Final = 500
@@ -77,19 +75,13 @@ operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel
-    )
-
-
-class CitizensBody(_Body):
+class CitizensBody(InternalBody):
     """A delivery; each citizen is validated by itself, so that one bad row refuses nobody else's."""
 
     citizens: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=CITIZENS_MOST)]
 
 
-class MoveBody(_Body):
+class MoveBody(InternalBody):
     """An administrative move in the life cycle of one CV."""
 
     cv_id: UUID
@@ -98,7 +90,7 @@ class MoveBody(_Body):
     by: Text
 
 
-class MergeBody(_Body):
+class MergeBody(InternalBody):
     """That two person numbers are one person's; the first one stays."""
 
     person_number: Annotated[str, Field(max_length=20, repr=False)]
@@ -107,7 +99,7 @@ class MergeBody(_Body):
     by: Text
 
 
-class LookupBody(_Body):
+class LookupBody(InternalBody):
     """A person number or a CV number, of which an owner does not know whose it is now."""
 
     person_number: str | None = None
@@ -120,7 +112,7 @@ class LookupBody(_Body):
         return self
 
 
-class PersonBody(_Body):
+class PersonBody(InternalBody):
     """A citizen to be erased, named by the person number or the random id."""
 
     person_number: str | None = Field(default=None, repr=False)
@@ -134,41 +126,35 @@ class EraseBody(ErasedBody):
     again: bool = False
 
 
-class CvBody(_Body):
+class CvBody(InternalBody):
     """The CV that is to be frozen."""
 
     cv_id: UUID
 
 
-class LoginBody(_Body):
+class LoginBody(InternalBody):
     """A login that somebody tries at Jobnet."""
 
     user_name: Annotated[str, Field(max_length=40, repr=False)]
     password: Annotated[SecretStr, Field(max_length=100)]
 
 
-class SettleBody(_Body):
+class SettleBody(InternalBody):
     """Prepared contact data of which nobody has told the end."""
 
     prepare_ids: Annotated[list[UUID], Field(max_length=SETTLED_MOST)]
 
 
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
-
-
 @router.post("/citizens", dependencies=[_intake])
 async def take_citizens(body: CitizensBody, parts: PartsDep) -> Response:
     results = await parts.intake.take_all(body.citizens)
-    return _json({"results": [result.to_json(i) for i, result in enumerate(results)]})
+    return json_response({"results": [result.to_json(i) for i, result in enumerate(results)]})
 
 
 @router.post("/cvs/state", dependencies=[_administration])
 async def move_cv(body: MoveBody, parts: PartsDep) -> Response:
     moved = await parts.moving.move(CvId(body.cv_id), body.state, body.reason, body.by)
-    return _json({"outcome": moved.outcome, "version": moved.version})
+    return json_response({"outcome": moved.outcome, "version": moved.version})
 
 
 @router.post("/citizens/merge", dependencies=[_intake])
@@ -176,7 +162,9 @@ async def merge_persons(body: MergeBody, parts: PartsDep) -> Response:
     merger = PersonMerger(body.person_number, body.merged_person_number, body.reason, body.by)
     merged = await parts.merging.persons(merger)
     outcome = "applied" if merged.applied else "unchanged"
-    return _json({"outcome": outcome, "personId": merged.survivor_id, "mergedPersonId": merged.merged_id})
+    return json_response(
+        {"outcome": outcome, "personId": merged.survivor_id, "mergedPersonId": merged.merged_id}
+    )
 
 
 @router.post("/citizens/lookup", dependencies=[_followers])
@@ -192,13 +180,15 @@ async def cv_content(body: CvBody, parts: PartsDep, status: StatusDep) -> Respon
 
 @router.post("/jobnet-accounts/login", dependencies=[_jobnet])
 async def login(body: LoginBody, parts: PartsDep) -> Response:
-    return _json({"valid": await parts.letters.is_login(body.user_name, body.password.get_secret_value())})
+    return json_response(
+        {"valid": await parts.letters.is_login(body.user_name, body.password.get_secret_value())}
+    )
 
 
 @router.post("/cv-contacts/settle", dependencies=[_contact_owner])
 async def settle(body: SettleBody, parts: PartsDep) -> Response:
     decided = await parts.cv_contacts.settle(body.prepare_ids)
-    return _json(
+    return json_response(
         {
             "committed": [prepare for prepare, committed in decided.items() if committed],
             "abandoned": [prepare for prepare, committed in decided.items() if not committed],
@@ -210,23 +200,14 @@ async def settle(body: SettleBody, parts: PartsDep) -> Response:
 async def find_to_erase(body: PersonBody, parts: PartsDep) -> Response:
     found = await parts.erasing.find(body.person_number, body.person_id)
     if found is None:
-        return _json({})
+        return json_response({})
     merged = await parts.merges.merged_into(found.person_id)
     ids = {"personId": found.person_id, "cvId": found.cv_id}
-    return _json({**ids, "merged": merged} if merged else ids)
+    return json_response({**ids, "merged": merged} if merged else ids)
 
 
 @router.post("/erasures", dependencies=[_operator])
 async def erase(body: EraseBody, parts: PartsDep) -> Response:
     ids = Ids(body.person_id, body.cv_id)
     erased = await parts.erasing.erase(ids, body.why.why, again=body.again)
-    return _json({"personVersion": erased.person_version, "cvVersion": erased.cv_version})
-
-
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": [asdict(accessed) for accessed in await parts.access_log.of_subject(body.subject)]})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body, default=str), media_type="application/json")
+    return json_response({"personVersion": erased.person_version, "cvVersion": erased.cv_version})

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from cv_citizens.citizen import Citizen, Relation
 from cv_citizens.policy import Actor, explain
@@ -16,24 +15,19 @@ from cv_registry.parts import Parts, parts_of
 from servicekit.data.access_log import AccessRow
 from servicekit.web.http import at_once, internal_only
 from servicekit.web.identity import Organisation
+from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal/operations", dependencies=[internal_only("operator")])
 PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel
-    )
-
-
-class NumberBody(_Body):
+class NumberBody(InternalBody):
     """The citizen asked about."""
 
     person_number: Annotated[str, Field(max_length=20, repr=False)]
 
 
-class OrganisationBody(_Body):
+class OrganisationBody(InternalBody):
     """An organisation by its type and code."""
 
     type: int
@@ -60,7 +54,7 @@ class ExplainBody(NumberBody):
 @router.post("/citizens/find")
 async def find(body: NumberBody, parts: PartsDep) -> Response:
     found = await parts.citizens.lookup(body.person_number, None)
-    return _json({"personId": found[0].subject} if found else {})
+    return json_response({"personId": found[0].subject} if found else {})
 
 
 @router.post("/explain")
@@ -68,13 +62,13 @@ async def explained(body: ExplainBody, parts: PartsDep) -> Response:
     """Explain a decision of today; that the operator asked is in the citizen's access log."""
     found = await parts.citizens.lookup(body.person_number, None)
     if not found or found[0].state is None:
-        return _json({"unknown": True})
+        return json_response({"unknown": True})
     citizen = Citizen.from_state(found[0].subject, found[0].version, orjson.loads(found[0].state))
     await parts.access_log.record(AccessRow(citizen.person_id, "explain", None, service="operator"))
     today = parts.reading.today()
     told = explain(body.method, body.actor, citizen, today)
     fault = told.decision.fault
-    return _json(
+    return json_response(
         {
             "allowed": told.decision.allowed,
             "fault": fault,
@@ -94,7 +88,3 @@ async def explained(body: ExplainBody, parts: PartsDep) -> Response:
 
 def _relation(relation: Relation | None) -> dict[str, Any] | None:
     return None if relation is None else relation.to_state()
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body, default=str), media_type="application/json")

@@ -4,7 +4,6 @@ from datetime import date
 from typing import Final
 
 import orjson
-from pydantic import ValidationError
 
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import Actor, decide, fault_of_organisation
@@ -12,13 +11,14 @@ from cv_contracts.codelists import CodeLists
 from cv_contracts.faults import Fault
 from cv_contracts.ids import CvId
 from cv_contracts.wire.cv_profile import GetCVByCVNumberRequest
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from cv_registry.contacts import shown
-from cv_registry.domain import CvState, etag, fault_of_reading, may_be_shown_by_number
+from cv_registry.domain import CvState, fault_of_reading, may_be_shown_by_number
 from cv_registry.store_cvs import CvStore, ReadableCv
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.follow.applied import Applied
+from servicekit.web.etags import etag
 from servicekit.web.identity import Caller
 
 GET_CV: Final = 1
@@ -59,7 +59,7 @@ class Reading:
         self, method: int, caller: Caller, person_number: str, seen: ConsistencyToken, *, unknown: int
     ) -> tuple[ReadableCv, bool]:
         """Give the CV if it may be read now, and whether with the address; else raise the first fault that applies."""
-        actor = Actor(caller.active, caller.request_organisation)
+        actor = Actor.of(caller)
         if code := fault_of_organisation(method, actor):
             raise Fault(code)
         await self._applied.wait_for(seen)
@@ -77,11 +77,8 @@ class Reading:
 
     async def get_cv_by_cv_number(self, caller: Caller, body: bytes) -> Shown:
         """Answer method 10, or raise the first fault that applies; without consent nobody learns which numbers exist."""
-        try:
-            request = GetCVByCVNumberRequest.from_json(body)
-        except ValidationError as error:
-            raise faults_of(error) from None
-        actor = Actor(caller.active, caller.request_organisation)
+        request = read_body(GetCVByCVNumberRequest, body)
+        actor = Actor.of(caller)
         if code := fault_of_organisation(GET_CV_BY_CV_NUMBER, actor):
             raise Fault(code)
         if not request.CitizenConsentObtained:

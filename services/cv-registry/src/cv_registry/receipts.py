@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor
 from cv_contracts.event import Event
-from cv_registry.domain import etag
 from servicekit.data.idempotency import Answer, RequestKey, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
+from servicekit.web.etags import etag
 from servicekit.web.identity import Caller
 
 
@@ -23,7 +23,7 @@ class WriteCall:
 
     @property
     def actor(self) -> Actor:
-        return Actor(self.caller.active, self.caller.request_organisation)
+        return Actor.of(self.caller)
 
     @property
     def lock(self) -> str:
@@ -33,16 +33,8 @@ class WriteCall:
         return " ".join(map(str, ("request", *parts, self.request_id)))
 
     def key(self, citizen: Citizen) -> RequestKey | None:
-        """Identity of the request in the log, by random ids; None without a request id."""
-        if self.request_id is None:
-            return None
-        return RequestKey(
-            client=self.caller.client,
-            organisation=self.caller.active,
-            method=self.method,
-            subject=citizen.person_id,
-            request_id=self.request_id,
-        )
+        """Identity of the request in the log; None without a request id."""
+        return RequestKey.of(self.caller, self.method, citizen.person_id, self.request_id)
 
 
 class Receipts:

@@ -7,7 +7,6 @@ from typing import Final
 from uuid import uuid4
 
 import asyncpg
-from pydantic import ValidationError
 
 from cv_citizens.citizen import JOBCENTER, Citizen
 from cv_citizens.danish_time import Clock, danish_today
@@ -16,15 +15,16 @@ from cv_contracts.codelists import CodeLists
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.faults import Fault, FieldError, Precondition
 from cv_contracts.wire.checks import check_code_lists, unknown_taxonomy
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.replace_cv import ReplaceContactInformationType, ReplaceCVRequest
 from cv_registry.contacts import NOT_SAVED, Contacts, PreparedContact
 from cv_registry.content import brings_contact, content_json
-from cv_registry.domain import fault_of_replacing, fault_of_window, holds_if_match
+from cv_registry.domain import fault_of_replacing, fault_of_window
 from cv_registry.receipts import Receipts, WriteCall
 from cv_registry.store_cvs import CvStore, ReplaceableCv
 from servicekit.data.idempotency import Answer
 from servicekit.data.postgres import WriteTx
+from servicekit.web.etags import holds_if_match
 
 METHOD: Final = 13
 DECIDED: Final = "contact_decisions_once"
@@ -74,10 +74,7 @@ class Replacing:
             return await self._replace(tx, call, body, prepared, if_match=if_match, contact=contact)
 
     def _prepare(self, body: bytes) -> _Prepared:
-        try:
-            request = ReplaceCVRequest.from_json(body)
-        except ValidationError as error:
-            raise faults_of(error) from None
+        request = read_body(ReplaceCVRequest, body)
         if unknown := check_code_lists(request, self._lists):
             raise Fault(1014, errors=tuple(unknown))
         errors = tuple(unknown_taxonomy(request, self._lists))

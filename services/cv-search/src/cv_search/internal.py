@@ -1,17 +1,15 @@
-"""Internal routes: the access log, the index, an operator's work on what is followed. Each lists who may call it."""
+"""Internal routes: the index, an operator's work on what is followed. Each lists who may call it."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Final
-from uuid import UUID
+from typing import Annotated, Final
 
-import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
 
 from cv_search.parts import Parts, parts_of
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, WhyBody, operation_routes
 from servicekit.web.http import at_once, internal_only
+from servicekit.web.internal import json_response
 
 router = APIRouter(prefix="/internal", dependencies=[internal_only("operator")])
 PartsDep = Annotated[Parts, at_once(parts_of)]
@@ -32,27 +30,11 @@ operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
-
-
-@router.post("/access-log")
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    """Give the searches that have shown a person."""
-    return _json({"rows": await parts.access_log.showing(body.subject)})
-
-
 @router.get("/operations/index")
 async def index(parts: PartsDep) -> Response:
     """Show how the writer of the index gets on, and how many searches are kept."""
     kept = await parts.pins.kept()
-    return _json(
+    return json_response(
         {
             **asdict(parts.indexer.progress),
             "building": parts.indexer.building,
@@ -68,8 +50,4 @@ async def rebuild(body: WhyBody, parts: PartsDep) -> Response:
     async with parts.database.write(_KEY) as tx:
         await body.why.note(tx, "rebuild", "index")
         tx.after_commit(parts.indexer.rebuild)
-    return _json({})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body, default=str), media_type="application/json")
+    return json_response({})

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from cv_citizens.policy import Actor, fault_of_organisation
 from cv_contracts.faults import Fault, FieldError
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.search import SearchCVTextRequest, SearchInputType
 from cv_search.indexing import Indexer
 from cv_search.pins import Pin, Pins, owner_of
@@ -69,12 +67,9 @@ class Searching:
 
     async def __call__(self, call: SearchCall, body: bytes) -> bytes:
         """Answer, or raise the first fault that applies."""
-        try:
-            wanted = SearchCVTextRequest.from_json(body).searchInput
-        except ValidationError as error:
-            raise faults_of(error) from None
+        wanted = read_body(SearchCVTextRequest, body).searchInput
         query = None if wanted is None else self._queries().query(wanted)
-        if code := fault_of_organisation(METHOD, Actor(call.caller.active, call.caller.request_organisation)):
+        if code := fault_of_organisation(METHOD, Actor.of(call.caller)):
             raise Fault(code)
         if wanted is None or query is None:
             return NO_RESULT

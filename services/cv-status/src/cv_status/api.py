@@ -3,9 +3,8 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_query
 from cv_contracts.wire.status import GetAvailableCVStatusVersionsQuery, GetCVOnStatusQuery
 from cv_status.calls import read_call, write_call
 from cv_status.parts import Parts, parts_of
@@ -27,10 +26,7 @@ async def set_cv_status(request: Request, caller: CallerDep, parts: PartsDep) ->
 @router.get("/v6/Cv/versions")
 async def get_available_cv_status_versions(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     call = read_call(caller, request.headers)
-    try:
-        query = GetAvailableCVStatusVersionsQuery.from_query(request.query_params.multi_items())
-    except ValidationError as error:
-        raise faults_of(error) from None
+    query = read_query(GetAvailableCVStatusVersionsQuery, request.query_params.multi_items())
     body = await parts.reading.get_versions(call, query.CVStatusIdentifier)
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
@@ -38,9 +34,6 @@ async def get_available_cv_status_versions(request: Request, caller: CallerDep, 
 @router.get("/v6/Cv/versions/onstatus")
 async def get_cv_on_status(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     call = read_call(caller, request.headers)
-    try:
-        query = GetCVOnStatusQuery.from_query(request.query_params.multi_items())
-    except ValidationError as error:
-        raise faults_of(error) from None
+    query = read_query(GetCVOnStatusQuery, request.query_params.multi_items())
     body = await parts.on_status(call, query)
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})

@@ -31,7 +31,7 @@ class ReadCall:
 
     @property
     def actor(self) -> Actor:
-        return actor_of(self.caller)
+        return Actor.of(self.caller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +46,11 @@ class WriteCall:
 
     @property
     def actor(self) -> Actor:
-        return actor_of(self.caller)
+        return Actor.of(self.caller)
 
     def key(self, citizen: Citizen) -> RequestKey | None:
-        """Identity of the request in the log, by random ids; None without a request id."""
-        if self.request_id is None:
-            return None
-        caller = self.caller
-        return RequestKey(caller.client, caller.active, self.method, citizen.person_id, self.request_id)
-
-
-def actor_of(caller: Caller) -> Actor:
-    return Actor(caller.active, caller.request_organisation)
+        """Identity of the request in the log; None without a request id."""
+        return RequestKey.of(self.caller, self.method, citizen.person_id, self.request_id)
 
 
 def read_call(caller: Caller, headers: Mapping[str, str]) -> ReadCall:

@@ -89,16 +89,3 @@ def fault_of_rules(
     if access.extra != "status-rules":
         return None
     return next((r.fault for r in rules if r.refuses(organisation_type, group, comment=comment)), None)
-
-
-def etag(version: int) -> str:
-    return f'"{version}"'
-
-
-def holds_if_match(if_match: str | None, version: int | None) -> bool:
-    """Whether If-Match allows to judge the CV of this version (None: there is none), as RFC 9110 13.1.1."""
-    if if_match is None:
-        return True
-    if if_match.strip() == "*":
-        return version is not None
-    return version is not None and etag(version) in {tag.strip() for tag in if_match.split(",")}

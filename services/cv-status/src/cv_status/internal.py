@@ -1,11 +1,9 @@
-"""Internal routes: states of statuses for followers, the access log, an operator's work. Each lists who may call it."""
+"""Internal routes: states of statuses for followers, frozen versions, an operator's work. Each lists who may call it."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
 
 from cv_contracts.ids import CvId
 from cv_status.parts import Parts, parts_of
@@ -14,13 +12,13 @@ from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
 from servicekit.web.http import at_once, internal_only
+from servicekit.web.internal import InternalBody, json_response
 
 FOLLOWERS: Final = ("cv-registry", "cv-search", "pdf-renderer", "change-feed", "operator")
 
 router = APIRouter(prefix="/internal")
 PartsDep = Annotated[Parts, at_once(parts_of)]
 
-_operator = internal_only("operator")
 _renderer = internal_only("pdf-renderer")
 
 
@@ -42,33 +40,14 @@ operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class VersionBody(_Body):
+class VersionBody(InternalBody):
     """The frozen version that pdf-renderer renders ahead."""
 
-    cvId: UUID  # noqa: N815 - the name on the wire
-    versionId: UUID  # noqa: N815 - the name on the wire
-
-
-class SubjectBody(_Body):
-    """The person whose accesses are asked for."""
-
-    subject: UUID
+    cv_id: UUID
+    version_id: UUID
 
 
 @router.post("/frozen-versions/document", dependencies=[_renderer])
 async def document_of_version(body: VersionBody, parts: PartsDep) -> Response:
-    document = await parts.frozen.whole_document(CvId(body.cvId), body.versionId)
-    return _json({"erased": True} if document is None else {"document": document})
-
-
-@router.post("/access-log", dependencies=[_operator])
-async def access_log(body: SubjectBody, parts: PartsDep) -> Response:
-    return _json({"rows": await parts.access_log.of_subject(body.subject)})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body, default=str), media_type="application/json")
+    document = await parts.frozen.whole_document(CvId(body.cv_id), body.version_id)
+    return json_response({"erased": True} if document is None else {"document": document})

@@ -6,7 +6,6 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from pydantic import ValidationError
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
@@ -19,7 +18,7 @@ from cv_contracts.faults import Fault, Precondition, Unavailable
 from cv_contracts.ids import CvId
 from cv_contracts.methods import METHODS
 from cv_contracts.topics import topic_of
-from cv_contracts.wire.errors import faults_of
+from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.status import SetCvStatusRequest
 from cv_status.calls import WriteCall
 from cv_status.domain import (
@@ -27,7 +26,6 @@ from cv_status.domain import (
     StatusRule,
     fault_of_rules,
     fault_of_status,
-    holds_if_match,
     status_of,
 )
 from cv_status.registry import CvOfRegistry, RegistryCvs
@@ -36,6 +34,7 @@ from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.follow.applied import Applied
 from servicekit.web.calls import receipt
+from servicekit.web.etags import holds_if_match
 
 log = structlog.get_logger(__name__)
 
@@ -106,10 +105,7 @@ class SetCvStatus:
             return await self._request_log.remember(tx, call.key(citizen), body, receipt(event))
 
     def _read(self, body: bytes) -> _Wanted:
-        try:
-            request = SetCvStatusRequest.from_json(body).CvStatusSet
-        except ValidationError as error:
-            raise faults_of(error) from None
+        request = read_body(SetCvStatusRequest, body).CvStatusSet
         return _Wanted(
             request.PersonCivilRegistrationIdentifier,
             request.CvCustomerIdentifier,

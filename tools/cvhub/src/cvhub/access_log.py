@@ -16,10 +16,9 @@ from rich.table import Table
 from cvhub.access_unusual import DailyReads, Unusual, unusual
 from cvhub.operations import Operator
 from cvhub.servers.process import CannotStart
-from cvhub.services import SERVICES
+from cvhub.services import HOLDERS
 
 REGISTRY = "cv-registry"
-HOLDERS = tuple(service.name for service in SERVICES if service.migrations)
 ROWS_MOST = 10_000
 DAYS = 30
 DANISH = ZoneInfo("Europe/Copenhagen")

@@ -10,16 +10,14 @@ from uuid import UUID
 import httpx
 
 from cvhub.erasure_orders import Order, Orders
-from cvhub.operator import Calls, not_taken, place
+from cvhub.operator import Calls, not_taken, place, wrongly_asked
 from cvhub.servers.process import CannotStart
-from cvhub.services import SERVICES
+from cvhub.services import HOLDERS
 from cvhub.state import State
 
 __all__ = ["Away", "Erasing", "Services"]
 
 REGISTRY = "cv-registry"
-HOLDERS = tuple(service.name for service in SERVICES if service.migrations)
-"""Every service with a database of its own may hold something of a citizen."""
 LOOK_SECONDS = 0.25
 
 _PERSON_NUMBER = re.compile(r"[0-9]{10}")
@@ -43,14 +41,14 @@ class Services:
         if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise Away(service)
         if answer.status_code != httpx.codes.OK:
-            raise CannotStart(_refusal(service, answer.status_code))
+            raise CannotStart(_refusal(service, answer))
         return answer.json()
 
 
-def _refusal(service: str, status: int) -> str:
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+def _refusal(service: str, answer: httpx.Response) -> str:
+    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return not_taken(service)
-    return f"{service} answered {status} to an order of erasure: the reason must have 1 to 500 characters."
+    return wrongly_asked(service, answer)
 
 
 Call = Callable[[str, str, Mapping[str, Any]], Any]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cvhub.operator import Calls, not_taken, place
+from cvhub.operator import Calls, not_taken, place, wrongly_asked
 from cvhub.servers.process import CannotStart
 
 LOOK_SECONDS = 0.5
@@ -22,7 +22,14 @@ unreadable = typer.Typer(help="Records that could not be read.", no_args_is_help
 refused = typer.Typer(help="Records that Kafka refused to take.", no_args_is_help=True)
 console = Console()
 
-Service = Annotated[str, typer.Argument(help="The service to ask, such as cv-status.")]
+
+def _known(service: str) -> str:
+    """Refuse a service that there is not before the operator is asked for a reason."""
+    place().url(service)
+    return service
+
+
+Service = Annotated[str, typer.Argument(help="The service to ask, such as cv-status.", callback=_known)]
 Reason = Annotated[str, typer.Option(help="Why; it is recorded with your name.", prompt="Why")]
 Of = Annotated[str | None, typer.Option("--projection", help="Only what this projection waits for.")]
 OneOf = Annotated[str, typer.Option("--projection", help="The projection that it belongs to.")]
@@ -64,12 +71,12 @@ class Operator:
                 f"{self._service} does not answer ({type(error).__name__}): `cvhub doctor` looks at all services."
             ) from error
         if answer.status_code != httpx.codes.OK:
-            raise CannotStart(_refusal(self._service, answer.status_code))
+            raise CannotStart(_refusal(self._service, answer))
         return answer.json()
 
 
-def _refusal(service: str, status: int) -> str:
-    match status:
+def _refusal(service: str, answer: httpx.Response) -> str:
+    match answer.status_code:
         case 401 | 403:
             return not_taken(service)
         case 404:
@@ -77,8 +84,8 @@ def _refusal(service: str, status: int) -> str:
         case 409:
             return f"That cannot be done now: `cvhub projections {service}` shows what is live and what is being built."
         case 400 | 422:
-            return "The reason must have 1 to 500 characters, and ids must be as they are listed."
-    return f"{service} answered {status}: try again, or look into `cvhub logs {service}`."
+            return wrongly_asked(service, answer)
+    return f"{service} answered {answer.status_code}: try again, or look into `cvhub logs {service}`."
 
 
 @pending.command("list")

@@ -15,7 +15,7 @@ from cvhub.services import SERVICES
 from cvhub.state import State
 from servicekit.web.tls import trusting
 
-__all__ = ["Calls", "Place", "not_taken", "place"]
+__all__ = ["Calls", "Place", "not_taken", "place", "wrongly_asked"]
 
 IDENTITY = "operator"
 URLS = "CVHUB_SERVICES"
@@ -31,6 +31,12 @@ class Place:
     key: Path
     state: State | None = None
     """Of the system on this machine; one elsewhere has none here."""
+
+    def url(self, service: str) -> str:
+        """Give the base URL of a service; refuses one that there is not."""
+        if service not in self.urls:
+            raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(self.urls))}.")
+        return self.urls[service]
 
 
 def place(state: State | None = None) -> Place:
@@ -65,20 +71,27 @@ class Calls:
     def __init__(self, where: Place) -> None:
         from servicekit.web.identity import ServiceSigner, load_private_key  # noqa: PLC0415 - `--help` comes faster without
 
-        self._urls = where.urls
+        self._place = where
         self._signer = ServiceSigner(IDENTITY, load_private_key(where.key))
 
     def __call__(
         self, verb: str, service: str, path: str, *, timeout: float = ANSWER_SECONDS, **options: Any
     ) -> httpx.Response:
         """Give the answer, whatever it is; raises httpx.HTTPError where there is none."""
-        if service not in self._urls:
-            raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(self._urls))}.")
+        url = self._place.url(service) + path
         bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
         with httpx.Client(trust_env=False, verify=trusting(), timeout=timeout) as client:
-            return client.request(verb, self._urls[service] + path, headers=bearer, **options)
+            return client.request(verb, url, headers=bearer, **options)
 
 
 def not_taken(service: str) -> str:
     """Say that the service refuses the operator's key."""
     return f"{service} does not take this for the operator's key: give the right one in {KEY}."
+
+
+def wrongly_asked(service: str, answer: httpx.Response) -> str:
+    """Say what the service itself calls wrong about what it was asked."""
+    is_json = "json" in answer.headers.get("content-type", "")
+    errors = answer.json().get("errors", ()) if is_json else ()
+    wrong = "; ".join(f"{one['element']} {one['reason']}" for one in errors)
+    return f"{service} cannot take that: {wrong or 'it does not say why'}."

@@ -43,6 +43,8 @@ SERVICES: tuple[Service, ...] = (
     Service("gateway", "cv_gateway", None, owner=False),
 )
 """In the order of their start; they stop in the opposite one."""
+HOLDERS = tuple(service.name for service in SERVICES if service.migrations)
+"""Every service with a database of its own may hold something of a citizen."""
 
 
 @dataclass(frozen=True)

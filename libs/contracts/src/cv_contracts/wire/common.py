@@ -75,7 +75,7 @@ class Wire(BaseModel):
 
     @classmethod
     def from_json(cls, body: bytes | str) -> Self:
-        """Read a body; raises pydantic's ValidationError, which `faults_of` turns into a fault."""
+        """Read a body; raises pydantic's ValidationError, which `read_body` turns into a fault."""
         return cls.model_validate_json(body)
 
     def json_bytes(self) -> bytes:

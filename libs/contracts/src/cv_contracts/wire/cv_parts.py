@@ -27,17 +27,6 @@ DriverLicenseEnum = Literal[
 ]  # fmt: skip
 WebSiteType = Annotated[str, text(255)]
 LanguageCodeType = Annotated[str, text(4)]
-JobConditionElement = Literal[
-    "FullTimeEmployment",
-    "PartTimeEmployment",
-    "StartAsSoonAsPossible",
-    "StartAsAgreedOn",
-    "PermanentJobPosition",
-    "TemporaryJobPosition",
-    "StandardJobConditions",
-    "EarlyRetirementConditions",
-    "DisabilityPensionerConditions",
-]
 
 
 def _true(value: bool) -> bool:

@@ -1,11 +1,16 @@
 """From pydantic's errors to fault 1014: the element as it is spelled on the wire and a reason, never the input."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.common import Wire
+from cv_contracts.wire.query import Query
+
+M = TypeVar("M", bound=Wire)
+Q = TypeVar("Q", bound=Query)
 
 NOT_VALID: Final = 1014
 BODY: Final = "body"
@@ -44,6 +49,22 @@ _REASONS: Final[dict[str, str]] = {
     "datetime_parsing": "is not a dateTime",
     "json_invalid": "is not valid JSON",
 }
+
+
+def read_body(model: type[M], body: bytes | str) -> M:
+    """Read a body; raises fault 1014 with what is wrong about it."""
+    try:
+        return model.from_json(body)
+    except ValidationError as error:
+        raise faults_of(error) from None
+
+
+def read_query(model: type[Q], pairs: Iterable[tuple[str, str]]) -> Q:
+    """Read decoded query parameters; raises fault 1014 with what is wrong about them."""
+    try:
+        return model.from_query(pairs)
+    except ValidationError as error:
+        raise faults_of(error) from None
 
 
 def faults_of(error: ValidationError) -> Fault:

@@ -17,7 +17,7 @@ class Query(Wire):
 
     @classmethod
     def from_query(cls, pairs: Iterable[tuple[str, str]]) -> Self:
-        """Read decoded parameters; raises pydantic's ValidationError, which `faults_of` turns into a fault."""
+        """Read decoded parameters; raises pydantic's ValidationError, which `read_query` turns into a fault."""
         values: dict[str, str] = {}
         for name, value in pairs:
             if name in values:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import orjson
@@ -14,7 +14,7 @@ import structlog
 from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
 from servicekit.data.postgres import Database, WriteTx, passing_trouble
 from servicekit.observe import metrics
-from servicekit.web.identity import Organisation
+from servicekit.web.identity import Caller, Organisation
 
 log = structlog.get_logger(__name__)
 
@@ -40,23 +40,34 @@ delete from request_log where request in (
 )"""
 
 
+def wrong_request_id(request_id: str | None) -> FieldError | None:
+    """Say what is wrong with a request id; None where it can be used, and where there is none."""
+    if request_id is None or 1 <= len(request_id) <= LONGEST_REQUEST_ID:
+        return None
+    return FieldError(REQUEST_ID_HEADER, f"must have 1 to {LONGEST_REQUEST_ID} characters")
+
+
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What a request id is unique for: client, organisation acted as, method and citizen.
+    """What a request id is unique for: client, organisation acted as, method and the citizen's random id.
 
     A request id that is empty or longer than 46 characters is fault 1014.
     """
 
     client: str
     organisation: Organisation
-    method: int | str
-    subject: object
+    method: int
+    subject: UUID
     request_id: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.request_id) <= LONGEST_REQUEST_ID:
-            reason = f"must have 1 to {LONGEST_REQUEST_ID} characters"
-            raise Fault(1014, errors=(FieldError(REQUEST_ID_HEADER, reason),))
+        if wrong := wrong_request_id(self.request_id):
+            raise Fault(1014, errors=(wrong,))
+
+    @classmethod
+    def of(cls, caller: Caller, method: int, subject: UUID, request_id: str | None) -> Self | None:
+        """Give the key of a call; None without a request id."""
+        return None if request_id is None else cls(caller.client, caller.active, method, subject, request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +83,12 @@ class Answer:
 class RequestName:
     """Under what a request is remembered: keyed hashes of who asked for what under which id, and of the body.
 
-    `subject` is the random id of whom it is about, by which an erasure finds it; None where it is about nobody.
+    `subject` is the random id of whom it is about, by which an erasure finds it.
     """
 
     request: bytes = field(repr=False)
     body_hash: bytes = field(repr=False)
-    subject: UUID | None = None
+    subject: UUID
 
 
 class RequestLog:
@@ -112,8 +123,7 @@ class RequestLog:
         """Give under what a request will be remembered, for a write whose answer comes later; None without an id."""
         if key is None:
             return None
-        subject = key.subject if isinstance(key.subject, UUID) else None
-        return RequestName(self._request(key), self._hash(body), subject)
+        return RequestName(self._request(key), self._hash(body), key.subject)
 
     async def remember(self, tx: WriteTx, key: RequestKey | None, body: bytes, answer: Answer) -> Answer:
         """Keep the answer with the write that it tells of; gives it back."""

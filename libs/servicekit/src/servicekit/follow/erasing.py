@@ -9,13 +9,12 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 
 from servicekit.data.postgres import Database
 from servicekit.follow.projection import Applicable, Apply, Connection, Projection
 from servicekit.follow.states import Erased
 from servicekit.web.http import at_once, internal_only
+from servicekit.web.internal import InternalBody, json_response
 
 __all__ = [
     "OWN_ACCESS_ROWS",
@@ -162,12 +161,8 @@ class Receipts:
         }
 
 
-class ErasedBody(BaseModel):
+class ErasedBody(InternalBody):
     """Whose erasure is asked about."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel
-    )
 
     person_id: UUID
     cv_id: UUID
@@ -180,8 +175,7 @@ def erasure_routes(receipts: Callable[[Request], Receipts]) -> APIRouter:
 
     @router.post("/receipts")
     async def receipt(body: ErasedBody, given: found) -> Response:
-        answer = await given.of(body.person_id, body.cv_id)
-        return Response(orjson.dumps(answer), media_type="application/json")
+        return json_response(await given.of(body.person_id, body.cv_id))
 
     return router
 

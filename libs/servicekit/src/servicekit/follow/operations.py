@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from servicekit.data.postgres import Database
 from servicekit.follow import deciding
@@ -24,6 +23,7 @@ from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.verify import NothingLive, verify
 from servicekit.publish import refused
 from servicekit.web.http import at_once, internal_only
+from servicekit.web.internal import InternalBody, json_response
 
 __all__ = ["Operations", "operation_routes"]
 
@@ -85,11 +85,7 @@ class Operations:
         }
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class WhyBody(_Body):
+class WhyBody(InternalBody):
     """Who decides, and why."""
 
     who: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -143,7 +139,7 @@ def _add_about(router: APIRouter, operations: Any) -> None:
         """Say what this process runs on: versions, migrations applied, its clock, the room on its disk."""
         disk = shutil.disk_usage(tempfile.gettempdir())
         applied = await parts.database.fetch("select package, name from schema_migrations order by 1, 2")
-        return _json(
+        return json_response(
             {
                 "python": platform.python_version(),
                 "postgres": int(await parts.database.fetchval("show server_version_num")),
@@ -157,7 +153,7 @@ def _add_about(router: APIRouter, operations: Any) -> None:
 def _add_projections(router: APIRouter, operations: Any) -> None:
     @router.get("/projections")
     async def projections(parts: operations) -> Response:
-        return _json({"projections": [await parts.show(p) for p in parts.projections]})
+        return json_response({"projections": [await parts.show(p) for p in parts.projections]})
 
     @router.post("/projections/{name}/rebuild")
     async def rebuild(name: str, body: WhyBody, parts: operations) -> Response:
@@ -166,7 +162,7 @@ def _add_projections(router: APIRouter, operations: Any) -> None:
             begun = await builder.generations.start(tx)
             await body.why.note(tx, "rebuild", f"{name} {begun.number}")
             tx.after_commit(builder.wake)
-        return _json({"generation": begun.number})
+        return json_response({"generation": begun.number})
 
     @router.post("/projections/{name}/rebuild/accept-fewer")
     async def accept_fewer(name: str, body: WhyBody, parts: operations) -> Response:
@@ -186,7 +182,7 @@ def _add_projections(router: APIRouter, operations: Any) -> None:
         except NothingLive:
             raise HTTPException(409) from None
         differences = [{**asdict(one), "kind": one.kind} for one in result.differences]
-        return _json({"compared": result.compared, "total": result.total, "differences": differences})
+        return json_response({"compared": result.compared, "total": result.total, "differences": differences})
 
 
 async def _decide_build(parts: Operations, name: str, why: Why, action: str) -> Response:
@@ -197,13 +193,13 @@ async def _decide_build(parts: Operations, name: str, why: Why, action: str) -> 
             raise HTTPException(409)
         await why.note(tx, action, name)
         tx.after_commit(builder.wake)
-    return _json({})
+    return json_response({})
 
 
 def _add_rows(router: APIRouter, operations: Any) -> None:
     @router.get("/pending")
     async def pending(parts: operations, projection: str | None = None) -> Response:
-        return _json({"rows": await deciding.pending(parts.database, projection, LISTED)})
+        return json_response({"rows": await deciding.pending(parts.database, projection, LISTED)})
 
     @router.post("/pending/{decision}")
     async def decide_pending(decision: Decision, body: PendingBody, parts: operations) -> Response:
@@ -212,7 +208,7 @@ def _add_rows(router: APIRouter, operations: Any) -> None:
 
     @router.get("/unreadable")
     async def unreadable(parts: operations, projection: str | None = None) -> Response:
-        return _json({"rows": await deciding.unreadable(parts.database, projection, LISTED)})
+        return json_response({"rows": await deciding.unreadable(parts.database, projection, LISTED)})
 
     @router.post("/unreadable/{decision}")
     async def decide_unreadable(decision: Decision, body: UnreadableBody, parts: operations) -> Response:
@@ -228,7 +224,7 @@ def _add_rows(router: APIRouter, operations: Any) -> None:
 
     @router.get("/refused")
     async def refused_records(parts: operations) -> Response:
-        return _json({"rows": await refused.refused(parts.database, LISTED)})
+        return json_response({"rows": await refused.refused(parts.database, LISTED)})
 
     @router.post("/refused/{decision}")
     async def decide_refused(decision: Decision, body: RefusedBody, parts: operations) -> Response:
@@ -246,8 +242,4 @@ def _progress(progress: BuildProgress) -> dict[str, Any]:
 
 
 def _count(count: int) -> Response:
-    return _json({"count": count})
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body, default=str), media_type="application/json")
+    return json_response({"count": count})

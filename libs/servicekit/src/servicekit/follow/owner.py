@@ -9,12 +9,13 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from servicekit.data.postgres import Database
 from servicekit.follow.states import Erased, Known
 from servicekit.web.http import HotResponse, Routes, at_once, internal_only
 from servicekit.web.identity import ServiceVerifier, require_service
+from servicekit.web.internal import InternalBody
 
 __all__ = [
     "RANGES",
@@ -90,31 +91,27 @@ class StateSource(Protocol):
         ...
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class StatesBody(_Body):
+class StatesBody(InternalBody):
     """Which subjects a follower asks for."""
 
     subjects: Annotated[list[UUID], Field(max_length=STATES_MOST)]
 
 
-class SnapshotBody(_Body):
+class SnapshotBody(InternalBody):
     """A page by key order; `after` is the last subject of the page before."""
 
     after: UUID | None = None
     limit: Annotated[int, Field(ge=1, le=PAGE_MOST)] = PAGE_MOST
 
 
-class RangesBody(_Body):
+class RangesBody(InternalBody):
     """Which ranges of subjects, by the first byte of the id."""
 
     first: Annotated[int, Field(ge=0, lt=RANGES)] = 0
     last: Annotated[int, Field(ge=0, lt=RANGES)] = RANGES - 1
 
 
-class VersionsBody(_Body):
+class VersionsBody(InternalBody):
     """One range of subjects, by the first byte of the id."""
 
     range: Annotated[int, Field(ge=0, lt=RANGES)]

@@ -15,6 +15,7 @@ from servicekit.follow.projection import Announced, Connection, Projection
 from servicekit.follow.rebuild import Rebuild
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import CITIZENS, Copies
+from servicekit.settings import PostgresSettings
 from servicekit.testing import free_port
 
 __all__ = ["RemovableCopies", "World", "filled", "rows", "running", "world_of"]
@@ -72,9 +73,11 @@ class RemovableCopies(Copies):
 
 
 @contextlib.asynccontextmanager
-async def world_of(database: Database, owners: Database) -> AsyncIterator[World]:
+async def world_of(own: PostgresSettings, owners: PostgresSettings) -> AsyncIterator[World]:
     """Serve an owner that has its states in one database to a follower that has its projection in the other."""
-    things = await Things(owners).create()
+    database = await Database.connect(own, "rebuild-tests")
+    owners_database = await Database.connect(owners, "owner-tests")
+    things = await Things(owners_database).create()
     copies = RemovableCopies(database)
     await copies.create()
     keys, port = Keys("follower", "owner"), free_port()
@@ -91,6 +94,8 @@ async def world_of(database: Database, owners: Database) -> AsyncIterator[World]
     async with serving(app, port):
         yield World(things, database, copies, owner, projection, app, port)
     client.close()
+    await owners_database.close()
+    await database.close()
 
 
 @contextlib.asynccontextmanager

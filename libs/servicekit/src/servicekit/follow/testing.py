@@ -20,7 +20,7 @@ from servicekit.follow.batch import apply_newer
 from servicekit.follow.follower import Follower
 from servicekit.follow.projection import Applicable, Connection, Projection, sorted_by_subject
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
-from servicekit.settings import KafkaSettings
+from servicekit.settings import KafkaSettings, PostgresSettings
 
 __all__ = [
     "CITIZENS",
@@ -31,6 +31,7 @@ __all__ = [
     "changed",
     "following",
     "heartbeat",
+    "made_live",
     "make_live",
 ]
 
@@ -198,6 +199,14 @@ async def make_live(
         generation,
         status,
     )
+
+
+async def made_live(settings: PostgresSettings, *projections: str) -> None:
+    """Do the same before a service starts, which begins to build what it has not got."""
+    database = await Database.connect(settings, "test")
+    for projection in projections:
+        await make_live(database, projection)
+    await database.close()
 
 
 async def apply_states(

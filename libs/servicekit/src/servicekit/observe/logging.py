@@ -8,21 +8,20 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Collection, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 from uuid import UUID
 
 import orjson
 import structlog
-from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars, merge_contextvars
 
 from cv_contracts.faults import Problem
 from servicekit.observe.redaction import MASK, mask
 from servicekit.observe.telemetry import trace_id
 from servicekit.settings import TelemetrySettings
 
-__all__ = ["ALLOWED_KEYS", "bind_contextvars", "bound_contextvars", "clear_contextvars", "setup"]
+__all__ = ["ALLOWED_KEYS", "setup"]
 
 EventDict = MutableMapping[str, Any]
 
@@ -31,13 +30,13 @@ ALLOWED_KEYS = frozenset(
         # written by this module
         "level", "logger", "service", "library_message", "exception", "code", "timestamp",
         # ids of things, never of persons
-        "client", "correlation_id", "event_id", "group", "kind", "method", "owner", "partition", "stream",
+        "channel", "client", "correlation_id", "event_id", "group", "kind", "method", "owner", "partition", "stream",
         "subject", "task", "topic", "topics", "type", "check", "migration", "migrations", "package", "table",
         # what became of it
-        "action", "attempt", "attempts", "outcome", "reason", "retry_after", "state", "status", "error_type",
+        "action", "attempt", "attempts", "outcome", "reason", "retry_after", "state", "status", "error_type", "lost",
         # how much, how long
         "age_seconds", "backlog", "bytes", "connections", "count", "delay_seconds", "deleted", "duration_ms", "limit",
-        "milliseconds", "ms", "offset", "pending", "rows", "seconds", "sent", "size", "total", "version", "versions",
+        "milliseconds", "month", "ms", "offset", "pending", "position", "rows", "seconds", "sent", "size", "total", "version", "versions",
         # the process itself
         "host", "pid", "port", "signal", "database", "application",
     }
@@ -67,15 +66,14 @@ def setup(
     service: str,
     settings: TelemetrySettings,
     *,
-    also_allowed: Collection[str] = (),
     stream: BinaryIO | None = None,
 ) -> None:
     """Send every log entry of this process, structlog's and the standard library's, through the same processors."""
     stream = stream or sys.stdout.buffer
     level = _LEVELS[settings.log_level]
-    redactor = Redactor(service, ALLOWED_KEYS | set(also_allowed))
+    redactor = Redactor(service)
     structlog.configure(
-        processors=[merge_contextvars, structlog.processors.add_log_level, redactor, _render],
+        processors=[structlog.processors.add_log_level, redactor, _render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.BytesLoggerFactory(stream),
         cache_logger_on_first_use=False,
@@ -94,9 +92,8 @@ def setup(
 class Redactor:
     """The processor that decides what may be written; runs last, on entries of every origin."""
 
-    def __init__(self, service: str, allowed: Collection[str]) -> None:
+    def __init__(self, service: str) -> None:
         self._service = service
-        self._allowed = frozenset(allowed)
 
     def __call__(self, _logger: object, _method: str, entry: EventDict) -> EventDict:
         clean: EventDict = {
@@ -122,7 +119,7 @@ class Redactor:
             return text if len(text) == length and _HEX.fullmatch(text) else MASK
         if key.endswith("_id") and isinstance(value, UUID):
             return str(value)
-        return _clean(value) if key in self._allowed else _unknown(value)
+        return _clean(value) if key in ALLOWED_KEYS else _unknown(value)
 
 
 class _Library(logging.Handler):
@@ -142,7 +139,6 @@ class _Library(logging.Handler):
                 "library_message": _message(record),
                 "exc_info": record.exc_info,
             }
-            entry = merge_contextvars(None, "", entry)
             self._stream.write(_render(None, "", self._redactor(None, "", entry)) + b"\n")
             self._stream.flush()
         except Exception:  # noqa: BLE001 - as logging does: a log line that cannot be written stops nobody's work

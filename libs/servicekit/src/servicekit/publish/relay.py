@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -91,7 +91,6 @@ class Progress:
     active: bool = False
     sent: int = 0
     refused: int = 0
-    last_sent: datetime | None = None
     trouble: str | None = None
 
 
@@ -275,7 +274,6 @@ class Relay:
         if round_.acknowledged:
             self.progress.sent += len(round_.acknowledged)
             metrics.count("outbox.sent", len(round_.acknowledged))
-            self.progress.last_sent = datetime.now(UTC)
             self.progress.trouble = None
         for refusal in round_.refused:
             await self._move_aside(lease, refusal)

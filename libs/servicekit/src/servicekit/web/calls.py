@@ -7,9 +7,9 @@ import orjson
 from starlette.requests import Request
 
 from cv_contracts.event import Event
-from cv_contracts.faults import Fault, FieldError
+from cv_contracts.faults import Fault
 from servicekit.data.consistency import ConsistencyToken
-from servicekit.data.idempotency import LONGEST_REQUEST_ID, REQUEST_ID_HEADER, Answer
+from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer, wrong_request_id
 from servicekit.web.http import CONSISTENCY_HEADER, at_once
 from servicekit.web.identity import Caller, ServiceVerifier, require_service
 
@@ -37,9 +37,8 @@ CallerDep = Annotated[Caller, at_once(_calling)]
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Give the request id; raises fault 1014 for one that is empty or too long."""
     request_id = headers.get(REQUEST_ID_HEADER.lower())
-    if request_id is not None and not 1 <= len(request_id) <= LONGEST_REQUEST_ID:
-        reason = f"must have 1 to {LONGEST_REQUEST_ID} characters"
-        raise Fault(1014, errors=(FieldError(REQUEST_ID_HEADER, reason),))
+    if wrong := wrong_request_id(request_id):
+        raise Fault(1014, errors=(wrong,))
     return request_id
 
 

@@ -23,7 +23,6 @@ from servicekit.web.problems import BodyTooLarge, problem_body, problem_of, prob
 
 __all__ = [
     "CONSISTENCY_HEADER",
-    "DEADLINE_HEADER",
     "HotHandler",
     "HotResponse",
     "Routes",
@@ -37,7 +36,6 @@ __all__ = [
 ]
 
 CONSISTENCY_HEADER = "x-consistency-token"
-DEADLINE_HEADER = "x-deadline-ms"
 
 T = TypeVar("T")
 HotResponse = tuple[int, list[tuple[bytes, bytes]], bytes]
