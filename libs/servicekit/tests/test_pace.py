@@ -1,8 +1,8 @@
-"""The pace of rounds: at once after a rest, so far apart in a hurry; and waiting for at most so long."""
+"""The pace of rounds: at once after a rest, so far apart in a hurry, sooner for many; and waiting for at most so long."""
 
 import asyncio
 
-from servicekit.pace import Pace, set_within
+from servicekit.pace import Gathering, Pace, set_within
 from servicekit.testing import in_skipped_time
 
 APART = 1 / 16
@@ -36,6 +36,26 @@ async def test_those_who_come_together_are_let_in_one_after_the_other() -> None:
     loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
     await asyncio.gather(*(pace.turn() for _ in range(5)))
     assert loop.time() - begun == 4 * APART
+
+
+@in_skipped_time
+async def test_a_gathering_round_begins_late_for_few_and_soon_for_enough() -> None:
+    gathering = Gathering(soon=APART, late=4 * APART)
+    loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+
+    async def turn() -> float:
+        await gathering.turn()
+        return loop.time() - begun
+
+    assert await turn() == 0
+    assert await turn() == 4 * APART
+    gathering.enough()
+    assert await turn() == 5 * APART
+    loop.call_later(2 * APART, gathering.enough)
+    assert await turn() == 7 * APART
+    assert await turn() == 11 * APART
+    await asyncio.sleep(4 * APART)
+    assert await turn() == 15 * APART
 
 
 @in_skipped_time

@@ -2,7 +2,7 @@
 
 import asyncio
 
-__all__ = ["Pace", "set_within"]
+__all__ = ["Gathering", "Pace", "set_within"]
 
 
 class Pace:
@@ -19,6 +19,34 @@ class Pace:
         self._next = begin + self._seconds
         if begin > now:
             await asyncio.sleep(begin - now)
+
+
+class Gathering:
+    """Lets rounds begin at least `soon` seconds apart where enough wait for one, and `late` where few do.
+
+    For rounds that cost nearly the same for one as for many: one alone is served at once after a rest, many are served often,
+    and those who come singly but all the time do not get a round each.
+    """
+
+    def __init__(self, soon: float, late: float) -> None:
+        self._soon = soon
+        self._late = late
+        self._begun = -late
+        self._enough = asyncio.Event()
+
+    def enough(self) -> None:
+        """Say that so many wait that more are not worth waiting for."""
+        self._enough.set()
+
+    async def turn(self) -> None:
+        """Wait until the next round may begin. To be called by one task only."""
+        time = asyncio.get_running_loop().time
+        if (left := self._begun + self._soon - time()) > 0:
+            await asyncio.sleep(left)
+        if (left := self._begun + self._late - time()) > 0:
+            await set_within(self._enough, left)
+        self._enough.clear()
+        self._begun = time()
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:

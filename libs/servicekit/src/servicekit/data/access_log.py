@@ -15,15 +15,17 @@ import structlog
 from cv_contracts.faults import Unavailable
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.observe import metrics
-from servicekit.pace import Pace
+from servicekit.pace import Gathering
 from servicekit.web.identity import Caller, Organisation, User
 
 log = structlog.get_logger(__name__)
 
 MOST_WAITING = 10_000
 FLUSH_TIMEOUT = timedelta(seconds=3)
-APART = 0.005
+SOON, LATE = 0.005, 0.010
 """Seconds between the beginnings of two flushes: each waits for the disk, and keeps others waiting for it."""
+ENOUGH = 8
+"""So many callers are worth a flush that begins soon."""
 MONTHS_AHEAD = 3
 CHECK_MONTHS_EVERY = timedelta(days=1)
 
@@ -91,7 +93,7 @@ class AccessLog:
         self._database = database
         self._waiting: list[tuple[Sequence[tuple[Any, ...]], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._pace = Pace(APART)
+        self._pace = Gathering(SOON, LATE)
         self._months_checked: datetime | None = None
         self._dropping: asyncio.Task[None] | None = None
 
@@ -104,6 +106,8 @@ class AccessLog:
         now = datetime.now(UTC)
         written = asyncio.get_running_loop().create_future()
         self._waiting.append(([_columns(now, row) for row in rows], written))
+        if len(self._waiting) >= ENOUGH:
+            self._pace.enough()
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await written

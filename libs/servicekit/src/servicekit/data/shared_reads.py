@@ -7,14 +7,16 @@ from typing import Generic, TypeVar
 import asyncpg
 
 from servicekit.data.postgres import Database
-from servicekit.pace import Pace
+from servicekit.pace import Gathering
 
 K = TypeVar("K", str, int)
 
 LANES = 2
 MOST = 64
-APART = 0.002
+SOON, LATE = 0.002, 0.006
 """Seconds between the beginnings of two trips: a trip of one costs both sides nearly as much as a trip of many."""
+ENOUGH = 8
+"""So many readers are worth a trip that begins soon."""
 PLANNED_FOR = 10
 """So many keys the server plans for where it does not know their number. Told fewer, it would plan each trip anew."""
 
@@ -32,31 +34,37 @@ class SharedReads(Generic[K]):
         self._database = database
         self._query = query
         self._key = key
-        self._free = lanes
-        self._pace = Pace(APART)
+        self._lanes = asyncio.Semaphore(lanes)
+        self._pace = Gathering(SOON, LATE)
         self._waiting: list[Waiting[K]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._gathering: asyncio.Task[None] | None = None
+        self._trips: set[asyncio.Task[None]] = set()
 
     async def row(self, key: K) -> asyncpg.Record | None:
         """Give the row of this key, None if there is none; raises what the database raised for the whole trip."""
         answer: asyncio.Future[asyncpg.Record | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
-        if self._free:
-            self._free -= 1
-            task = asyncio.create_task(self._read())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if len(self._waiting) >= ENOUGH:
+            self._pace.enough()
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._gather())
         return await answer
 
-    async def _read(self) -> None:
+    async def _gather(self) -> None:
         try:
             while self._waiting:
+                await self._lanes.acquire()
                 await self._pace.turn()
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                if batch:
-                    await self._trip(batch)
+                trip = asyncio.create_task(self._trip(batch))
+                self._trips.add(trip)
+                trip.add_done_callback(self._arrived)
         finally:
-            self._free += 1
+            self._gathering = None
+
+    def _arrived(self, trip: asyncio.Task[None]) -> None:
+        self._trips.discard(trip)
+        self._lanes.release()
 
     async def _trip(self, batch: Sequence[Waiting[K]]) -> None:
         try:
