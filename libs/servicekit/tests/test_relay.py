@@ -243,6 +243,20 @@ async def test_rows_written_here_are_sent_at_once_and_not_at_the_next_look(
             await eventually(lambda: empty(database), LONG / 3)
 
 
+async def test_what_was_sent_stays_for_the_next_rows_and_is_gone_once_the_relay_has_stopped(
+    database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "LINGER", timedelta(minutes=10))
+    outbox = Outbox(SOURCE)
+    relay = Relay(database, kafka_settings, SOURCE, outbox)
+    async with running(relay):
+        for sent in range(3):
+            await write(database, outbox, uuid4())
+            await eventually(partial(more_was_sent, [relay], sent))
+            assert await database.fetchval("select count(*) from outbox") == 1
+    assert await database.fetchval("select count(*) from outbox") == 0
+
+
 async def test_rows_written_elsewhere_are_sent_soon(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
