@@ -70,16 +70,15 @@ async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
 async def test_killed_with_9_it_goes_on_from_the_last_page(world: World) -> None:
     for _ in range(60):
         await world.things.put(uuid4(), 1)
+    gate = asyncio.Event()
     for pages in (3, 6):
-        world.things.gate = asyncio.Event()
-        process = await world.start()
-        await eventually(partial(asked, world, len(world.things.pages)))
-        world.things.gate.set()
+        process, gate = await held_after(world, 3, gate)
         await eventually(partial(built, world, pages * 7))
         process.kill()
         await process.wait()
     begun = len(world.things.pages)
     world.things.gate = None
+    gate.set()
     last = await world.start()
     try:
         await eventually(world.is_whole)
@@ -88,6 +87,20 @@ async def test_killed_with_9_it_goes_on_from_the_last_page(world: World) -> None
         await last.wait()
     assert UUID(int=0) not in world.things.pages[begun:]
     assert await world.copies.doubled() == 0
+
+
+async def held_after(world: World, pages: int, gate: asyncio.Event) -> tuple[Process, asyncio.Event]:
+    """Start one that gets so many pages, and waits at a gate for the next: it cannot end its build before it is killed."""
+    before = len(world.things.pages)
+    world.things.gate = gate
+    process = await world.start()
+    for page in range(pages):
+        await eventually(partial(asked, world, before + page))
+        opened, world.things.gate = gate, asyncio.Event()
+        gate = world.things.gate
+        opened.set()
+    await eventually(partial(asked, world, before + pages))
+    return process, gate
 
 
 def asked(world: World, before: int) -> bool:
