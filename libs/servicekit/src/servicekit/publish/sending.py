@@ -62,7 +62,6 @@ class Batch:
     partition: int
     builder: Any
     rows: list[Row] = field(default_factory=list)
-    full: bool = False
 
 
 @dataclass(slots=True)
@@ -198,8 +197,6 @@ class Sender:
         return None if partition is None or 0 <= partition < partitions else "no-such-partition"
 
     def _append(self, batch: Batch, row: Row) -> None:
-        if batch.full:
-            return
         headers = attributes(
             id=row["id"],
             source=self._source,
@@ -209,19 +206,15 @@ class Sender:
             traceparent=row["tracingspancontext"],
         )
         key = row["aggregateid"].encode()
-        taken = batch.builder.append(timestamp=None, key=key, value=row["payload"], headers=headers)
-        if taken is None:
-            batch.full = True
-        else:
+        # A builder that found no room once takes nothing more, so no row goes before one that did not fit.
+        if batch.builder.append(timestamp=None, key=key, value=row["payload"], headers=headers) is not None:
             batch.rows.append(row)
 
     async def _partitions(self, producer: AIOKafkaProducer, kind: str) -> int:
-        """Give the number of partitions: 0 while the topic is paused, -1 if there can be no topic of that name."""
+        """Give the number of partitions: 0 if the topic is in trouble and paused now, -1 if there can be no topic of that name."""
         topic = self._settings.topic_prefix + kind
         if not _TOPIC_NAME.fullmatch(topic):
             return -1
-        if kind in self._paused:
-            return 0
         try:
             async with asyncio.timeout(TOPIC_PATIENCE_SECONDS):
                 return len(await producer.partitions_for(topic))
