@@ -64,3 +64,10 @@ async def test_a_store_can_publish_in_its_own_statement(database: Database) -> N
         await tx.conn.execute(query, 1, *outbox.row(event))
         tx.after_commit(outbox.wake)
     assert await database.fetchval("select id from outbox") == event.id
+
+
+async def test_who_has_no_events_publishes_none(database: Database) -> None:
+    """A chunk of persons may have nothing that was to be erased."""
+    async with database.write("k") as tx:
+        await Outbox("cv-registry").add_many(tx, [])
+    assert await database.fetchval("select count(*) from outbox") == 0
