@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -164,6 +165,19 @@ async def test_a_token_of_an_erasure_holds_after_the_swap(world: World) -> None:
         await Applied(world.database, {"s": "copies"}).wait("s", gone, 10)
 
 
+async def test_an_owner_restored_to_before_an_erasure_brings_nobody_back(world: World) -> None:
+    gone, other = await filled(world, 2)
+    await world.rebuild().step()
+    await world.things.erase(gone, 9)
+    await world.follow(gone)
+    await world.things.database.execute("truncate erasures")
+    await world.things.put(gone, 1)
+    await world.begin()
+    await world.rebuild().step()
+    assert await world.live() == 2
+    assert await world.copies.versions(2) == {other: 1}
+
+
 async def test_an_erasure_of_which_the_follower_never_heard_is_carried_out_by_a_rebuild(world: World) -> None:
     subjects = await filled(world)
     await world.rebuild().step()
@@ -227,6 +241,29 @@ async def test_an_owner_that_is_away_is_waited_for_and_the_build_goes_on_from_th
             await eventually(lambda: world.is_whole(1))
     assert UUID(int=0) not in world.things.pages[begun:]
     client.close()
+
+
+async def test_whoever_begins_a_build_need_not_wait_for_the_next_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And being woken is one look, no more."""
+    monkeypatch.setattr(rebuilding, "LOOK_EVERY", 120.0)
+
+    class Looking(Rebuild):
+        looks = 0
+
+        async def step(self) -> None:
+            self.looks += 1
+            await super().step()
+
+    rebuild = Looking(world.database, world.projection, world.owner)
+    async with running(rebuild):
+        await eventually(lambda: world.is_whole(1))
+        for generation in (2, 3):
+            await world.begin()
+            rebuild.wake()
+            await eventually(partial(world.is_whole, generation))
+    assert rebuild.looks == 3
 
 
 async def test_two_instances_build_once(world: World) -> None:

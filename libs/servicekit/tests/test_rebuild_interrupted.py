@@ -1,21 +1,26 @@
 """Rebuilds that are killed, held, given up or watched."""
 
 import asyncio
+import contextlib
+import dataclasses
 import types
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
 from cvhub.testing import FreshDatabase
+from servicekit.data.postgres import WriteTx
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.generations import Generation
 from servicekit.follow.owned_states import HttpStates, Page
 from servicekit.follow.owner_testing import PREFIX, Keys, client_of
+from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
 from servicekit.follow.states import BadState, Unknown
@@ -73,14 +78,30 @@ def killed_after(work: Coroutine[Any, Any, None], awaits: int) -> Generator[Any,
         return False
 
 
+class AtRest(Rebuild):
+    """Has nothing to do, and so needs no lease."""
+
+    @contextlib.asynccontextmanager
+    async def _lease(self) -> AsyncIterator[bool]:
+        yield pytest.fail("there is nothing to build")
+
+
+async def test_where_all_is_built_a_look_takes_no_lease(world: World) -> None:
+    await filled(world)
+    await world.rebuild().step()
+    await AtRest(world.database, world.projection, world.owner).step()
+
+
 async def test_an_owner_restored_empty_takes_nothing_away(world: World) -> None:
     subjects = await filled(world, 120)
     await world.rebuild().step()
     await world.things.database.execute("truncate things")
     await world.begin()
     rebuild = world.rebuild()
-    await rebuild.step()
-    await rebuild.step()
+    with capture_logs() as logs:
+        await rebuild.step()
+        await AtRest(world.database, world.projection, world.owner).step()
+    assert [one["event"] for one in logs] == ["rebuild_held"]
     assert await world.generations() == {1: "live", 2: "building"}
     assert len(await world.copies.versions(1)) == len(subjects)
     held = (await rebuild.generations.all())[1]
@@ -116,6 +137,104 @@ async def test_a_build_that_is_given_up_leaves_the_live_one_alone(world: World) 
             assert not await rebuild.generations.give_up(tx)
         world.things.gate.set()
         await eventually(lambda: world.is_whole(1))
+
+
+class Overtaken(Rebuild):
+    """Somebody does something about the build when its first page, or its last one, is written."""
+
+    def __init__(
+        self, world: World, what: Callable[[WriteTx], Awaitable[object]], *, at_the_end: bool
+    ) -> None:
+        super().__init__(world.database, world.projection, world.owner)
+        self._what, self._at_the_end, self._done = what, at_the_end, False
+
+    async def _apply_page(self, build: Generation, page: Page) -> None:
+        await super()._apply_page(build, page)
+        if not self._done and (page.following is None or not self._at_the_end):
+            self._done = True
+            async with self._database.write(self.generations.key) as tx:
+                await self._what(tx)
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+async def test_a_build_that_is_given_up_between_two_pages_or_after_the_last_one_is_no_trouble(
+    world: World, *, at_the_end: bool
+) -> None:
+    await filled(world)
+    await world.rebuild().step()
+    await world.begin()
+    await Overtaken(world, world.rebuild().generations.give_up, at_the_end=at_the_end).step()
+    await world.is_whole(1)
+
+
+async def test_a_build_begun_anew_between_two_pages_begins_with_the_first_one(world: World) -> None:
+    await filled(world)
+    generations = world.rebuild().generations
+
+    async def begin_anew(tx: WriteTx) -> None:
+        assert await generations.give_up(tx)
+        await generations.start(tx)
+
+    await Overtaken(world, begin_anew, at_the_end=False).step()
+    assert await world.generations() == {2: "building"}
+    await world.rebuild().step()
+    await world.is_whole(2)
+
+
+async def test_a_build_that_somebody_else_moved_on_is_left_to_them(world: World) -> None:
+    await filled(world)
+
+    async def move_on(tx: WriteTx) -> None:
+        await tx.conn.execute("update projection_generations set snapshot_after = $1", UUID(int=2**127))
+
+    await Overtaken(world, move_on, at_the_end=False).step()
+    [build] = await world.rebuild().generations.all()
+    assert (build.after, build.rows) == (UUID(int=2**127), 7)
+
+
+def failing_with(world: World, error: Exception) -> Projection:
+    """Give the projection with states that cannot be written for this reason."""
+
+    async def apply(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
+        await world.copies.apply(conn, generation, states)
+        raise error
+
+    return dataclasses.replace(world.projection, apply=apply)
+
+
+async def test_a_trouble_of_the_database_makes_nobody_wait_and_is_told_before_the_next_page_is_there(
+    world: World,
+) -> None:
+    await filled(world)
+
+    class Silent(HttpStates):
+        left = False
+
+        async def page(self, after: UUID | None, limit: int) -> Page:
+            if after is not None:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.left = True
+            return await super().page(after, limit)
+
+    owner = Silent(world.owner._post, PREFIX)
+    rebuild = Rebuild(world.database, failing_with(world, asyncpg.DeadlockDetectedError()), owner)
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await asyncio.wait_for(rebuild.step(), 10)
+    assert owner.left
+    assert await world.database.fetchval("select count(*) from pending_subjects") == 0
+    await world.rebuild().step()
+    await world.is_whole(1)
+
+
+async def test_a_page_that_takes_too_long_to_write_is_written_one_by_one(world: World) -> None:
+    subjects = await filled(world, 3)
+    projection = failing_with(world, asyncpg.QueryCanceledError())
+    await Rebuild(world.database, projection, world.owner).step()
+    waiting = await world.database.fetch("select subject from pending_subjects order by subject")
+    assert [row["subject"] for row in waiting] == sorted(subjects)
+    assert await world.live() == 1
 
 
 async def test_progress_tells_rows_rate_and_time_left(world: World) -> None:
