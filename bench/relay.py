@@ -71,7 +71,7 @@ async def _raw(settings: KafkaSettings, events: list[CVChanged]) -> float:
 
 
 async def _relayed(database: Database, settings: KafkaSettings, events: list[CVChanged]) -> float:
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     for at in range(0, len(events), CHUNK):
         async with database.write("bench") as tx:
             await outbox.add_many(tx, events[at : at + CHUNK])

@@ -19,7 +19,7 @@ def an_event(version: int = 1) -> CVChanged:
 async def test_a_row_says_what_the_record_will_say(database: Database) -> None:
     event = an_event()
     async with database.write("k") as tx:
-        await Outbox("cv-registry").add(tx, event, partition=3)
+        await Outbox().add(tx, event, partition=3)
     row = await database.fetchrow("select * from outbox")
     assert row is not None
     assert (row["id"], row["aggregateid"], row["type"]) == (event.id, str(event.subject), CVChanged.TYPE)
@@ -32,7 +32,7 @@ async def test_a_row_says_what_the_record_will_say(database: Database) -> None:
 async def test_events_are_published_with_the_state_or_not_at_all(database: Database) -> None:
     with pytest.raises(LookupError):
         async with database.write("k") as tx:
-            await Outbox("cv-registry").add(tx, an_event())
+            await Outbox().add(tx, an_event())
             raise LookupError
     assert await database.fetchval("select count(*) from outbox") == 0
 
@@ -40,14 +40,14 @@ async def test_events_are_published_with_the_state_or_not_at_all(database: Datab
 async def test_many_events_keep_their_order(database: Database) -> None:
     events = [an_event(n) for n in range(300)]
     async with database.write("k") as tx:
-        await Outbox("cv-registry").add_many(tx, events)
+        await Outbox().add_many(tx, events)
     rows = await database.fetch("select id from outbox order by seq")
     assert [row["id"] for row in rows] == [event.id for event in events]
 
 
 async def test_the_relay_is_woken_once_per_transaction_and_only_after_the_commit(database: Database) -> None:
     woken: list[bool] = []
-    outbox = Outbox("cv-registry")
+    outbox = Outbox()
     outbox.on_commit(lambda: woken.append(True))
     async with database.write("k") as tx:
         await outbox.add(tx, an_event())
@@ -57,7 +57,7 @@ async def test_the_relay_is_woken_once_per_transaction_and_only_after_the_commit
 
 
 async def test_a_store_can_publish_in_its_own_statement(database: Database) -> None:
-    outbox, event = Outbox("cv-registry"), an_event()
+    outbox, event = Outbox(), an_event()
     await database.execute("create table things (n int)")
     async with database.write("k") as tx:
         query = f"with state as (insert into things values ($1)) {outbox_insert(2)}"
@@ -69,5 +69,5 @@ async def test_a_store_can_publish_in_its_own_statement(database: Database) -> N
 async def test_who_has_no_events_publishes_none(database: Database) -> None:
     """A chunk of persons may have nothing that was to be erased."""
     async with database.write("k") as tx:
-        await Outbox("cv-registry").add_many(tx, [])
+        await Outbox().add_many(tx, [])
     assert await database.fetchval("select count(*) from outbox") == 0

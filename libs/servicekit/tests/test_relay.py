@@ -118,7 +118,7 @@ async def empty(database: Database) -> None:
 async def test_a_record_says_what_the_contract_says_and_its_row_is_gone(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with with_traceparent(traceparent):
         event = await write(database, outbox, uuid4())
@@ -136,7 +136,7 @@ async def test_a_record_says_what_the_contract_says_and_its_row_is_gone(
 async def test_order_per_key_holds_under_16_writers_with_pauses_inside_their_transactions(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     subjects = [uuid4() for _ in range(50)]
     written: dict[UUID, list[int]] = defaultdict(list)
 
@@ -159,7 +159,7 @@ async def test_order_per_key_holds_under_16_writers_with_pauses_inside_their_tra
 async def test_a_relay_that_dies_after_the_send_and_before_the_delete_repeats_the_same_events_only(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     subjects = [uuid4() for _ in range(5)]
     written = [await write(database, outbox, subject) for _ in range(4) for subject in subjects]
     first = Relay(database, kafka_settings, SOURCE, outbox)
@@ -183,7 +183,7 @@ async def test_a_relay_that_dies_after_the_send_and_before_the_delete_repeats_th
 async def test_of_two_relays_one_works_and_the_other_takes_over_each_time_a_connection_is_killed(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     relays = [Relay(database, kafka_settings, SOURCE, outbox) for _ in range(2)]
     subjects = [uuid4() for _ in range(20)]
     writing = True
@@ -220,7 +220,7 @@ async def test_a_relay_that_says_nothing_any_more_loses_its_lease_although_its_c
     database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(relay_module._SESSION, "idle_session_timeout", "1000")
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     silent, other = (Relay(database, kafka_settings, SOURCE, outbox) for _ in range(2))
     async with silent._lease() as lease, running(other):
         assert lease is not None
@@ -234,7 +234,7 @@ async def test_rows_written_here_are_sent_at_once_and_not_at_the_next_look(
 ) -> None:
     monkeypatch.setattr(relay_module, "SHORTEST_POLL", LONG)
     monkeypatch.setattr(relay_module, "LONGEST_POLL", LONG)
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     relay = Relay(database, kafka_settings, SOURCE, outbox)
     async with running(relay):
         for sent in range(3):
@@ -247,7 +247,7 @@ async def test_what_was_sent_stays_for_the_next_rows_and_is_gone_once_the_relay_
     database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_module, "LINGER", timedelta(minutes=10))
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     relay = Relay(database, kafka_settings, SOURCE, outbox)
     async with running(relay):
         for sent in range(3):
@@ -260,10 +260,10 @@ async def test_what_was_sent_stays_for_the_next_rows_and_is_gone_once_the_relay_
 async def test_rows_written_elsewhere_are_sent_soon(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    relay = Relay(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    relay = Relay(database, kafka_settings, SOURCE, Outbox())
     async with running(relay):
         await eventually(lambda: relay.progress.active)
-        await write(database, Outbox(SOURCE), uuid4())
+        await write(database, Outbox(), uuid4())
         await eventually(lambda: relay.progress.sent == 1)
     assert not relay.progress.active
 
@@ -271,7 +271,7 @@ async def test_rows_written_elsewhere_are_sent_soon(
 async def test_a_row_that_names_a_partition_goes_there(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     async with database.write("heartbeat") as tx:
         for partition in range(6):
             beat = CitizenHeartbeat(
@@ -285,7 +285,7 @@ async def test_a_row_that_names_a_partition_goes_there(
 
 
 async def test_a_backlog_is_told_with_its_age(database: Database, kafka_settings: KafkaSettings) -> None:
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     relay = Relay(database, kafka_settings, SOURCE, outbox)
     assert (await relay.backlog()).oldest == timedelta(0)
     async with database.write("k") as tx:
@@ -301,7 +301,7 @@ async def test_a_broker_that_is_down_delays_records_and_loses_none(
 ) -> None:
     settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap_servers, topic_prefix="down.")
     await kafka.ensure_topics(settings, TOPICS)
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     relay = Relay(database, settings, SOURCE, outbox)
     subjects = [uuid4() for _ in range(5)]
     async with running(relay):
@@ -323,7 +323,7 @@ async def test_a_database_that_restarts_delays_records_and_loses_none(
     await migrate(own_postgres.dsn)
     database = await Database.connect(PostgresSettings(dsn=own_postgres.dsn), "test")
     await database.execute("create table things (id uuid primary key, version bigint not null)")
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     relay = Relay(database, kafka_settings, SOURCE, outbox)
     subject = uuid4()
     async with running(relay):

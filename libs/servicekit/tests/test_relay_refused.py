@@ -34,7 +34,7 @@ versions = count(1)
 
 @asynccontextmanager
 async def relaying(database: Database, settings: KafkaSettings) -> AsyncIterator[Relay]:
-    relay = Relay(database, settings, SOURCE, Outbox(SOURCE))
+    relay = Relay(database, settings, SOURCE, Outbox())
     task = asyncio.create_task(relay.run())
     yield relay
     relay.stop()
@@ -57,7 +57,7 @@ def row(subject: UUID, payload: bytes = SMALL, topic: str = TOPIC, partition: in
 
 async def add(database: Database, *rows: OutboxRow) -> None:
     async with database.write("k") as tx:
-        await Outbox(SOURCE).add_rows(tx, rows)
+        await Outbox().add_rows(tx, rows)
 
 
 async def limit_records(settings: KafkaSettings, size: int) -> None:
@@ -266,7 +266,7 @@ async def test_a_record_that_was_put_back_is_the_oldest_that_waits_again(
 ) -> None:
     old, new = row(uuid4())._replace(time=datetime.now(UTC) - timedelta(minutes=5)), row(uuid4())
     await add(database, old, new)
-    relay = Relay(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    relay = Relay(database, kafka_settings, SOURCE, Outbox())
     seq = await database.fetchval("select seq from outbox where id = $1", old.id)
     await database.execute(relay_module._MOVE_ASIDE, seq, "too-large")
     assert (await relay.backlog()).oldest < timedelta(minutes=5)
@@ -328,7 +328,7 @@ async def test_what_was_sent_and_refused_and_what_waits_is_told_as_metrics(
 async def test_an_empty_outbox_tells_of_no_backlog(
     told: InMemoryMetricReader, database: Database, kafka_settings: KafkaSettings
 ) -> None:
-    relay = Relay(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    relay = Relay(database, kafka_settings, SOURCE, Outbox())
     assert (relay.progress.active, relay.progress.sent, relay.progress.refused) == (False, 0, 0)
     found = numbers(told)
     assert [found[f"outbox.{name}"] for name in ("backlog.rows", "backlog.age", "refused.rows")] == [0, 0, 0]

@@ -42,7 +42,7 @@ def nowhere() -> KafkaSettings:
 
 
 def a_relay(database: Database, settings: KafkaSettings) -> Relay:
-    return Relay(database, settings, SOURCE, Outbox(SOURCE))
+    return Relay(database, settings, SOURCE, Outbox())
 
 
 async def add(database: Database, count: int, outbox: Outbox | None = None) -> list[int]:
@@ -53,7 +53,7 @@ async def add(database: Database, count: int, outbox: Outbox | None = None) -> l
         for n in range(1, count + 1)
     ]
     async with database.write("k") as tx:
-        await (outbox or Outbox(SOURCE)).add_many(tx, events)
+        await (outbox or Outbox()).add_many(tx, events)
     return [row["seq"] for row in await database.fetch("select seq from outbox order by seq")]
 
 
@@ -236,7 +236,7 @@ async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged_and_se
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
     seqs = await add(database, 2 * relay_module.BATCH)
-    relay = StopsInARound(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    relay = StopsInARound(database, kafka_settings, SOURCE, Outbox())
     await asyncio.wait_for(relay.run(), 60)
     assert relay.progress.sent == relay_module.BATCH
     assert await left(database) == seqs[relay_module.BATCH :]
@@ -261,7 +261,7 @@ async def test_more_rows_than_one_round_takes_are_sent_once_each_and_read_while_
 ) -> None:
     rows = 2 * relay_module.BATCH + 100
     await add(database, rows)
-    relay = Looking(database, kafka_settings, SOURCE, Outbox(SOURCE))
+    relay = Looking(database, kafka_settings, SOURCE, Outbox())
     running = asyncio.create_task(relay.run())
 
     async def all_are_gone() -> None:
@@ -279,7 +279,7 @@ async def test_a_relay_looks_only_when_it_is_woken_or_its_pause_is_over(
 ) -> None:
     for pause in ("SHORTEST_POLL", "LONGEST_POLL"):
         monkeypatch.setattr(relay_module, pause, timedelta(minutes=2))
-    outbox = Outbox(SOURCE)
+    outbox = Outbox()
     relay = Looking(database, kafka_settings, SOURCE, outbox)
     running = asyncio.create_task(relay.run())
     await eventually(lambda: relay.progress.active)

@@ -59,7 +59,7 @@ async def test_a_sampled_write_is_one_trace_to_the_owner_that_the_follower_asks(
     database: Database, kafka_settings: KafkaSettings, spans: InMemorySpanExporter
 ) -> None:
     owner, copies = TracedStates(), await Copies(database).create()
-    outbox = Outbox("cv-registry")
+    outbox = Outbox()
     traced, untraced = uuid4(), uuid4()
     for subject, traceparent in ((untraced, UNSAMPLED), (traced, SAMPLED)):
         with with_traceparent(traceparent):

@@ -30,7 +30,7 @@ async def test_the_subscriptions_are_those_of_the_contracts(fresh_database: Fres
             HttpRegistry(nobody),
             HttpStates(nobody, "/internal/cv-contacts"),
             cast("Prepares", None),
-            Outbox(SERVICE),
+            Outbox(),
         )
         nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
         follower = Follower(database, nowhere, SERVICE, followed)

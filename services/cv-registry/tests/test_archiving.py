@@ -19,7 +19,7 @@ IDLE = timedelta(days=90)
 
 @pytest.fixture
 def archiving(database: Database, clock: SettableClock) -> Archiving:
-    return Archiving(database, Moving(CvStore(database, Outbox("cv-registry"))), IDLE, clock)
+    return Archiving(database, Moving(CvStore(database, Outbox())), IDLE, clock)
 
 
 async def a_cv_of(registry: RegistryClient, database: Database, clock: SettableClock, days: int) -> str:
@@ -76,7 +76,7 @@ async def test_a_cv_that_is_replaced_meanwhile_is_left_alone(
     number = await a_cv_of(registry, database, clock, 200)
     [row] = await database.fetch("select cv_id, version from cvs")
     assert (await registry.replace(number)).status_code == 200
-    moving = Moving(CvStore(database, Outbox("cv-registry")))
+    moving = Moving(CvStore(database, Outbox()))
     moved = await moving.move(row["cv_id"], CvState.ARCHIVED, "idle", "a test", only=row["version"])
     assert moved.outcome == "unchanged"
     assert await code(registry, number) is None

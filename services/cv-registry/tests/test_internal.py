@@ -133,7 +133,7 @@ async def test_a_move_needs_a_reason_a_name_and_a_cv(registry: RegistryClient, d
 
 
 async def test_a_heartbeat_goes_to_each_partition_once_and_never_piles_up(database: Database) -> None:
-    one, two = (CitizenStore(database, Outbox("cv-registry")) for _ in range(2))
+    one, two = (CitizenStore(database, Outbox()) for _ in range(2))
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
     every = timedelta(seconds=5)
     assert await one.heartbeat(now, now - every) == 6

@@ -142,7 +142,7 @@ MERGER = MunicipalityMerger(FROM, INTO, DAY)
 
 
 def merging(database: Database, clock: SettableClock) -> Merging:
-    outbox = Outbox("cv-registry")
+    outbox = Outbox()
     return Merging(MergeStore(database, outbox), CvStore(database, outbox), default(), clock)
 
 

@@ -206,7 +206,7 @@ async def test_who_only_decides_about_a_cv_keeps_nobody_from_replacing_it(
 ) -> None:
     """Else a repeated request, let in before the first has ended its transaction, is told that another replace runs."""
     citizen = await with_cv(registry)
-    store = CvStore(database, Outbox("cv-registry"))
+    store = CvStore(database, Outbox())
     async with database.write("a request") as first, database.write("another") as second:
         decided = [await store.for_replacing(tx, citizen["personNumber"]) for tx in (first, second, first)]
         assert [cv is not None and cv.free for cv in decided] == [True, True, True]

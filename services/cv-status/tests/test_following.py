@@ -160,9 +160,7 @@ async def test_the_service_follows_what_the_contracts_say_and_in_the_only_safe_w
         async def nobody(_path: str, _body: dict[str, Any]) -> Any:
             raise LookupError
 
-        follower = Follower(
-            database, settings.kafka, SERVICE, projections(HttpRegistry(nobody), Outbox(SERVICE))
-        )
+        follower = Follower(database, settings.kafka, SERVICE, projections(HttpRegistry(nobody), Outbox()))
         assert_follows_contracts(follower, SERVICE, settings.kafka.topic_prefix)
     finally:
         await database.close()

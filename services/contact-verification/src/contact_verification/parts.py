@@ -103,7 +103,7 @@ def _parts(
     sms: Provider,
 ) -> Parts:
     code_lists = CodeListWatch(settings.code_lists)
-    lists, keys, outbox = code_lists.lists, Keys.from_settings(settings), Outbox(SERVICE)
+    lists, keys, outbox = code_lists.lists, Keys.from_settings(settings), Outbox()
     statuses = role_ids(lists)
     access_log, citizens = AccessLog(database), HttpRegistry(registry.post_json)
     request_log = RequestLog(settings.request_secret.get_secret_value().encode())

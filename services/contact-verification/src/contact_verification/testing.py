@@ -119,7 +119,7 @@ class World:
     async def apply(self, name: str, *states: Known | Erased) -> None:
         """Apply states as the follower does."""
         declared = projections(
-            HttpRegistry(_nobody), HttpStates(_nobody, "/nowhere"), self.parts.prepares, Outbox("test")
+            HttpRegistry(_nobody), HttpStates(_nobody, "/nowhere"), self.parts.prepares, Outbox()
         )
         [projection] = [one for one in declared if one.name == name]
         async with self.database.pool.acquire() as conn, conn.transaction():

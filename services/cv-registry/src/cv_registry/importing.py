@@ -76,7 +76,7 @@ class Import:
         report: Report,
         workers: Executor | None = None,
     ) -> None:
-        outbox = Outbox(SERVICE)
+        outbox = Outbox()
         self._code_lists = settings.code_lists
         self._citizens = CitizenStore(database, outbox)
         self._intake = CitizensIntake(self._citizens)

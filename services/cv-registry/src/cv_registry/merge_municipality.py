@@ -20,7 +20,7 @@ async def run_merger(settings: Settings, former: str, into: str, day: str) -> in
     merger = MunicipalityMerger(former, into, date.fromisoformat(day))
     database = await Database.connect(settings.postgres, f"{SERVICE}-merge")
     try:
-        outbox = Outbox(SERVICE)
+        outbox = Outbox()
         merges, cvs = MergeStore(database, outbox), CvStore(database, outbox)
         moved = await Merging(merges, cvs, load(settings.code_lists), utc_now).municipalities(merger)
     finally:

@@ -152,7 +152,7 @@ def _parts(
     print_service: PrintService | None,
 ) -> Parts:
     lists = code_lists.lists
-    outbox = Outbox(SERVICE)
+    outbox = Outbox()
     access_log = AccessLog(database)
     request_log = RequestLog(settings.request_secret.get_secret_value().encode())
     receipts = Receipts(request_log)

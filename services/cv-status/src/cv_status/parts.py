@@ -80,7 +80,7 @@ def _parts(
 ) -> Parts:
     code_lists = CodeListWatch(settings.code_lists)
     lists = code_lists.lists
-    outbox = Outbox(SERVICE)
+    outbox = Outbox()
     access_log = AccessLog(database)
     request_log = RequestLog(settings.request_secret.get_secret_value().encode())
     citizens = HttpRegistry(registry.post_json)

@@ -12,7 +12,7 @@ import httpx
 from cv_citizens.replica_source import HttpRegistry
 from cv_citizens.standins import Renderer
 from cv_status.followers import projections
-from cv_status.settings import SERVICE, Settings
+from cv_status.settings import Settings
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.states import Erased, Known
@@ -162,7 +162,7 @@ class World:
 
     async def apply(self, *states: Known | Erased) -> None:
         """Apply states as the follower does."""
-        [projection] = projections(HttpRegistry(_nobody), Outbox(SERVICE))
+        [projection] = projections(HttpRegistry(_nobody), Outbox())
         async with self.database.pool.acquire() as conn, conn.transaction():
             await apply_newer(conn, projection, states)
 

@@ -57,10 +57,9 @@ _INSERT_MANY = outbox_insert_many()
 
 
 class Outbox:
-    """Adds events of one source to the outbox, and wakes the relay in this process once they are committed."""
+    """Adds events to the service's outbox, and wakes the relay in this process once they are committed."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self) -> None:
         self._wakers: list[Callable[[], None]] = []
 
     def on_commit(self, waker: Callable[[], None]) -> None:
