@@ -211,10 +211,12 @@ async def test_an_impossible_topic_and_a_partition_that_is_not_there_are_refused
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
     good = row(uuid4())
-    await add(database, row(uuid4(), topic="no topic"), row(uuid4(), partition=99), good)
+    nowhere = [row(uuid4(), partition=partition) for partition in (-1, 6)]
+    await add(database, row(uuid4(), topic="no topic"), *nowhere, good)
     async with relaying(database, kafka_settings):
         await eventually(lambda: waiting(database, 0))
-    assert [record.reason for record in await refused(database)] == ["invalid-topic", "no-such-partition"]
+    reasons = [record.reason for record in await refused(database)]
+    assert reasons == ["invalid-topic", "no-such-partition", "no-such-partition"]
     assert await delivered(kafka_settings) == [good.id]
 
 

@@ -164,7 +164,7 @@ class Sender:
             if batch is None:
                 batch = batches[kind, partition] = Batch(kind, partition, producer.create_batch())
             self._append(batch, row)
-        return Prepared(round_, [batch for batch in batches.values() if batch.rows])
+        return Prepared(round_, list(batches.values()))
 
     async def send(self, batches: Sequence[Batch]) -> "asyncio.Future[list[Any]]":
         """Hand the batches to the producer; the future holds one answer per batch, in their order."""
@@ -206,7 +206,7 @@ class Sender:
             traceparent=row["tracingspancontext"],
         )
         key = row["aggregateid"].encode()
-        # A builder that found no room once takes nothing more, so no row goes before one that did not fit.
+        # A builder takes a first row of any size, and none after one that found no room: no row goes before another.
         if batch.builder.append(timestamp=None, key=key, value=row["payload"], headers=headers) is not None:
             batch.rows.append(row)
 
