@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -15,7 +16,8 @@ from cv_contracts.faults import Unavailable
 from cvhub.testing import FreshDatabase
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.applied import Applied
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.generations import Generation
+from servicekit.follow.owned_states import HttpStates, Page
 from servicekit.follow.owner_testing import PREFIX, Keys, client_of, owner_app, serving
 from servicekit.follow.rebuild import Rebuild
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
@@ -58,6 +60,25 @@ async def test_while_batches_come_a_build_goes_on_by_small_pages(world: World) -
     await world.is_whole(1)
     assert limits == [3] * 4 + [7] * (len(limits) - 4)
     assert 4 * 3 + 7 * (len(limits) - 5) <= len(subjects) <= 4 * 3 + 7 * (len(limits) - 4)
+
+
+async def test_while_batches_come_a_build_rests_so_many_times_as_long_as_it_worked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "REST_BESIDE_BATCHES", 20)
+    await filled(world, 8)
+    worked = list[float]()
+
+    class Timed(Rebuild):
+        async def _apply_page(self, build: Generation, page: Page) -> None:
+            begun = time.monotonic()
+            await super()._apply_page(build, page)
+            worked.append(time.monotonic() - begun)
+
+    begun = time.monotonic()
+    await Timed(world.database, world.projection, world.owner, lambda: True).step()
+    assert len(worked) == 3
+    assert time.monotonic() - begun > 19 * sum(worked[:-1])
 
 
 async def test_an_owner_without_anything_is_a_whole_build_too(world: World) -> None:

@@ -310,7 +310,10 @@ async def test_whom_the_owner_does_not_know_is_left_out_of_a_build(world: World)
     await world.is_whole(1)
 
 
-async def test_an_owner_that_is_away_is_asked_less_and_less_often(world: World) -> None:
+async def test_an_owner_that_is_away_is_asked_less_and_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "LOOK_EVERY", 0.01)
     await filled(world)
     client, owner = client_of(f"http://127.0.0.1:{free_port()}", Keys("follower", "owner").signer("follower"))
     begun = asyncio.get_running_loop().time()
