@@ -44,7 +44,8 @@ READ, WRITTEN = 5_000, 2_000
 STATUSES = (1, 2)
 MAIL = 3
 SCOPES = ["cv.read", "cv.write", "cv.search", "cv.changes", "cv.status", "contact.write"]
-WARM_UP = 5.0
+RAMP, WARM_UP = 5.0, 30.0
+"""Seconds of half the load, then of all of it, before anything counts: until then code is compiled and caches fill."""
 WORDS = ("lager", "sygeplejerske", "tømrer", "kontor", "salg", "chauffør", "pædagog", "rengøring")
 CLIENT = Path(__file__).with_name("open_load.py")
 PLOT = Path("docs/load.svg")
@@ -331,7 +332,7 @@ def _plot(phases: Sequence[tuple[str, float, Samples]]) -> str:
 async def run(given: argparse.Namespace, console: Console) -> list[Row]:
     folder = Path(tempfile.mkdtemp(prefix="cvhub-load-"))
     async with running(given.kept or folder, given.citizens, console) as whole:
-        await whole.load(0.5 * given.factor, WARM_UP)
+        await whole.load(0.5 * given.factor, RAMP)
         await whole.load(given.factor, WARM_UP)
         before = whole.memory()
         async with watching(whole) as watched:
