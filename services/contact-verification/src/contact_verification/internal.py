@@ -68,7 +68,7 @@ class SubscriptionBody(InternalBody):
 
 async def prepare(parts: Parts, body: bytes) -> HotResponse:
     """Answer PREPARE, which every ReplaceCV asks: a hot route."""
-    asked = PrepareBody.model_validate_json(body)
+    asked = PrepareBody.read(body)
     prepared = await parts.prepares.prepare(asked.person_id, asked.contact_information)
     values = {str(number): value for number, value in prepared.values.items()}
     answer = {"prepareId": prepared.id, "version": prepared.version, "values": values}

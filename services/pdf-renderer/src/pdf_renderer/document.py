@@ -4,9 +4,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 
 from cv_contracts.wire.cv_profile import CVProfileType, PostalAddressType
+from cv_contracts.wire.errors import faults_of
 
 __all__ = [
     "CvDocument",
@@ -127,8 +137,11 @@ _READER: TypeAdapter[CvDocument | FrozenDocument | LetterDocument] = TypeAdapter
 
 
 def read(body: bytes) -> CvDocument | FrozenDocument | LetterDocument:
-    """Read a request; raises pydantic's ValidationError, which quotes nothing of it."""
-    return _READER.validate_json(body)
+    """Read a request; raises fault 1014."""
+    try:
+        return _READER.validate_json(body)
+    except ValidationError as error:
+        raise faults_of(error) from None
 
 
 # Nobody who reads a CV needs these of its citizen; the CV number would be a key to everything else.

@@ -156,7 +156,7 @@ def hot_states(
 
     async def states(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
         require_service(verifier.authenticate(headers.get(b"authorization")), allowed)
-        answer = await _asked_for(source(), StatesBody.model_validate_json(body))
+        answer = await _asked_for(source(), StatesBody.read(body))
         return await _hot_answer(headers, answer)
 
     routes.add("POST", f"{prefix}/states", states)

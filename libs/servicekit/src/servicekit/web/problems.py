@@ -7,13 +7,12 @@ from typing import Any
 import orjson
 import structlog
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from cv_contracts.faults import Fault, FieldError, Problem, Unavailable, Unexpected
-from cv_contracts.wire.errors import fault_of_details, faults_of
+from cv_contracts.wire.errors import fault_of_details
 from servicekit.data.postgres import passing_trouble
 from servicekit.observe.redaction import mask
 from servicekit.observe.telemetry import trace_id
@@ -66,8 +65,6 @@ def problem_of(error: BaseException) -> Problem:
             return error
         case RequestValidationError():
             return invalid_request(error)
-        case ValidationError():
-            return faults_of(error)
         case HTTPException() | ClientDisconnect():
             return _of_http(error)
         case _ if _is_away(error):
