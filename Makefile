@@ -41,7 +41,7 @@ test-opensearch: setup ## what every search engine promises, of a real OpenSearc
 drills: setup ## break the whole system under load in every way; ONLY=name,name runs some; writes docs/drills.md
 	@$(BIN)/python -m tests.drills $(ONLY)
 
-test-fast: setup ## tests without servers, in about half a minute
+test-fast: setup ## tests without servers, in under 20 s
 	@$(BIN)/pytest -m "not infra and not slow and not long and not opensearch" --ignore=tests/e2e -n $(WORKERS) $(ARGS)
 
 lint: setup ## ruff, mypy --strict, import boundaries

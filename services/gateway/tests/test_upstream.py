@@ -306,6 +306,7 @@ async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(regis
     owner.close()
 
 
+@pytest.mark.slow
 async def test_a_burst_is_waited_for_and_a_wait_that_does_not_end_is_kept_short(
     registry: ScriptedOwner,
 ) -> None:
@@ -345,6 +346,7 @@ async def test_a_queue_is_a_burst_for_longer_where_the_owner_only_pauses(
     owner.close()
 
 
+@pytest.mark.slow
 async def test_an_owner_whose_answers_come_one_by_one_is_overrun_all_the_same(
     registry: ScriptedOwner,
 ) -> None:
