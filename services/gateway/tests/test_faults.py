@@ -19,6 +19,7 @@ from cv_gateway.testing import (
     plain,
     raw,
 )
+from cv_gateway.upstream_testing import is_now
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.slow
@@ -101,7 +102,7 @@ async def test_more_requests_than_may_be_in_flight_are_turned_away_before_any_wo
     async with start(limits={"in_flight": 3}) as (gateway, client):
         headers = call_headers(provider.token())
         held = [asyncio.create_task(client.get("/v6/Cv", headers=headers)) for _ in range(3)]
-        await eventually(lambda: _is(len(registry.received), 3))
+        await eventually(lambda: is_now(len(registry.received), 3))
         shed = await client.get("/v6/Cv", headers={"authorization": "Bearer x"})
         assert shed.status_code == 503
         assert int(shed.headers["retry-after"]) > 0
@@ -109,11 +110,7 @@ async def test_more_requests_than_may_be_in_flight_are_turned_away_before_any_wo
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
-        await eventually(lambda: _is(gateway._calls.lane.busy, 0))
-
-
-def _is(value: int, expected: int) -> None:
-    assert value == expected
+        await eventually(lambda: is_now(gateway._calls.lane.busy, 0))
 
 
 async def test_a_caller_who_hangs_up_frees_its_place_at_the_owner(
@@ -123,7 +120,7 @@ async def test_a_caller_who_hangs_up_frees_its_place_at_the_owner(
     async with start(limits={"connections": 1, "waiting": 0}) as (_, client):
         headers = call_headers(provider.token())
         task = asyncio.create_task(client.get("/v6/Cv", headers=headers))
-        await eventually(lambda: _is(len(registry.received), 1))
+        await eventually(lambda: is_now(len(registry.received), 1))
         full = await client.get("/v6/Cv", headers=headers)
         assert (full.status_code, full.json()["code"]) == (503, 4430)
         assert int(full.headers["retry-after"]) >= 1
@@ -131,7 +128,7 @@ async def test_a_caller_who_hangs_up_frees_its_place_at_the_owner(
         assert (unread.status_code, unread.json()["code"]) == (503, 4430)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await eventually(lambda: _is(registry.open, 0))
+        await eventually(lambda: is_now(registry.open, 0))
         registry.answering = plain()
         assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
 
@@ -148,7 +145,7 @@ async def test_a_slow_owner_takes_nothing_from_the_others(
     ):
         headers = call_headers(provider.token())
         held = [asyncio.create_task(client.get("/v6/Cv/cvstatus", headers=headers)) for _ in range(5)]
-        await eventually(lambda: _is(len(slow.received), 2))
+        await eventually(lambda: is_now(len(slow.received), 2))
         assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
         assert sum(not task.done() for task in held) == 2
         for task in held:

@@ -1,42 +1,19 @@
 """The way to an owner, over real TCP, with an owner that hangs, cuts, lies and crowds."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from cv_gateway.testing import Answering, Received, ScriptedOwner, cut, hang, plain, raw
+from cv_gateway.upstream_testing import CHUNKED, LIMITS, LONG, READ, SHORT, WRITE, is_now, within
 from servicekit.testing import eventually
-from servicekit.web import upstream
-from servicekit.web.connection import Crowded, Cut, Garbled, Late, Unreachable, UpstreamError
-from servicekit.web.room import LEAST
-from servicekit.web.upstream import BURST, LONGEST_PAUSE, Forward, Owner, OwnerLimits
-
-LIMITS = OwnerLimits(connections=2, waiting=2, connect_timeout=0.5, answer_bytes=100_000)
-READ = Forward("GET", b"/v6/Cv", b"x-a: 1\r\n", b"", repeatable=True)
-WRITE = Forward("PUT", b"/v6/Cv", b"", b'{"a":1}', repeatable=False)
-SHORT, LONG = 0.15, 5.0
-
-chunked = raw(
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-b: 2\r\n\r\n3\r\nabc\r\n4;ext=1\r\ndefg\r\n0\r\nt: 1\r\n\r\n"
-)
-
-
-def within(seconds: float) -> float:
-    return asyncio.get_running_loop().time() + seconds
-
-
-@pytest.fixture
-async def owner(registry: ScriptedOwner) -> AsyncIterator[Owner]:
-    owner = Owner(registry.url, LIMITS)
-    yield owner
-    owner.close()
+from servicekit.web.connection import Cut, Garbled, Late, Unreachable, UpstreamError
+from servicekit.web.upstream import Forward, Owner, OwnerLimits
 
 
 async def test_a_connection_is_used_again(owner: Owner, registry: ScriptedOwner) -> None:
-    registry.script = [plain(b"1"), chunked, plain(b"", "204 No Content"), plain(b"3")]
+    registry.script = [plain(b"1"), CHUNKED, plain(b"", "204 No Content"), plain(b"3")]
     bodies = [(await owner.send(READ, within(LONG))).body for _ in range(4)]
     assert bodies == [b"1", b"abcdefg", b"", b"3"]
     assert registry.connections == 1
@@ -136,12 +113,8 @@ async def test_a_second_answer_that_nobody_asked_for_is_never_given_to_the_next_
 async def test_bytes_on_an_idle_connection_end_it(owner: Owner, registry: ScriptedOwner) -> None:
     await owner.send(READ, within(LONG))
     next(iter(registry._writers)).write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
-    await eventually(lambda: _is(registry.open, 0))
+    await eventually(lambda: is_now(registry.open, 0))
     assert (await owner.send(WRITE, within(LONG))).body == b"{}"
-
-
-def _is(value: int, expected: int) -> None:
-    assert value == expected
 
 
 async def test_a_write_that_may_have_reached_the_owner_is_never_sent_again(
@@ -171,7 +144,7 @@ async def test_a_kept_connection_that_the_owner_closed_is_noticed_before_a_write
 ) -> None:
     await owner.send(WRITE, within(LONG))
     registry.drop_connections()
-    await eventually(lambda: _is(len([c for c in owner._idle if not c.closing]), 0))
+    await eventually(lambda: is_now(len([c for c in owner._idle if not c.closing]), 0))
     assert (await owner.send(WRITE, within(LONG))).status == 200
     assert registry.connections == 2
 
@@ -202,7 +175,7 @@ async def test_an_owner_that_hangs_is_late_at_the_deadline_and_its_connection_dr
         with pytest.raises(Late):
             await owner.send(request, within(SHORT))
     assert len(registry.received) == 2
-    await eventually(lambda: _is(registry.open, 0))
+    await eventually(lambda: is_now(registry.open, 0))
 
 
 async def test_an_owner_that_drips_is_late_too(owner: Owner, registry: ScriptedOwner) -> None:
@@ -223,148 +196,16 @@ async def test_a_caller_that_leaves_takes_its_connection_with_it_and_gives_its_p
 ) -> None:
     registry.answering = hang
     tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(4)]
-    await eventually(lambda: _is(len(registry.received), 2))
+    await eventually(lambda: is_now(len(registry.received), 2))
     for task in tasks:
         task.cancel()
     assert all(
         isinstance(r, asyncio.CancelledError) for r in await asyncio.gather(*tasks, return_exceptions=True)
     )
     assert owner.busy == 0
-    await eventually(lambda: _is(registry.open, 0))
+    await eventually(lambda: is_now(registry.open, 0))
     registry.answering = plain()
     assert (await owner.send(READ, within(LONG))).status == 200
-
-
-async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_once(
-    owner: Owner, registry: ScriptedOwner
-) -> None:
-    release = asyncio.Event()
-
-    async def held(request: Received, writer: asyncio.StreamWriter) -> bool:
-        await release.wait()
-        return await plain()(request, writer)
-
-    registry.answering = held
-    tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(4)]
-    await eventually(lambda: _is(len(registry.received), 2))
-    with pytest.raises(Crowded):
-        await owner.send(READ, within(LONG))
-    release.set()
-    assert [answer.status for answer in await asyncio.gather(*tasks)] == [200] * 4
-    assert registry.connections <= 2
-    assert owner.busy == 0
-
-
-async def test_an_owner_whose_answers_are_slow_is_given_fewer_at_once(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=2 * LEAST, waiting=LEAST))
-    slow = replace(READ, swift=0.0)
-    registry.answering = plain()
-    for _ in range(100):
-        await owner.send(slow, within(LONG))
-    registry.answering = hang
-    before = len(registry.received)
-    tasks = [asyncio.create_task(owner.send(slow, within(LONG))) for _ in range(2 * LEAST)]
-    await eventually(lambda: _is(len(registry.received), before + LEAST))
-    with pytest.raises(Crowded):
-        await owner.send(slow, within(LONG))
-    assert owner.busy == LEAST
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert owner.busy == 0
-    owner.close()
-
-
-async def test_waiting_for_a_connection_ends_at_the_deadline_and_frees_the_queue(
-    owner: Owner, registry: ScriptedOwner
-) -> None:
-    registry.answering = hang
-    holding = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(2)]
-    await eventually(lambda: _is(len(registry.received), 2))
-    for _ in range(3):
-        waiting = [owner.send(READ, within(0.05)) for _ in range(2)]
-        results = await asyncio.gather(*waiting, return_exceptions=True)
-        assert all(isinstance(result, Crowded) for result in results)
-    for task in holding:
-        task.cancel()
-    await asyncio.gather(*holding, return_exceptions=True)
-    assert owner.busy == 0
-
-
-async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=5, longest_wait=SHORT))
-    registry.answering = hang
-    holding = asyncio.create_task(owner.send(READ, within(LONG)))
-    await eventually(lambda: _is(len(registry.received), 1))
-    waiting = [owner.send(READ, within(LONG)) for _ in range(5)]
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert all(isinstance(result, Crowded) for result in results)
-    assert not holding.done()
-    holding.cancel()
-    await asyncio.gather(holding, return_exceptions=True)
-    assert owner.busy == 0
-    owner.close()
-
-
-@pytest.mark.slow
-async def test_a_burst_is_waited_for_and_a_wait_that_does_not_end_is_kept_short(
-    registry: ScriptedOwner,
-) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=2, waiting=5, longest_wait=LONG, hurried_wait=SHORT))
-    registry.answering = hang
-    burst = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(3)]
-    await eventually(lambda: _is(len(registry.received), 2))
-    await asyncio.sleep(LONGEST_PAUSE)
-    with pytest.raises(Crowded):
-        await owner.send(READ, within(LONG))
-    assert not any(task.done() for task in burst)
-    before = owner.crowded
-    burst.append(asyncio.create_task(owner.send(READ, within(LONG))))
-    await asyncio.sleep(0)
-    assert (before, owner.crowded) == (False, True)
-    for task in burst:
-        task.cancel()
-    await asyncio.gather(*burst, return_exceptions=True)
-    assert owner.busy == 0
-    owner.close()
-
-
-@pytest.mark.parametrize(("answers", "crowded"), [(True, True), (False, False)])
-async def test_a_queue_is_a_burst_for_longer_where_the_owner_only_pauses(
-    registry: ScriptedOwner, monkeypatch: pytest.MonkeyPatch, answers: bool, crowded: bool
-) -> None:
-    monkeypatch.setattr(upstream, "PAUSE", LONG if answers else 0.01)
-    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=5))
-    registry.script, registry.answering = [plain()], hang
-    await owner.send(READ, within(LONG))
-    tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(3)]
-    await asyncio.sleep(BURST + SHORT)
-    assert owner.crowded == crowded
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    owner.close()
-
-
-@pytest.mark.slow
-async def test_an_owner_whose_answers_come_one_by_one_is_overrun_all_the_same(
-    registry: ScriptedOwner,
-) -> None:
-    async def slowly(request: Received, writer: asyncio.StreamWriter) -> bool:
-        await asyncio.sleep(2 * upstream.PAUSE)
-        return await plain()(request, writer)
-
-    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=40, longest_wait=LONG))
-    registry.answering = slowly
-    tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(30)]
-    await asyncio.sleep(LONGEST_PAUSE + SHORT)
-    assert len(registry.received) > 2
-    assert owner.crowded
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert owner.busy == 0
-    owner.close()
 
 
 @pytest.mark.slow
@@ -372,7 +213,7 @@ async def test_places_are_neither_lost_nor_made_by_a_hundred_calls_that_end_in_e
     registry: ScriptedOwner,
 ) -> None:
     owner = Owner(registry.url, OwnerLimits(connections=4, waiting=200))
-    registry.script = [plain(), cut, chunked, raw(b"x"), BROKEN["a body cut short"], hang, plain()] * 40
+    registry.script = [plain(), cut, CHUNKED, raw(b"x"), BROKEN["a body cut short"], hang, plain()] * 40
     calls = [
         asyncio.create_task(owner.send(READ if n % 3 else WRITE, within(0.3 + n % 5 / 10)))
         for n in range(100)
