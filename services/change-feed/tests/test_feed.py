@@ -12,12 +12,29 @@ import pytest
 from change_feed import leading
 from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.settings import Settings
-from change_feed.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, event, relation
+from change_feed.testing import (
+    JOBNET,
+    MUNICIPALITY,
+    OTHER_MUNICIPALITY,
+    Person,
+    World,
+    caller,
+    event,
+    relation,
+)
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
 
 HERE, THERE, EVERYWHERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY), caller(JOBNET)
 infra = pytest.mark.infra
+
+
+async def followed(world: World) -> tuple[Person, str]:
+    """Give somebody with one event, and the position after it."""
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await world.arrived(1)
+    return person, (await world.feed(HERE)).headers["x-feed-to"]
 
 
 @infra
@@ -82,10 +99,7 @@ async def test_a_long_poll_without_anything_ends_empty_after_its_time(world: Wor
 
 @infra
 async def test_a_long_poll_that_waits_as_the_feed_begins_anew_is_told_so(world: World) -> None:
-    person = world.person(relation(MUNICIPALITY))
-    await world.log.send(world.cv(person))
-    await world.arrived(1)
-    after = (await world.feed(HERE)).headers["x-feed-to"]
+    person, after = await followed(world)
     poll = asyncio.create_task(world.feed(HERE, after, timeout=60_000))
     await asyncio.sleep(0.2)
     await world.database.execute("update feed set epoch = gen_random_uuid()")
@@ -145,10 +159,7 @@ async def test_an_erasure_is_told_by_delete_and_leaves_no_number(world: World) -
 
 @infra
 async def test_positions_that_are_forged_cut_or_anothers_are_refused(world: World) -> None:
-    person = world.person(relation(MUNICIPALITY))
-    await world.log.send(world.cv(person))
-    await world.arrived(1)
-    mine = (await world.feed(HERE)).headers["x-feed-to"]
+    _, mine = await followed(world)
     snapshot = (await world.snapshot(HERE, limit=1)).json()["next"]
     bad = [mine[:-1], mine[:-4], mine + "A", "A" + mine[1:], "", "æ", "null", "0", mine * 4, snapshot]
     for text in bad:
