@@ -5,14 +5,15 @@ from uuid import uuid4
 
 import pytest
 
-from change_feed.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, event, relation
+from change_feed.testing import World, event
+from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.events.cv_status import StatusSet
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-HERE, THERE, EVERYWHERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY), caller(JOBNET)
+HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
 
 
 async def test_every_public_record_is_an_entry_and_a_heartbeat_is_none(world: World) -> None:

@@ -12,20 +12,12 @@ import pytest
 from change_feed import leading
 from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.settings import Settings
-from change_feed.testing import (
-    JOBNET,
-    MUNICIPALITY,
-    OTHER_MUNICIPALITY,
-    Person,
-    World,
-    caller,
-    event,
-    relation,
-)
+from change_feed.testing import Person, World, event
+from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
 
-HERE, THERE, EVERYWHERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY), caller(JOBNET)
+HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
 infra = pytest.mark.infra
 
 
@@ -165,7 +157,7 @@ async def test_positions_that_are_forged_cut_or_anothers_are_refused(world: Worl
     for text in bad:
         answer = await world.feed(HERE, text)
         assert (answer.status_code, answer.json()["code"]) == (400, 1014), text
-    others = [THERE, EVERYWHERE, caller(MUNICIPALITY, client="client-2")]
+    others = [THERE, EVERYWHERE, a_caller(MUNICIPALITY, client="client-2")]
     for other in others:
         assert (await world.feed(other, mine)).json()["code"] == 1014
     assert (await world.snapshot(HERE, mine)).json()["code"] == 1014

@@ -11,13 +11,14 @@ import pytest
 from change_feed.log import Log
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
-from change_feed.testing import JOBNET, MUNICIPALITY, Registry, World, Writer, caller, relation
+from change_feed.testing import Registry, World, Writer
+from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-HERE = caller(MUNICIPALITY)
+HERE = a_caller(MUNICIPALITY)
 MIGRATIONS = "change_feed.migrations"
 
 
@@ -188,7 +189,7 @@ async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays
         assert [row["position"] for row in await world.rows("select position from seen_events")]
         await world.log.send(world.cv(quiet))
         await eventually(lambda: _changes_of(world, str(quiet.cv_id)))
-        assert len(await world.all_of(caller(JOBNET))) == 3
+        assert len(await world.all_of(a_caller(JOBNET))) == 3
 
 
 async def _changes_of(world: World, subject: str) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from change_feed import verifying
-from change_feed.testing import MUNICIPALITY, World, caller, relation
+from change_feed.testing import World
+from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from servicekit.follow.owned_states import Digest
 
 pytestmark = pytest.mark.infra
 
-HERE = caller(MUNICIPALITY)
+HERE = a_caller(MUNICIPALITY)
 TOPIC = "cv-registry.cv-changed"
 
 

@@ -8,18 +8,8 @@ from typing import Any
 
 import pytest
 
-from contact_verification.testing import (
-    EMAIL,
-    MOBILE,
-    MUNICIPALITY,
-    Make,
-    Person,
-    Start,
-    World,
-    caller,
-    live,
-    relation,
-)
+from contact_verification.testing import EMAIL, MOBILE, Make, Person, Start, World, live
+from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from cvhub.sinks.kept import Message
 from cvhub.sinks.testing import Sinks
 from cvhub.testing import FreshDatabase
@@ -27,12 +17,12 @@ from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 Sending = Callable[..., dict[str, Any]]
 
 
 async def a_citizen(world: World, *kinds: int) -> Person:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     values = {MOBILE: person.mobile, EMAIL: person.mail}
     await world.save(CASE_WORKER, person, {kind: values[kind] for kind in kinds})
     return person
@@ -76,7 +66,7 @@ async def test_the_code_in_the_mail_and_in_the_sms_verifies(posted: World, sinks
 
 
 async def test_a_number_abroad_gets_its_sms_in_english(posted: World, sinks: Sinks) -> None:
-    person = await posted.citizen(relation(*MUNICIPALITY))
+    person = await posted.citizen(relation(MUNICIPALITY))
     await posted.save(CASE_WORKER, person, {MOBILE: "+46701234567"})
     assert "Your Jobnet code" in (await eventually(arrived(sinks, "+46701234567"))).text
 
@@ -291,7 +281,7 @@ async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: 
     await world.database.execute(old)
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     assert await world.database.fetchval("select confirmed_at < now() - interval '1 month' from contacts")
-    await world.save(caller((101, "1")), person, {EMAIL: person.mail})
+    await world.save(a_caller(JOBNET), person, {EMAIL: person.mail})
     assert await world.database.fetchval("select confirmed_at > now() - interval '1 month' from contacts")
     assert (await world.contacts(person))[EMAIL] == (person.mail, 2)
 
