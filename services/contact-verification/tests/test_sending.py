@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from contact_verification.testing import EMAIL, MOBILE, Make, Person, Start, World, live
 from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
@@ -232,6 +233,28 @@ async def test_the_circuit_opens_and_one_message_tries_the_provider(
         sinks.sms.trouble = None
         await eventually(marked(world, "sent", 8))
         assert world.parts.sender.health()["sms"]["open"] is False
+
+
+async def test_a_message_whose_key_is_gone_waits_alone_and_the_provider_goes_on(
+    settings: Any, start: Start, sinks: Sinks, sending_to: Sending
+) -> None:
+    """That an address cannot be opened is no trouble of the provider, which is not left alone for it."""
+    async with live(start, settings) as world:
+        await a_citizen(world, EMAIL)
+    sending = sending_to(sinks, circuit_failures=1, circuit_rest=600.0)
+    other_key = {"data_keys": SecretStr("k2:another key of sixteen bytes")}
+    async with start(settings.model_copy(update={**sending, **other_key})) as world:
+        await world.heartbeat()
+        await world.database.execute("update messages set next_try = now()")
+
+        async def tried() -> None:
+            assert "no key" in await world.database.fetchval("select reason from messages")
+
+        await eventually(tried)
+        person = await a_citizen(world, EMAIL)
+        await eventually(arrived(sinks, person.mail))
+        await eventually(marked(world, "sent"))
+        assert await world.database.fetchval("select count(*) from messages where status = 'waiting'") == 1
 
 
 async def test_a_wrong_password_of_ours_costs_no_citizen_the_address(
