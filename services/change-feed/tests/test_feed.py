@@ -1,7 +1,6 @@
 """The modern feed: ranges, long polls, kinds, positions that are forged, foreign, cut, of another epoch."""
 
 import asyncio
-import gzip
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -132,7 +131,7 @@ async def test_a_large_page_is_compressed_for_those_who_take_that(world: World) 
     headers = {**world.headers(HERE), "accept-encoding": "identity"}
     plain = await world.client.get("/v1/feed/cv", headers=headers)
     assert "content-encoding" not in plain.headers
-    assert gzip.compress(plain.content)[:2] == b"\x1f\x8b"
+    assert plain.json() == answer.json()
 
 
 @infra

@@ -1,6 +1,7 @@
 """VerifyPersonContactData and RequestNewVerificationCode: every fault in its order, and codes that nobody can guess."""
 
 import asyncio
+import re
 import time
 from statistics import median
 from typing import Any
@@ -284,8 +285,10 @@ async def test_the_clear_code_is_stored_nowhere(world: World) -> None:
     tables = await world.database.fetch(
         "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
     )
+    # Six digits by themselves, and not those of a longer number, of a hash or of a moment.
+    clear = re.compile(rf"(?<![0-9a-f.])({'|'.join(codes)})(?![0-9a-f])")
     for table in tables:
         for row in await world.database.fetch(f'select t::text as text from "{table["relname"]}" t'):
+            assert not clear.search(row["text"])
             for code in codes:
-                assert f'"{code}"' not in row["text"]
                 assert code.encode().hex() not in row["text"]
