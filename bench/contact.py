@@ -27,9 +27,10 @@ from contact_verification.parts import Parts, assemble
 from contact_verification.rotation import Progress, rotate
 from contact_verification.saving import METHOD
 from contact_verification.settings import CodeSettings, Settings
-from contact_verification.testing import EMAIL, JOBNET, MOBILE, caller
+from contact_verification.testing import EMAIL, MOBILE
 from contact_verification.verifying import VERIFY
 from cv_citizens.danish_time import utc_now
+from cv_citizens.testing import JOBNET, a_caller
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database, migrate
 from servicekit.follow.testing import make_live
@@ -184,7 +185,7 @@ async def _look_up(parts: Parts, n: int) -> None:
 
 
 def _call(method: int, citizen: str = "") -> Call:
-    return Call(method, caller(JOBNET), ConsistencyToken(), citizen)
+    return Call(method, a_caller(JOBNET), ConsistencyToken(), citizen)
 
 
 async def _rotation(database: Database, keys: Keys) -> float:

@@ -27,13 +27,14 @@ import orjson
 
 from bench.measured import Row, Servers
 from bench.system import System
+from cv_citizens.testing import JOBCENTER, a_caller
 from cv_contracts.codelists import default
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.replace_cv import ReplaceCVRequest
 from cv_registry.content import content_json
 from cv_search.document import Documents
-from cv_search.testing import Owners, caller, search_input
+from cv_search.testing import Owners, search_input
 from cvhub.people import SEED
 from cvhub.synthetic import citizens
 from servicekit.data.postgres import migrate
@@ -136,7 +137,7 @@ class _Search:
         self._client = client
 
     async def __call__(self, **wanted: Any) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self._signer.token(NAME, caller())}"}
+        headers = {"authorization": f"Bearer {self._signer.token(NAME, a_caller(JOBCENTER))}"}
         body = orjson.dumps({"searchInput": search_input(**wanted)})
         answer = await self._client.post("/v6/Cv/search", content=body, headers=headers)
         if answer.status_code != 200:

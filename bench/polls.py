@@ -18,22 +18,15 @@ import psutil
 
 from bench.measured import Row, Servers, megabytes
 from bench.whole import percentile
-from change_feed.testing import (
-    MUNICIPALITY,
-    OTHER_MUNICIPALITY,
-    Registry,
-    World,
-    caller,
-    log_writer,
-    relation,
-)
+from change_feed.testing import Registry, World, log_writer
+from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.servers.guard import guard
 from servicekit.data.postgres import migrate
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 from servicekit.web.testing import Identities
 
-HERE, THERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
+HERE, THERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY)
 ANSWERS, APART = 60, 0.4
 FOLLOWERS, EVENTS = 100, 5_000
 IDLE, IDLE_SECONDS = 10_000, 10.0

@@ -19,11 +19,12 @@ from pydantic import SecretStr
 
 from bench.measured import Row, Servers
 from cv_citizens.danish_time import utc_now
+from cv_citizens.testing import a_caller
 from cv_registry.parts import assemble
 from cv_registry.receipts import WriteCall
 from cv_registry.replacing import METHOD
 from cv_registry.settings import Settings
-from cv_registry.testing import NO_KAFKA, a_caller, a_citizen, a_cv
+from cv_registry.testing import NO_KAFKA, a_citizen, a_cv
 from servicekit.data.postgres import migrate
 from servicekit.memory import collect_seldom
 from servicekit.settings import IdentitySettings, PostgresSettings

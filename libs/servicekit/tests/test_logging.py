@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 import structlog
 from hypothesis import given
@@ -281,6 +282,15 @@ async def test_a_task_whose_exception_nobody_took_tells_no_message(log: Log) -> 
 def test_the_access_log_of_uvicorn_is_off(log: Log) -> None:
     logging.getLogger("uvicorn.access").info('%s - "%s"', "127.0.0.1", "GET /v6/Cv?x=Hansen")
     assert log.text == ""
+
+
+def test_a_call_of_another_http_server_is_no_entry(log: Log) -> None:
+    answering = httpx.MockTransport(lambda _: httpx.Response(200))
+    with httpx.Client(transport=answering) as client:
+        client.get("http://sms.example/send")
+    assert log.text == ""
+    logging.getLogger("httpx").warning("trouble with %s", "http://sms.example/send")
+    assert log.last["library_message"] == "trouble with %s"
 
 
 def test_warnings_are_entries_too(log: Log) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -292,6 +293,25 @@ async def test_two_instances_build_once(world: World) -> None:
     async with running(world.rebuild(), world.rebuild()):
         await eventually(lambda: world.is_whole(1))
     assert len(world.things.pages) == len(set(world.things.pages))
+
+
+async def test_a_builder_that_is_silent_keeps_the_lease_and_one_whose_machine_is_gone_loses_it_soon(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server does for a session is read from the session itself: nobody else can see it."""
+    connect, held = asyncpg.connect, list[Any]()
+
+    async def remembered(*args: Any, **more: Any) -> Any:
+        held.append(await connect(*args, **more))
+        return held[-1]
+
+    monkeypatch.setattr(asyncpg, "connect", remembered)
+    async with world.rebuild()._lease() as mine, world.rebuild()._lease() as anothers:
+        assert (mine, anothers) == (True, False)
+        session = {row["name"]: row["setting"] for row in await held[0].fetch("select * from pg_settings")}
+    assert (session["idle_session_timeout"], session["idle_in_transaction_session_timeout"]) == ("0", "0")
+    silent = int(session["tcp_keepalives_idle"])
+    assert silent + int(session["tcp_keepalives_interval"]) * int(session["tcp_keepalives_count"]) == 10
 
 
 async def test_two_builders_without_a_lease_between_them_build_the_same(

@@ -9,12 +9,13 @@ from uuid import uuid4
 import pytest
 
 from change_feed.settings import Settings
-from change_feed.testing import MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, relation
+from change_feed.testing import World
+from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-OLD, NEW = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
+OLD, NEW = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY)
 MIDNIGHT = datetime(2031, 6, 30, 22, 0, tzinfo=UTC)
 """In Denmark, when June ends."""
 

@@ -13,23 +13,14 @@ from change_feed import store
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.store import FeedStore
-from change_feed.testing import (
-    COMPANY,
-    JOBNET,
-    MUNICIPALITY,
-    OTHER_MUNICIPALITY,
-    Person,
-    World,
-    caller,
-    event,
-    relation,
-)
+from change_feed.testing import Person, World, event
+from cv_citizens.testing import COMPANY, JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.cv_status import StatusSet
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-HERE, THERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
+HERE, THERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY)
 EARLY = "2026-01-01T00:00:00Z"
 
 
@@ -163,7 +154,7 @@ async def test_a_citizen_who_left_and_one_who_never_was_there_are_not_in_the_lis
     await world.arrived(4)
     assert numbers(await world.changes(HERE, EARLY)) == []
     assert numbers(await world.changes(THERE, EARLY)) == [person.cv_number]
-    assert numbers(await world.changes(caller(JOBNET), EARLY)) == [person.cv_number]
+    assert numbers(await world.changes(a_caller(JOBNET), EARLY)) == [person.cv_number]
 
 
 async def test_an_erased_citizen_is_in_no_list_any_more_and_the_number_is_gone(world: World) -> None:
@@ -192,7 +183,7 @@ async def test_a_deleted_cv_whose_number_was_withdrawn_is_told_under_the_number_
         before = (await world.rows("select count(*) from entries"))[0][0]
         await world.log.send(one)
         await eventually(partial(_grown, world, before))
-    [item] = (await world.changes(caller(JOBNET), EARLY)).json()["CVUpdateList"]
+    [item] = (await world.changes(a_caller(JOBNET), EARLY)).json()["CVUpdateList"]
     assert (item["CVNumber"], item["CVIsDeleted"]) == (person.cv_number, True)
     assert numbers(await world.changes(HERE, EARLY)) == []
 
@@ -205,7 +196,7 @@ async def test_a_cv_without_a_number_is_in_no_list_while_it_lives(world: World) 
     person = world.person(relation(MUNICIPALITY), cvNumber=None)
     await world.log.send(world.at_registry(person), world.cv(person, "created"))
     await world.arrived(2)
-    assert numbers(await world.changes(caller(JOBNET), EARLY)) == []
+    assert numbers(await world.changes(a_caller(JOBNET), EARLY)) == []
 
 
 @pytest.mark.parametrize(
@@ -233,12 +224,12 @@ async def test_a_message_that_is_not_valid_comes_before_a_company_that_may_not(w
         "CVChangeStartTime=2099-01-01T00:00:00Z",
         "CVChangeStartTime=2026-02-01T00:00:00Z&CVChangeEndTime=2026-01-01T00:00:00Z",
     ):
-        answer = await world.client.get(f"/v6/Cv/changes?{query}", headers=world.headers(caller(COMPANY)))
+        answer = await world.client.get(f"/v6/Cv/changes?{query}", headers=world.headers(a_caller(COMPANY)))
         assert answer.json()["code"] == 1014
 
 
 async def test_a_company_may_not_and_another_service_than_the_gateway_neither(world: World) -> None:
-    assert (await world.changes(caller(COMPANY), EARLY)).json()["code"] == 8292
+    assert (await world.changes(a_caller(COMPANY), EARLY)).json()["code"] == 8292
     for service, who in (("stranger", HERE), ("gateway", None)):
         answer = await world.client.get(
             f"/v6/Cv/changes?CVChangeStartTime={EARLY}", headers=world.headers(who, service)

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from change_feed.settings import Settings
-from change_feed.testing import MUNICIPALITY, OTHER_MUNICIPALITY, World, caller, relation
+from change_feed.testing import World
+from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.servers.process import ServerProcess
 from servicekit.testing import free_port
 
 pytestmark = pytest.mark.infra
 
-HERE, THERE = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
+HERE, THERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY)
 
 
 @pytest.fixture

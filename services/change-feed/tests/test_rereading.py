@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from change_feed.testing import MUNICIPALITY, World, caller, relation
+from change_feed.testing import World
+from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from cv_contracts import envelope
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
 TOPIC = "cv-registry.cv-changed"
-HERE = caller(MUNICIPALITY)
+HERE = a_caller(MUNICIPALITY)
 
 
 async def kept(world: World) -> None:

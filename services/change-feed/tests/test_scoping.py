@@ -9,31 +9,30 @@ import pytest
 
 from change_feed.scopes import ALL, METHOD, next_day, scope_of, scopes_of
 from change_feed.settings import Settings
-from change_feed.testing import (
+from change_feed.testing import Person, World
+from cv_citizens.citizen import Citizen, Relation
+from cv_citizens.policy import Actor, decide
+from cv_citizens.testing import (
     ACTOR,
     COMPANY,
     FUND,
     JOBCENTER,
     JOBNET,
     MUNICIPALITY,
+    OTHER_ACTOR,
     OTHER_FUND,
+    OTHER_JOBCENTER,
     OTHER_MUNICIPALITY,
     STAR,
-    Person,
-    World,
-    caller,
+    a_caller,
     referral,
     relation,
 )
-from cv_citizens.citizen import Citizen, Relation
-from cv_citizens.policy import Actor, decide
 from cv_contracts.faults import Fault
 from cv_contracts.ids import CvId, PersonId
 from servicekit.web.identity import Organisation
 
 TODAY = date(2026, 11, 22)
-OTHER_ACTOR = (4, "87654321")
-OTHER_JOBCENTER = (8, "14700")
 
 RELATIONS: dict[str, list[dict[str, Any]]] = {
     "none": [],
@@ -72,8 +71,8 @@ def citizen(relations: list[dict[str, Any]]) -> Citizen:
     return Citizen(PersonId(uuid4()), 1, CvId(uuid4()), "10000000", relations=some)
 
 
-def actor(active: tuple[int, str], request: tuple[int, str] | None) -> Actor:
-    return Actor(Organisation(*active), Organisation(*(request or active)))
+def actor(active: Organisation, request: Organisation | None) -> Actor:
+    return Actor(active, request or active)
 
 
 @pytest.mark.parametrize("relations", RELATIONS)
@@ -85,8 +84,8 @@ def test_a_scope_holds_exactly_the_citizens_that_the_one_policy_allows(who: str,
     assert seen == decide(METHOD, calling, one, TODAY).allowed
 
 
-@pytest.mark.parametrize("organisation", [COMPANY, (99, "1"), (24, "12345678")])
-def test_who_has_no_part_in_the_feed_is_refused(organisation: tuple[int, str]) -> None:
+@pytest.mark.parametrize("organisation", [COMPANY, Organisation(99, "1"), Organisation(24, "12345678")])
+def test_who_has_no_part_in_the_feed_is_refused(organisation: Organisation) -> None:
     with pytest.raises(Fault) as refusal:
         scope_of(actor(organisation, None))
     assert refusal.value.code == 8292
@@ -139,7 +138,7 @@ async def test_over_the_wire_every_caller_sees_exactly_its_own(world: World) -> 
     await world.log.send(*[world.cv(person) for person in persons.values()])
     await world.arrived(len(persons))
     for active, request in CALLERS.values():
-        who = caller(active, request)
+        who = a_caller(active, request)
         allowed = {
             name
             for name in persons
@@ -161,7 +160,7 @@ async def test_a_relation_that_ends_and_one_that_begins_by_the_calendar_are_a_ha
     person = world.person(relation(MUNICIPALITY, to="2026-11-22"), relation(OTHER_MUNICIPALITY, "2026-11-23"))
     await world.log.send(world.cv(person))
     await world.arrived(1)
-    here, there = caller(MUNICIPALITY), caller(OTHER_MUNICIPALITY)
+    here, there = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY)
     assert [change for _, change in await world.shown(there)] == []
     calendar.now += timedelta(days=1)
     await world.arrived(2)

@@ -6,32 +6,32 @@ from statistics import median
 import pytest
 from structlog.testing import capture_logs
 
-from contact_verification.testing import (
+from contact_verification.testing import EMAIL, LANDLINE, MOBILE, World
+from cv_citizens.testing import (
     ACTOR,
     COMPANY,
-    EMAIL,
     FUND,
     JOBCENTER,
     JOBNET,
-    LANDLINE,
-    MOBILE,
     MUNICIPALITY,
+    OTHER_ACTOR,
+    OTHER_MUNICIPALITY,
     STAR,
-    World,
-    caller,
+    a_caller,
     referral,
     relation,
 )
 from cv_contracts.wire.contact import GetPersonResponse
 from servicekit.follow.states import Erased
+from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 
 
-async def numbers(world: World, by: tuple[int, str], value: str) -> list[str]:
-    answer = await world.find(caller(by), value)
+async def numbers(world: World, by: Organisation, value: str) -> list[str]:
+    answer = await world.find(a_caller(by), value)
     assert answer.status_code == 200
     return [
         one.civilregistrationIdentifier for one in GetPersonResponse.from_json(answer.content).CprCollection
@@ -39,7 +39,7 @@ async def numbers(world: World, by: tuple[int, str], value: str) -> list[str]:
 
 
 async def test_who_has_it_now_has_a_start_and_no_end(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
     for value in (person.mobile, person.mail):
         [found] = (await world.find(CASE_WORKER, value)).json()["CprCollection"]
@@ -49,7 +49,7 @@ async def test_who_has_it_now_has_a_start_and_no_end(world: World) -> None:
 
 
 async def test_spellings_of_one_value_are_one(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {MOBILE: "20 12 34 56", EMAIL: "Navn@Example.com"})
     for value in (
         "+4520123456",
@@ -62,7 +62,7 @@ async def test_spellings_of_one_value_are_one(world: World) -> None:
 
 
 async def test_who_had_it_is_answered_with_the_period(world: World) -> None:
-    first, second = [await world.citizen(relation(*MUNICIPALITY)) for _ in range(2)]
+    first, second = [await world.citizen(relation(MUNICIPALITY)) for _ in range(2)]
     await world.save(CASE_WORKER, first, {EMAIL: "shared@example.com"})
     await world.save(CASE_WORKER, first, {EMAIL: None})
     await world.save(CASE_WORKER, second, {EMAIL: "shared@example.com"})
@@ -85,7 +85,7 @@ async def test_nobody_is_200_and_empty(world: World) -> None:
 
 
 async def test_a_landline_is_not_found_as_a_mobile_number(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {LANDLINE: person.landline})
     assert await numbers(world, MUNICIPALITY, person.landline) == []
 
@@ -105,38 +105,38 @@ async def test_an_address_that_the_seed_does_not_admit_is_1014(world: World, val
 
 
 async def test_others_citizens_are_left_out_without_a_fault(world: World) -> None:
-    mine = await world.citizen(relation(*MUNICIPALITY), relation(*FUND), referral(ACTOR[1], MUNICIPALITY))
-    other = await world.citizen(relation(7, "147"))
+    mine = await world.citizen(relation(MUNICIPALITY), relation(FUND), referral(ACTOR, MUNICIPALITY))
+    other = await world.citizen(relation(OTHER_MUNICIPALITY))
     for person in (mine, other):
-        await world.save(caller(JOBNET), person, {EMAIL: "both@example.com"})
+        await world.save(a_caller(JOBNET), person, {EMAIL: "both@example.com"})
     both = [mine.person_number, other.person_number]
     expected = {
         MUNICIPALITY: both[:1],
         FUND: both[:1],
         JOBCENTER: [],
-        (7, "147"): both[1:],
+        OTHER_MUNICIPALITY: both[1:],
         STAR: both,
         JOBNET: both,
     }
     for by, found in expected.items():
         assert await numbers(world, by, "both@example.com") == found
-    actor = await world.find(caller(MUNICIPALITY, ACTOR), "both@example.com")
+    actor = await world.find(a_caller(MUNICIPALITY, ACTOR), "both@example.com")
     assert len(actor.json()["CprCollection"]) == 1
-    stranger = await world.find(caller(MUNICIPALITY, (4, "87654321")), "both@example.com")
+    stranger = await world.find(a_caller(MUNICIPALITY, OTHER_ACTOR), "both@example.com")
     assert stranger.json() == {"CprCollection": []}
 
 
 async def test_companies_may_not_look_up(world: World) -> None:
     for value in ("a@example.com", "+4520123456"):
-        answer = await world.find(caller(COMPANY), value)
+        answer = await world.find(a_caller(COMPANY), value)
         assert (answer.status_code, answer.json()["code"]) == (403, 8292)
 
 
 async def test_each_person_answered_has_an_access_row_before_the_answer(world: World) -> None:
-    people = [await world.citizen(relation(*MUNICIPALITY)) for _ in range(2)]
-    hidden = await world.citizen(relation(7, "147"))
+    people = [await world.citizen(relation(MUNICIPALITY)) for _ in range(2)]
+    hidden = await world.citizen(relation(OTHER_MUNICIPALITY))
     for person in (*people, hidden):
-        await world.save(caller(JOBNET), person, {EMAIL: "both@example.com"})
+        await world.save(a_caller(JOBNET), person, {EMAIL: "both@example.com"})
     await world.find(CASE_WORKER, "both@example.com")
     rows = await world.database.fetch("select subject, method, active_code, user_identifier from access_log")
     assert {row["subject"] for row in rows} == {person.person_id for person in people}
@@ -146,16 +146,16 @@ async def test_each_person_answered_has_an_access_row_before_the_answer(world: W
 
 
 async def test_a_stale_replica_asks_the_registry(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     await world.heartbeat(60)
-    await world.change(person, 2, replica=False, relations=[relation(7, "147")])
+    await world.change(person, 2, replica=False, relations=[relation(OTHER_MUNICIPALITY)])
     assert await numbers(world, MUNICIPALITY, person.mail) == []
-    assert await numbers(world, (7, "147"), person.mail) == [person.person_number]
+    assert await numbers(world, OTHER_MUNICIPALITY, person.mail) == [person.person_number]
 
 
 async def test_without_replica_and_registry_it_is_503_and_never_a_guess(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     await world.heartbeat(60)
     for mode in ("error", "garbage", "slow"):
@@ -169,14 +169,14 @@ async def test_without_replica_and_registry_it_is_503_and_never_a_guess(world: W
 
 
 async def test_an_erased_person_is_nobody(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     await world.apply("citizens", Erased(person.person_id, 2))
     assert await numbers(world, JOBNET, person.mail) == []
 
 
 async def test_found_and_not_found_take_about_the_same_time(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     times: dict[str, list[float]] = {person.mail: [], "nobody@example.com": []}
     for value in [*times] * 40:

@@ -13,16 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from contact_verification.settings import Settings
-from contact_verification.testing import (
-    EMAIL,
-    JOBNET,
-    MOBILE,
-    MUNICIPALITY,
-    Registry,
-    World,
-    caller,
-    relation,
-)
+from contact_verification.testing import EMAIL, MOBILE, Registry, World
+from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from cvhub.servers.process import ServerProcess
 from cvhub.sinks.kept import Message
 from cvhub.sinks.testing import Sinks
@@ -35,7 +27,7 @@ from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 def environment(settings: Settings, port: int) -> dict[str, str]:
@@ -126,7 +118,7 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
         world = await world_of(settings, identities, registry, client)
         process = started(settings, port, log)
         running.append(process)
-        person = await world.citizen(relation(*MUNICIPALITY))
+        person = await world.citizen(relation(MUNICIPALITY))
         sinks.kept.on_add = kill
         await world.save(CASE_WORKER, person, {EMAIL: person.mail})
         await eventually(lambda: not process.running)
@@ -146,8 +138,8 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
         assert (await world.verify(person, EMAIL, wrong)).status_code == 409
         assert (await world.verify(person, EMAIL, code)).status_code == 200
         await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: "not a mail address"})
-        await world.find(caller(JOBNET), person.mail)
-        await world.find(caller(JOBNET), person.mobile)
+        await world.find(a_caller(JOBNET), person.mail)
+        await world.find(a_caller(JOBNET), person.mobile)
         await world.save(CASE_WORKER, person, {MOBILE: person.mobile}, x_requestid="a-request-of-mine")
         await world.internal("/bounces", {"emailAddress": person.mail})
         await eventually(lambda: sinks.kept.of(to=person.mobile)[0])
@@ -174,7 +166,7 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
 async def test_rotate_keys_is_a_command_that_tells_how_far_it_is(
     settings: Settings, world: World, tmp_path: Path
 ) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     told = environment(settings, free_port())
     told["DATA_KEYS"] = "k2:another key of sixteen bytes," + told["DATA_KEYS"]

@@ -5,26 +5,17 @@ from typing import Any
 
 import pytest
 
-from contact_verification.testing import (
-    EMAIL,
-    JOBNET,
-    LANDLINE,
-    MOBILE,
-    MUNICIPALITY,
-    Person,
-    World,
-    caller,
-    relation,
-)
+from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, World
+from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 SOON = "update prepares set next_ask = now()"
 
 
 async def a_citizen(world: World) -> Person:
-    return await world.citizen(relation(*MUNICIPALITY))
+    return await world.citizen(relation(MUNICIPALITY))
 
 
 async def prepared(world: World, person: Person, *phones: Any, mail: str | None = None) -> dict[str, Any]:
@@ -268,6 +259,6 @@ async def test_prepared_values_are_stored_unreadably(world: World) -> None:
 async def test_jobnet_reads_the_value_of_the_cv_once_it_is_activated(world: World) -> None:
     person = await a_citizen(world)
     change = await prepared(world, person, mail=person.mail)
-    assert (await world.find(caller(JOBNET), person.mail)).json() == {"CprCollection": []}
+    assert (await world.find(a_caller(JOBNET), person.mail)).json() == {"CprCollection": []}
     await world.committed(person, 1, change["prepareId"])
-    assert len((await world.find(caller(JOBNET), person.mail)).json()["CprCollection"]) == 1
+    assert len((await world.find(a_caller(JOBNET), person.mail)).json()["CprCollection"]) == 1

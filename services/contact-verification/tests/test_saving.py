@@ -5,20 +5,19 @@ from typing import Any
 
 import pytest
 
-from contact_verification.testing import (
+from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, World
+from cv_citizens.testing import (
     ACTOR,
     COMPANY,
-    EMAIL,
     FUND,
+    JOBCENTER,
     JOBNET,
-    LANDLINE,
-    MOBILE,
     MUNICIPALITY,
+    OTHER_ACTOR,
     OTHER_FUND,
+    OTHER_MUNICIPALITY,
     STAR,
-    Person,
-    World,
-    caller,
+    a_caller,
     referral,
     relation,
 )
@@ -26,12 +25,12 @@ from cv_contracts.wire.common import ServiceReceiptResponse
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
-CITIZEN = caller(JOBNET)
+CASE_WORKER = a_caller(MUNICIPALITY)
+CITIZEN = a_caller(JOBNET)
 
 
 async def a_citizen(world: World, **more: Any) -> Person:
-    return await world.citizen(relation(*MUNICIPALITY), **more)
+    return await world.citizen(relation(MUNICIPALITY), **more)
 
 
 async def test_all_types_are_saved_unverified_and_one_event_tells_of_it(world: World) -> None:
@@ -161,19 +160,19 @@ async def test_a_body_that_cannot_be_read_is_1014(world: World, body: Any) -> No
 
 
 async def test_who_may_save_is_the_access_table(world: World) -> None:
-    person = await world.citizen(relation(*FUND), relation(*MUNICIPALITY), referral(ACTOR[1], MUNICIPALITY))
+    person = await world.citizen(relation(FUND), relation(MUNICIPALITY), referral(ACTOR, MUNICIPALITY))
     expected = [
-        (caller(FUND), None),
-        (caller(OTHER_FUND), 4575),
-        (caller(MUNICIPALITY), None),
-        (caller((7, "147")), 4575),
-        (caller((8, "10100")), 4575),
-        (caller(MUNICIPALITY, ACTOR), None),
-        (caller(MUNICIPALITY, (4, "87654321")), 4575),
-        (caller(FUND, ACTOR), 4575),
-        (caller(STAR), 8292),
-        (caller(COMPANY), 8292),
-        (caller(JOBNET), None),
+        (a_caller(FUND), None),
+        (a_caller(OTHER_FUND), 4575),
+        (a_caller(MUNICIPALITY), None),
+        (a_caller(OTHER_MUNICIPALITY), 4575),
+        (a_caller(JOBCENTER), 4575),
+        (a_caller(MUNICIPALITY, ACTOR), None),
+        (a_caller(MUNICIPALITY, OTHER_ACTOR), 4575),
+        (a_caller(FUND, ACTOR), 4575),
+        (a_caller(STAR), 8292),
+        (a_caller(COMPANY), 8292),
+        (a_caller(JOBNET), None),
     ]
     for by, code in expected:
         answer = await world.save(by, person, {EMAIL: person.mail})

@@ -7,19 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from contact_verification.testing import (
-    EMAIL,
-    MOBILE,
-    MUNICIPALITY,
-    Make,
-    Person,
-    Start,
-    World,
-    caller,
-    live,
-    relation,
-)
+from contact_verification.testing import EMAIL, MOBILE, Make, Person, Start, World, live
+from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from cvhub.sinks.kept import Message
 from cvhub.sinks.testing import Sinks
 from cvhub.testing import FreshDatabase
@@ -27,12 +18,12 @@ from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 Sending = Callable[..., dict[str, Any]]
 
 
 async def a_citizen(world: World, *kinds: int) -> Person:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     values = {MOBILE: person.mobile, EMAIL: person.mail}
     await world.save(CASE_WORKER, person, {kind: values[kind] for kind in kinds})
     return person
@@ -76,7 +67,7 @@ async def test_the_code_in_the_mail_and_in_the_sms_verifies(posted: World, sinks
 
 
 async def test_a_number_abroad_gets_its_sms_in_english(posted: World, sinks: Sinks) -> None:
-    person = await posted.citizen(relation(*MUNICIPALITY))
+    person = await posted.citizen(relation(MUNICIPALITY))
     await posted.save(CASE_WORKER, person, {MOBILE: "+46701234567"})
     assert "Your Jobnet code" in (await eventually(arrived(sinks, "+46701234567"))).text
 
@@ -244,6 +235,28 @@ async def test_the_circuit_opens_and_one_message_tries_the_provider(
         assert world.parts.sender.health()["sms"]["open"] is False
 
 
+async def test_a_message_whose_key_is_gone_waits_alone_and_the_provider_goes_on(
+    settings: Any, start: Start, sinks: Sinks, sending_to: Sending
+) -> None:
+    """That an address cannot be opened is no trouble of the provider, which is not left alone for it."""
+    async with live(start, settings) as world:
+        await a_citizen(world, EMAIL)
+    sending = sending_to(sinks, circuit_failures=1, circuit_rest=600.0)
+    other_key = {"data_keys": SecretStr("k2:another key of sixteen bytes")}
+    async with start(settings.model_copy(update={**sending, **other_key})) as world:
+        await world.heartbeat()
+        await world.database.execute("update messages set next_try = now()")
+
+        async def tried() -> None:
+            assert "no key" in await world.database.fetchval("select reason from messages")
+
+        await eventually(tried)
+        person = await a_citizen(world, EMAIL)
+        await eventually(arrived(sinks, person.mail))
+        await eventually(marked(world, "sent"))
+        assert await world.database.fetchval("select count(*) from messages where status = 'waiting'") == 1
+
+
 async def test_a_wrong_password_of_ours_costs_no_citizen_the_address(
     fresh_database: FreshDatabase, make_settings: Make, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:
@@ -291,7 +304,7 @@ async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: 
     await world.database.execute(old)
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     assert await world.database.fetchval("select confirmed_at < now() - interval '1 month' from contacts")
-    await world.save(caller((101, "1")), person, {EMAIL: person.mail})
+    await world.save(a_caller(JOBNET), person, {EMAIL: person.mail})
     assert await world.database.fetchval("select confirmed_at > now() - interval '1 month' from contacts")
     assert (await world.contacts(person))[EMAIL] == (person.mail, 2)
 

@@ -5,29 +5,27 @@ from uuid import uuid4
 
 import pytest
 
-from contact_verification.testing import (
+from contact_verification.testing import EMAIL, MOBILE, Person, World
+from cv_citizens.testing import (
     COMPANY,
-    EMAIL,
     FUND,
     JOBCENTER,
     JOBNET,
-    MOBILE,
     MUNICIPALITY,
     OTHER_FUND,
     STAR,
-    Person,
-    World,
-    caller,
+    a_caller,
     relation,
 )
+from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 async def a_citizen(world: World) -> Person:
-    person = await world.citizen(relation(*MUNICIPALITY), relation(*FUND))
+    person = await world.citizen(relation(MUNICIPALITY), relation(FUND))
     await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
     return person
 
@@ -46,8 +44,8 @@ async def test_the_faults_come_in_the_order_of_the_specification(world: World) -
     nonsense = Person(**{**person.__dict__, "person_number": "1"})
     cv_number = Person(**{**person.__dict__, "person_number": person.cv_number})
     expected = [
-        ((1, "99"), nonsense, 9, 9, 4985, 400),
-        ((8, "99999"), nonsense, 9, 9, 4986, 400),
+        (Organisation(1, "99"), nonsense, 9, 9, 4985, 400),
+        (Organisation(8, "99999"), nonsense, 9, 9, 4986, 400),
         (MUNICIPALITY, nonsense, 9, 9, 1001, 400),
         (MUNICIPALITY, cv_number, 9, 9, 1001, 400),
         (STAR, nobody, 9, 9, 8292, 403),
@@ -61,15 +59,15 @@ async def test_the_faults_come_in_the_order_of_the_specification(world: World) -
         (MUNICIPALITY, person, 2, 3, 1014, 400),
     ]
     for by, whom, kind, status, code, http in expected:
-        answer = await world.set_status(caller(by), whom, kind, status)
+        answer = await world.set_status(a_caller(by), whom, kind, status)
         assert (answer.json()["code"], answer.status_code) == (code, http)
 
 
 async def test_funds_jobcenters_and_jobnet_may_for_their_own(world: World) -> None:
-    person = await world.citizen(relation(*FUND), relation(*JOBCENTER))
-    await world.save(caller(JOBNET), person, {EMAIL: person.mail})
+    person = await world.citizen(relation(FUND), relation(JOBCENTER))
+    await world.save(a_caller(JOBNET), person, {EMAIL: person.mail})
     for by in (FUND, JOBCENTER, JOBNET):
-        assert (await world.set_status(caller(by), person, EMAIL, 3)).status_code == 200
+        assert (await world.set_status(a_caller(by), person, EMAIL, 3)).status_code == 200
 
 
 async def test_a_body_that_cannot_be_read_is_1014(world: World) -> None:

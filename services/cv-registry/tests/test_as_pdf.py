@@ -9,30 +9,27 @@ import pytest
 import pytest_asyncio
 
 from cv_citizens.standins import Mode, Renderer, rendering
-from cv_contracts.wire.cv_profile import GetCVAsPdfResponse
-from cv_registry.app import create_app
-from cv_registry.as_pdf import is_known, wants_pdf
-from cv_registry.settings import SERVICE
-from cv_registry.testing import (
+from cv_citizens.testing import (
+    ACTOR,
     COMPANY,
     FUND,
     JOBCENTER,
     JOBNET,
     MUNICIPALITY,
-    OTHER_ACTOR,
+    OTHER_FUND,
     STAR,
-    RegistryClient,
-    SettableClock,
     a_caller,
-    a_citizen,
-    a_cv,
-    a_person_number,
+    referral,
     relation,
-    some_settings,
 )
+from cv_contracts.wire.cv_profile import GetCVAsPdfResponse
+from cv_registry.app import create_app
+from cv_registry.as_pdf import is_known, wants_pdf
+from cv_registry.settings import SERVICE
+from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_cv, a_person_number, some_settings
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
-from servicekit.web.identity import Caller, Organisation
+from servicekit.web.identity import Caller
 from servicekit.web.testing import Identities, in_process
 
 infra = pytest.mark.infra
@@ -112,17 +109,17 @@ async def test_the_etag_is_that_of_the_content_and_a_known_document_is_304(
 
 @infra
 async def test_who_may_read_and_which_fault_others_get(registry: RegistryClient) -> None:
-    referred = relation(OTHER_ACTOR, referredByType=8, referredByCode="10100")
+    referred = referral(ACTOR, JOBCENTER)
     all_of_them = [relation(MUNICIPALITY), relation(JOBCENTER), relation(FUND), referred]
     mine = (await with_cv(registry, relations=all_of_them))["personNumber"]
     nobodys = (await with_cv(registry, relations=[]))["personNumber"]
     for who, for_mine, for_nobodys in (
         (a_caller(FUND), 200, 4385),
-        (a_caller(Organisation(1, "14")), 8291, 4385),
+        (a_caller(OTHER_FUND), 8291, 4385),
         (a_caller(MUNICIPALITY), 200, 4575),
         (a_caller(JOBCENTER), 200, 4575),
-        (a_caller(JOBCENTER, OTHER_ACTOR), 200, 4511),
-        (a_caller(MUNICIPALITY, OTHER_ACTOR), 4511, 4511),
+        (a_caller(JOBCENTER, ACTOR), 200, 4511),
+        (a_caller(MUNICIPALITY, ACTOR), 4511, 4511),
         (a_caller(STAR), 200, 200),
         (a_caller(JOBNET), 200, 200),
         (a_caller(COMPANY), 8292, 8292),

@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cv_registry.testing import JOBCENTER, RegistryClient, a_caller, a_citizen, a_cv
+from cv_citizens.testing import JOBCENTER, a_caller
+from cv_registry.testing import RegistryClient, a_citizen, a_cv
 from servicekit.data.postgres import Database
 
 pytestmark = pytest.mark.infra

@@ -8,31 +8,30 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from cv_contracts.wire.cv_profile import GetCVByCVNumberResponse, GetCVResponse
-from cv_registry.testing import (
+from cv_citizens.testing import (
+    ACTOR,
     COMPANY,
     FUND,
     JOBCENTER,
     JOBNET,
     MUNICIPALITY,
     OTHER_ACTOR,
+    OTHER_FUND,
+    OTHER_MUNICIPALITY,
     STAR,
-    RegistryClient,
-    SettableClock,
     a_caller,
-    a_citizen,
-    a_person_number,
+    referral,
     relation,
 )
+from cv_contracts.wire.cv_profile import GetCVByCVNumberResponse, GetCVResponse
+from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Caller, Organisation
+from servicekit.web.identity import Caller
 
 pytestmark = pytest.mark.infra
 
-OTHER_FUND = Organisation(1, "14")
-OTHER_TOWN = Organisation(7, "147")
-REFERRED = relation(OTHER_ACTOR, referredByType=8, referredByCode="10100")
-ACTING = a_caller(JOBCENTER, OTHER_ACTOR)
+REFERRED = referral(ACTOR, JOBCENTER)
+ACTING = a_caller(JOBCENTER, ACTOR)
 
 
 async def with_cv(registry: RegistryClient, **changes: Any) -> dict[str, Any]:
@@ -91,9 +90,9 @@ async def test_the_answer_has_every_part_of_the_seed_by_its_name(registry: Regis
         (a_caller(JOBNET), None),
         (ACTING, None),
         (a_caller(OTHER_FUND), 8291),
-        (a_caller(OTHER_TOWN), 4575),
-        (a_caller(MUNICIPALITY, OTHER_ACTOR), 4511),
-        (a_caller(JOBCENTER, Organisation(4, "99999999")), 4511),
+        (a_caller(OTHER_MUNICIPALITY), 4575),
+        (a_caller(MUNICIPALITY, ACTOR), 4511),
+        (a_caller(JOBCENTER, OTHER_ACTOR), 4511),
         (a_caller(COMPANY), 8292),
     ],
 )
@@ -156,7 +155,7 @@ async def test_death_disables_the_cv_for_readers(registry: RegistryClient) -> No
 
 async def test_the_earlier_of_two_faults_wins(registry: RegistryClient, accessed: Any) -> None:
     number = a_person_number()
-    company, stranger = a_caller(COMPANY), a_caller(OTHER_TOWN)
+    company, stranger = a_caller(COMPANY), a_caller(OTHER_MUNICIPALITY)
 
     async def code(number: str = number, **more: Any) -> int:
         return int((await registry.get(number, **more)).json()["code"])
@@ -202,9 +201,9 @@ async def test_an_access_row_tells_who_read_which_version_about_whom(
     response = await registry.get(citizen["personNumber"], caller=ACTING)
     (row,) = await accessed()
     assert row["subject"] == UUID(citizen["personId"])
-    assert (row["method"], row["client"]) == ("GetCV", "test-client")
+    assert (row["method"], row["client"]) == ("GetCV", "client-1")
     assert (row["active_type"], row["active_code"], row["request_type"]) == (8, "10100", 4)
-    assert (row["user_name"], row["user_identifier"]) == ("Sagsbehandler Test", "test-user")
+    assert (row["user_name"], row["user_identifier"]) == ("Sag Behandler", "sb1")
     assert response.headers["etag"] == f'"{row["object_version"]}"'
 
 

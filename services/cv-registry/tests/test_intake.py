@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from cv_registry.testing import OTHER_ACTOR, RegistryClient, a_citizen, a_person_number, relation
+from cv_citizens.testing import ACTOR, relation
+from cv_registry.testing import RegistryClient, a_citizen, a_person_number
 from servicekit.data.postgres import Database
 
 pytestmark = pytest.mark.infra
@@ -113,7 +114,7 @@ async def test_versions_rise_with_every_change(registry: RegistryClient, databas
         ({"address": {"addressLine": "\x00", "postalCode": "", "postalArea": ""}}, "address.addressLine"),
         ({"relations": [{"organisationType": 24, "organisationCode": "1", "from": "2020-01-01"}]}, None),
         ({"relations": [{"organisationType": 7, "organisationCode": "10", "from": "2020-01-01"}]}, None),
-        ({"relations": [relation(OTHER_ACTOR)]}, None),
+        ({"relations": [relation(ACTOR)]}, None),
         ({"relations": [{"organisationType": 7, "organisationCode": "101", "from": "2020-13-01"}]}, None),
         ({"cvNumber": "12345678", "cvNumberWithdrawn": True}, None),
     ],

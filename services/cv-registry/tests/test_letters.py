@@ -15,34 +15,32 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from cv_citizens.standins import Mode, Renderer, rendering
-from cv_contracts.events.cv_registry import AccountLetterSent
-from cv_contracts.topics import topic_of
-from cv_registry.app import create_app
-from cv_registry.printing import HttpPrintService, NotTaken, Unsure
-from cv_registry.settings import SERVICE
-from cv_registry.testing import (
+from cv_citizens.testing import (
+    ACTOR,
     COMPANY,
     FUND,
     JOBCENTER,
     JOBNET,
     MUNICIPALITY,
-    OTHER_ACTOR,
+    OTHER_FUND,
     STAR,
-    RegistryClient,
-    SettableClock,
     a_caller,
-    a_citizen,
-    a_person_number,
+    referral,
     relation,
-    some_settings,
 )
+from cv_contracts.events.cv_registry import AccountLetterSent
+from cv_contracts.topics import topic_of
+from cv_registry.app import create_app
+from cv_registry.printing import HttpPrintService, NotTaken, Unsure
+from cv_registry.settings import SERVICE
+from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number, some_settings
 from cvhub.sinks.letters import Behaviour
 from cvhub.sinks.testing import PASSWORD, Sinks, running_sinks
 from servicekit.data.consistency import parse
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
-from servicekit.web.identity import Caller, Organisation
+from servicekit.web.identity import Caller
 from servicekit.web.testing import Identities, in_process
 from servicekit.web.tls import trusting
 
@@ -191,7 +189,7 @@ async def test_the_password_is_nowhere_at_rest_but_on_the_letter(
 
 
 async def test_who_may_order_a_letter_and_which_fault_others_get(world: World) -> None:
-    referred = relation(OTHER_ACTOR, referredByType=8, referredByCode="10100")
+    referred = referral(ACTOR, JOBCENTER)
     mine = await world.citizen(
         relations=[relation(MUNICIPALITY), relation(JOBCENTER), relation(FUND), referred]
     )
@@ -199,11 +197,11 @@ async def test_who_may_order_a_letter_and_which_fault_others_get(world: World) -
     former = await world.citizen(relations=[relation(FUND, to="2026-11-21")])
     cases: list[tuple[Caller, Any, Any]] = [
         (a_caller(FUND), 200, 4385),
-        (a_caller(Organisation(1, "14")), 8291, 4385),
+        (a_caller(OTHER_FUND), 8291, 4385),
         (a_caller(MUNICIPALITY), 200, 4575),
         (a_caller(JOBCENTER), 200, 4575),
-        (a_caller(JOBCENTER, OTHER_ACTOR), 200, 4511),
-        (a_caller(MUNICIPALITY, OTHER_ACTOR), 4511, 4511),
+        (a_caller(JOBCENTER, ACTOR), 200, 4511),
+        (a_caller(MUNICIPALITY, ACTOR), 4511, 4511),
         (a_caller(STAR), 8292, 8292),
         (a_caller(COMPANY), 8292, 8292),
         (a_caller(JOBNET), 200, 200),

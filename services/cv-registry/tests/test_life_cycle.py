@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cv_registry.testing import (
-    FUND,
-    JOBCENTER,
-    JOBNET,
-    MUNICIPALITY,
-    RegistryClient,
-    SettableClock,
-    a_caller,
-    a_citizen,
-    a_person_number,
-    relation,
-)
+from cv_citizens.testing import FUND, JOBCENTER, JOBNET, MUNICIPALITY, a_caller, relation
+from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number
 from servicekit.data.postgres import Database
 from servicekit.web.identity import Organisation
 

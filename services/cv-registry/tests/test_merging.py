@@ -9,23 +9,13 @@ import pytest
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor, decide
+from cv_citizens.testing import ACTOR, JOBCENTER, JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.codelists import default
 from cv_registry.closing import MunicipalityMerger, moved
 from cv_registry.merging import Merging
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_merges import MergeStore
-from cv_registry.testing import (
-    JOBCENTER,
-    JOBNET,
-    MUNICIPALITY,
-    RegistryClient,
-    SettableClock,
-    a_caller,
-    a_citizen,
-    a_cv,
-    a_person_number,
-    relation,
-)
+from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_cv, a_person_number
 from servicekit.data.postgres import Database
 from servicekit.publish.outbox import Outbox
 from servicekit.web.identity import Organisation
@@ -149,7 +139,7 @@ def merging(database: Database, clock: SettableClock) -> Merging:
 async def test_a_municipalitys_citizens_are_the_others_from_danish_midnight_on(
     registry: RegistryClient, database: Database, clock: SettableClock
 ) -> None:
-    citizen, elsewhere = a_citizen(), a_citizen(relations=[relation(Organisation(7, "147"))])
+    citizen, elsewhere = a_citizen(), a_citizen(relations=[relation(OTHER_MUNICIPALITY)])
     await registry.register(citizen, elsewhere)
     number = citizen["personNumber"]
     await registry.replace(number)
@@ -213,11 +203,10 @@ def test_referrals_by_the_authorities_move_along_and_what_has_ended_stays() -> N
         (4, "12345678", "2027-01-01", "2027-02-01"),
     ]
     citizen = Citizen.from_state(UUID(int=2), 1, after)
-    actor = Organisation(4, "12345678")
     for authority, day, allowed in (
         (FROM, date(2026, 12, 31), True),
         (FROM, DAY, False),
         (INTO, DAY, True),
     ):
-        decision = decide(1, Actor(Organisation(7, authority), actor), citizen, day)
+        decision = decide(1, Actor(Organisation(7, authority), ACTOR), citizen, day)
         assert decision.allowed is allowed

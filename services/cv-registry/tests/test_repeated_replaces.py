@@ -5,12 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cv_citizens.testing import JOBCENTER, JOBNET, a_caller
 from cv_registry.testing import (
-    JOBCENTER,
-    JOBNET,
     RegistryClient,
     SettableClock,
-    a_caller,
     a_citizen,
     a_cv,
     a_person_number,

@@ -6,25 +6,28 @@ from typing import Any
 
 import pytest
 
-from cv_contracts.wire.common import HTML_TEXT_MAX
-from cv_contracts.wire.cv_profile import GetCVResponse
-from cv_registry.store_cvs import CvStore
-from cv_registry.testing import (
+from cv_citizens.testing import (
+    ACTOR,
     COMPANY,
     FUND,
     JOBCENTER,
     JOBNET,
     MUNICIPALITY,
-    OTHER_ACTOR,
+    OTHER_JOBCENTER,
     STAR,
+    a_caller,
+    relation,
+)
+from cv_contracts.wire.common import HTML_TEXT_MAX
+from cv_contracts.wire.cv_profile import GetCVResponse
+from cv_registry.store_cvs import CvStore
+from cv_registry.testing import (
     RegistryClient,
     SettableClock,
-    a_caller,
     a_citizen,
     a_cv,
     a_person_number,
     in_window,
-    relation,
     with_cv,
 )
 from servicekit.data.postgres import Database
@@ -34,7 +37,6 @@ from servicekit.web.identity import Organisation
 pytestmark = pytest.mark.infra
 
 AT_THE_JOBCENTER = a_caller(JOBCENTER)
-OTHER_JOBCENTER = Organisation(8, "14700")
 WINDOW = {"AsylumCVTransitionDate": "2026-11-20", "CVEditEndDate": "2026-11-25"}
 
 
@@ -151,7 +153,7 @@ async def test_organisations_that_never_replace_get_8292(
 
 async def test_an_other_actor_never_replaces(registry: RegistryClient) -> None:
     citizen = await in_window(registry)
-    caller = a_caller(JOBCENTER, OTHER_ACTOR)
+    caller = a_caller(JOBCENTER, ACTOR)
     assert (await registry.replace(citizen["personNumber"], caller=caller)).json()["code"] == 8292
 
 

@@ -6,19 +6,19 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from cv_citizens.testing import JOBCENTER, MUNICIPALITY, a_caller
 from cv_contracts.faults import Fault
 from cv_search.pins import Pin, Pins, owner_of
 from cv_search.port import ID_BYTES
 from cv_search.query import Page
 from cv_search.settings import PinSettings
-from cv_search.testing import caller
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.workers import WorkerDied
 
 pytestmark = pytest.mark.infra
 
-MINE = owner_of(caller())
+MINE = owner_of(a_caller(JOBCENTER))
 FIRST = Page(1, 10)
 
 
@@ -94,7 +94,12 @@ async def test_an_id_is_good_for_its_time(database: Database) -> None:
 async def test_an_id_is_of_no_use_to_anybody_else_and_the_fault_names_it(database: Database) -> None:
     pins = pins_of(database)
     number = await keep(pins, [uuid4()])
-    for other in (caller(client="client-2"), caller(user="sb2"), caller(active=(7, "101"))):
+    others = (
+        a_caller(JOBCENTER, client="client-2"),
+        a_caller(JOBCENTER, user="sb2"),
+        a_caller(MUNICIPALITY),
+    )
+    for other in others:
         with pytest.raises(Fault) as raised:
             await pins.page(number, owner_of(other), FIRST)
         assert raised.value.code == 1014

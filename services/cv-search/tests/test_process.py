@@ -17,12 +17,13 @@ import httpx
 import pytest
 
 from cv_citizens.danish_time import danish_today
+from cv_citizens.testing import JOBCENTER, a_caller
 from cv_contracts.codelists import default
 from cv_search.document import Documents
 from cv_search.followers import projections
 from cv_search.settings import SERVICE, Settings
 from cv_search.store import SearchDocuments
-from cv_search.testing import Owners, People, caller, search_input
+from cv_search.testing import Owners, People, search_input
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.owned_states import Post
@@ -161,7 +162,7 @@ async def test_killed_in_mid_commit_again_and_again_the_index_holds_each_cv_once
         await hear("cvs", sorted(one.cv_id for one in crowd.people))
 
         async def is_whole() -> None:
-            headers = {"authorization": f"Bearer {gateway.token('cv-search', caller())}"}
+            headers = {"authorization": f"Bearer {gateway.token('cv-search', a_caller(JOBCENTER))}"}
             url = f"http://127.0.0.1:{process.port}/v6/Cv/search"
             for text, numbers in crowd.expected():
                 body = {"searchInput": search_input(text, ResultsPerPage=100)}

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from cv_citizens.testing import COMPANY, FUND, JOBCENTER, MUNICIPALITY, STAR, a_caller
 from cv_search.settings import PinSettings, ReaderSettings, Settings
-from cv_search.testing import World, caller, search_input, token_of
+from cv_search.testing import World, search_input, token_of
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -53,10 +54,10 @@ async def test_without_search_input_there_is_no_result(world: World) -> None:
 
 async def test_companies_may_not_search_and_the_others_may(world: World) -> None:
     for body in ({}, {"searchInput": search_input()}):
-        refused = await world.post(body, caller(active=(24, "87654321")))
+        refused = await world.post(body, a_caller(COMPANY))
         assert (refused.status_code, refused.json()["code"]) == (403, 8292)
-        for active in ((1, "53"), (7, "101"), (100, "1")):
-            assert (await world.post(body, caller(active=active))).status_code == 200
+        for active in (FUND, MUNICIPALITY, STAR):
+            assert (await world.post(body, a_caller(active))).status_code == 200
 
 
 async def test_pages_neither_repeat_nor_skip_while_others_change_and_who_left_is_not_shown(
@@ -85,7 +86,8 @@ async def test_pages_neither_repeat_nor_skip_while_others_change_and_who_left_is
 
 async def test_the_id_of_a_search_is_its_callers_own(world: World) -> None:
     number = (await result(world))["Id"]
-    for who, given in ((caller(user="sb2"), number), (caller(), "11111111-1111-1111-1111-111111111111")):
+    another = a_caller(JOBCENTER, user="sb2")
+    for who, given in ((another, number), (a_caller(JOBCENTER), "11111111-1111-1111-1111-111111111111")):
         answer = await world.search(who=who, Id=given)
         assert (answer.status_code, answer.json()["code"]) == (400, 1014)
         assert answer.json()["errors"][0]["element"] == "searchInput.Id"
@@ -173,7 +175,9 @@ async def test_a_long_result_is_paged_through_to_its_bound_and_no_further(
 
 
 async def test_only_the_gateway_may_search_and_only_an_operator_operates(world: World) -> None:
-    wrong = {"authorization": f"Bearer {world.signers['cv-registry'].token('cv-search', caller())}"}
+    wrong = {
+        "authorization": f"Bearer {world.signers['cv-registry'].token('cv-search', a_caller(JOBCENTER))}"
+    }
     assert (await world.search(headers=wrong)).status_code == 403
     answer = await world.client.get("/internal/operations/index", headers=wrong)
     assert answer.status_code == 403

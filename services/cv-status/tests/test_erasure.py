@@ -5,17 +5,18 @@ from typing import Any
 
 import pytest
 
-from cv_status.testing import MUNICIPALITY, Person, World, caller, relation
+from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from cv_status.testing import Person, World
 from servicekit.follow.states import Erased
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 TABLES = ("statuses", "frozen_versions", "frozen_contents", "citizens")
 
 
 async def a_citizen(world: World) -> Person:
-    return await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    return await world.citizen(relation(MUNICIPALITY), contactGroup=2)
 
 
 async def counts(world: World) -> list[int]:

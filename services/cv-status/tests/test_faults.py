@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from cv_citizens.testing import COMPANY, FUND, MUNICIPALITY, OTHER_FUND, a_caller, relation
 from cv_contracts.methods import METHODS
-from cv_status.testing import COMPANY, FUND, MUNICIPALITY, Person, World, caller, relation
+from cv_status.testing import Person, World
+from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
@@ -45,36 +47,36 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
 async def test_a_body_that_breaks_the_seeds_form_is_1014_and_names_the_element_without_its_value(
     world: World,
 ) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     for elements, named in MALFORMED:
-        answer = await world.post(caller(MUNICIPALITY), body(person, **elements))
+        answer = await world.post(a_caller(MUNICIPALITY), body(person, **elements))
         assert (answer.status_code, answer.json()["code"]) == (400, 1014)
         assert named in answer.json()["errors"][0]["element"]
         assert person.person_number not in answer.text
 
 
 async def test_what_is_no_json_is_1014(world: World) -> None:
-    headers = world.headers(caller(MUNICIPALITY))
+    headers = world.headers(a_caller(MUNICIPALITY))
     for raw in (b"", b"{", b"[]", b"\xff"):
         answer = await world.client.post("/v6/Cv/cvstatus", content=raw, headers=headers)
         assert answer.json()["code"] == 1014
 
 
 async def test_the_longest_comment_is_taken(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
-    assert (await world.set(caller(MUNICIPALITY), person, 3, "ø" * 375)).status_code == 200
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
+    assert (await world.set(a_caller(MUNICIPALITY), person, 3, "ø" * 375)).status_code == 200
 
 
 async def test_a_request_id_or_token_that_cannot_be_one_is_1014(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     for headers in ({"x_requestid": ""}, {"x_requestid": "x" * 47}, {"x_consistency_token": "nonsense"}):
-        answer = await world.set(caller(MUNICIPALITY), person, 1, **headers)
+        answer = await world.set(a_caller(MUNICIPALITY), person, 1, **headers)
         assert answer.json()["code"] == 1014
 
 
 async def test_faults_come_in_the_order_of_the_specification(world: World) -> None:
     """Everything is wrong at first; what is answered is put right, one thing after the other."""
-    person = await world.citizen(relation(1, "15"), contactGroup=2, cv="ARCHIVED")
+    person = await world.citizen(relation(OTHER_FUND), contactGroup=2, cv="ARCHIVED")
     wrong: dict[str, Any] = {
         "PersonCivilRegistrationIdentifier": "0101999999",
         "CvCustomerIdentifier": "99999999",
@@ -83,8 +85,8 @@ async def test_faults_come_in_the_order_of_the_specification(world: World) -> No
     }
     seen = []
 
-    async def ask(who: tuple[int, str]) -> None:
-        answer = await world.post(caller(who), body(person, **wrong), if_match='"1"')
+    async def ask(who: Organisation) -> None:
+        answer = await world.post(a_caller(who), body(person, **wrong), if_match='"1"')
         seen.append(answer.json().get("code", answer.status_code))
 
     await ask(COMPANY)
@@ -95,7 +97,7 @@ async def test_faults_come_in_the_order_of_the_specification(world: World) -> No
     await ask(FUND)
     await world.change(person, 2, relations=[])
     await ask(FUND)
-    await world.change(person, 3, relations=[relation(*FUND)])
+    await world.change(person, 3, relations=[relation(FUND)])
     await ask(FUND)
     wrong["CvCustomerIdentifier"] = person.cv_number
     await ask(FUND)
@@ -114,23 +116,23 @@ async def test_faults_come_in_the_order_of_the_specification(world: World) -> No
 
 
 async def test_0000000000_is_well_formed_and_nobodys_number(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     answer = await world.post(
-        caller(MUNICIPALITY), body(person, PersonCivilRegistrationIdentifier="0000000000")
+        a_caller(MUNICIPALITY), body(person, PersonCivilRegistrationIdentifier="0000000000")
     )
     assert answer.json()["code"] == 4103
 
 
 async def test_a_citizen_whose_cv_number_was_withdrawn_is_4103(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     await world.change(person, 2, cvNumber=None)
-    assert (await world.set(caller(MUNICIPALITY), person, 1)).json()["code"] == 4103
+    assert (await world.set(a_caller(MUNICIPALITY), person, 1)).json()["code"] == 4103
 
 
 async def test_only_the_gateway_may_call_and_only_for_a_caller(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     for headers, code in (
-        (world.headers(caller(MUNICIPALITY), "cv-registry"), 1013),
+        (world.headers(a_caller(MUNICIPALITY), "cv-registry"), 1013),
         (world.headers(None), 1012),
         ({"authorization": "Bearer nonsense"}, 1012),
         ({}, 1012),

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from cv_citizens.replica_source import HttpRegistry
+from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.envelope import read
 from cv_contracts.events.cv_registry import CitizenChanged
 from cv_contracts.events.cv_status import StatusSet
 from cv_status.followers import projections
 from cv_status.settings import SERVICE, Settings
-from cv_status.testing import MUNICIPALITY, Person, World, caller, relation
+from cv_status.testing import Person, World
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
@@ -23,7 +24,7 @@ from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 async def tell(world: World, person: Person, version: int, **more: Any) -> CitizenChanged:
@@ -40,7 +41,7 @@ async def test_a_handed_over_citizen_is_out_of_reach_as_soon_as_the_change_is_ap
     world_on_kafka: World,
 ) -> None:
     world = world_on_kafka
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     token = ConsistencyToken.of(await tell(world, person, 2)).encode()
 
     async def applied() -> None:
@@ -48,7 +49,7 @@ async def test_a_handed_over_citizen_is_out_of_reach_as_soon_as_the_change_is_ap
 
     await eventually(applied)
     await eventually(lambda: _is_fresh(world, person))
-    event = await tell(world, person, 3, relations=[relation(7, "147")])
+    event = await tell(world, person, 3, relations=[relation(OTHER_MUNICIPALITY)])
     token = ConsistencyToken.of(event).encode()
     asked = len(world.registry.asked)
     answer = await world.set(CASE_WORKER, person, 3, x_consistency_token=token)
@@ -64,7 +65,7 @@ async def _is_fresh(world: World, person: Person) -> None:
 
 async def test_an_erasure_told_by_the_registry_removes_the_statuses(world_on_kafka: World) -> None:
     world = world_on_kafka
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     await world.set(CASE_WORKER, person, 3)
     subject = str(person.person_id)
     world.registry.citizens[subject] = {"subject": subject, "version": 5, "erased": True}
@@ -81,7 +82,7 @@ async def test_a_status_goes_out_as_one_thin_event_whose_id_is_the_message_ident
     world_on_kafka: World,
 ) -> None:
     world = world_on_kafka
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     reader = consumer(world.settings.kafka, "cv-status.status-set", group_id=None)
     await reader.start()
     try:
@@ -114,7 +115,7 @@ async def test_a_replica_that_is_lost_is_built_from_the_registry_while_calls_go_
     world_on_kafka: World,
 ) -> None:
     world = world_on_kafka
-    people = [await world.citizen(relation(*MUNICIPALITY), contactGroup=2) for _ in range(3)]
+    people = [await world.citizen(relation(MUNICIPALITY), contactGroup=2) for _ in range(3)]
     for table in ("projection_generations", "projected_versions", "citizens"):
         await world.database.execute(f"delete from {table}")
     assert (await world.get(CASE_WORKER, people[0])).status_code == 200

@@ -7,14 +7,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from cv_citizens.replica import TOPIC
-from cv_status.testing import MUNICIPALITY, Person, World, caller, relation
+from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
+from cv_status.testing import Person, World
 from servicekit.follow.states import Known
 from servicekit.kafka import partition_of
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
-ELSEWHERE = [relation(7, "147")]
+CASE_WORKER = a_caller(MUNICIPALITY)
+ELSEWHERE = [relation(OTHER_MUNICIPALITY)]
 
 
 def code(answer: httpx.Response) -> Any:
@@ -22,7 +23,7 @@ def code(answer: httpx.Response) -> Any:
 
 
 async def a_citizen(world: World) -> Person:
-    return await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    return await world.citizen(relation(MUNICIPALITY), contactGroup=2)
 
 
 async def every_method(world: World, person: Person) -> list[Any]:
@@ -142,7 +143,7 @@ async def test_a_citizen_erased_at_the_registry_is_unknown_before_the_erasure_ar
 async def test_a_registry_restored_from_an_older_back_up_does_not_bring_old_access_back(world: World) -> None:
     person = await a_citizen(world)
     await world.change(person, 5, relations=ELSEWHERE)
-    state = {**person.state, "relations": [relation(*MUNICIPALITY)]}
+    state = {**person.state, "relations": [relation(MUNICIPALITY)]}
     world.registry.citizens[str(person.person_id)] = {
         "subject": str(person.person_id),
         "version": 4,
@@ -157,7 +158,7 @@ async def test_the_registrys_newer_answer_counts_in_the_write_although_the_repli
 ) -> None:
     """The replica would refuse still; the registry, asked since the replica is stale, says that the citizen has moved here."""
     person = await world.citizen(*ELSEWHERE, contactGroup=2)
-    await world.change(person, 2, replica=False, relations=[relation(*MUNICIPALITY)])
+    await world.change(person, 2, replica=False, relations=[relation(MUNICIPALITY)])
     await world.heartbeat(31)
     assert await every_method(world, person) == [200, 200, 200]
 

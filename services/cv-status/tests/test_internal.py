@@ -5,11 +5,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cv_status.testing import MUNICIPALITY, World, caller, relation
+from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from cv_status.testing import World
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 async def ask(world: World, path: str, body: Any, service: str = "cv-registry") -> Any:
@@ -20,7 +21,7 @@ async def ask(world: World, path: str, body: Any, service: str = "cv-registry") 
 async def test_followers_get_the_status_with_its_comment_and_unknown_for_what_was_never_set(
     world: World,
 ) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     await world.set(CASE_WORKER, person, 3, "Godkendt")
     never = uuid4()
     answer = await ask(world, "statuses/states", {"subjects": [str(person.cv_id), str(never)]})
@@ -42,7 +43,7 @@ async def test_followers_get_the_status_with_its_comment_and_unknown_for_what_wa
 
 
 async def test_pages_go_by_key_order_through_every_status(world: World) -> None:
-    people = [await world.citizen(relation(*MUNICIPALITY), contactGroup=2) for _ in range(5)]
+    people = [await world.citizen(relation(MUNICIPALITY), contactGroup=2) for _ in range(5)]
     for person in people:
         await world.set(CASE_WORKER, person, 1)
     found: list[str] = []
@@ -72,7 +73,7 @@ async def test_more_than_500_subjects_are_refused(world: World) -> None:
 
 
 async def test_an_operator_sees_where_the_replica_stands(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY))
+    person = await world.citizen(relation(MUNICIPALITY))
     await world.pending(person)
     headers = world.headers(None, "operator")
     [citizens] = (await world.client.get("/internal/operations/projections", headers=headers)).json()[

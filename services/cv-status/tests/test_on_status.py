@@ -9,9 +9,7 @@ import httpx
 import pytest
 
 from cv_citizens.standins import Mode
-from cv_contracts.codelists import default
-from cv_contracts.wire.status import CVOnStatusItemType, GetCVOnStatusResponse
-from cv_status.testing import (
+from cv_citizens.testing import (
     ACTOR,
     COMPANY,
     FUND,
@@ -19,18 +17,21 @@ from cv_status.testing import (
     JOBNET,
     MUNICIPALITY,
     OTHER_FUND,
+    OTHER_MUNICIPALITY,
     STAR,
-    Person,
-    World,
-    caller,
+    a_caller,
     referral,
     relation,
 )
+from cv_contracts.codelists import default
+from cv_contracts.wire.status import CVOnStatusItemType, GetCVOnStatusResponse
+from cv_status.testing import Person, World
 from servicekit.follow.states import Erased
+from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 HIDDEN = {"CountryCode": "DK", "AddressLine": "Adressebeskyttet", "PostalCode": "", "PostalArea": ""}
 
 
@@ -45,7 +46,7 @@ def item(answer: httpx.Response) -> CVOnStatusItemType:
 
 
 async def a_citizen(world: World, **more: Any) -> Person:
-    return await world.citizen(relation(*MUNICIPALITY), **{"contactGroup": 2, **more})
+    return await world.citizen(relation(MUNICIPALITY), **{"contactGroup": 2, **more})
 
 
 async def newest_version(world: World, person: Person) -> UUID:
@@ -64,8 +65,10 @@ async def test_the_version_comes_as_it_was_frozen_with_its_document_comment_and_
 ) -> None:
     person, version = await approved(world)
     world.replaced(person, 101, "Snedker")
-    await world.change(person, 2, relations=[relation(*MUNICIPALITY, to="2026-11-01"), relation(7, "751")])
-    answer = await world.on_status(caller((7, "751")), person, "?CVStatusIdentifier=3")
+    await world.change(
+        person, 2, relations=[relation(MUNICIPALITY, to="2026-11-01"), relation(Organisation(7, "751"))]
+    )
+    answer = await world.on_status(a_caller(Organisation(7, "751")), person, "?CVStatusIdentifier=3")
     found = item(answer)
     assert (found.CVStatusIdentifier, found.CVComment, found.CVVersionIdentifier) == (3, "Godkendt", version)
     assert (found.Municipality.MunicipalityCode, found.Municipality.MunicipalityName) == ("101", "København")
@@ -130,27 +133,27 @@ async def test_the_citizen_comes_before_the_methods_own_rules(world: World) -> N
     person, _ = await approved(world)
     unknown = await world.on_status(CASE_WORKER, person, x_civilregistrationidentifier="0000000000")
     assert code(unknown) == 1010
-    assert code(await world.on_status(caller(COMPANY), person)) == 8292
+    assert code(await world.on_status(a_caller(COMPANY), person)) == 8292
     await world.change(person, 2, cvNumber=None)
     assert code(await world.on_status(CASE_WORKER, person)) == 4103
 
 
 async def test_who_may_read_and_which_fault_others_get(world: World) -> None:
     mine = await world.citizen(
-        *(relation(*own) for own in (FUND, MUNICIPALITY, JOBCENTER)), referral(ACTOR[1], MUNICIPALITY)
+        *(relation(own) for own in (FUND, MUNICIPALITY, JOBCENTER)), referral(ACTOR, MUNICIPALITY)
     )
     nobodys = await world.citizen()
     for person in (mine, nobodys):
-        await world.set(caller(JOBNET), person, 2)
+        await world.set(a_caller(JOBNET), person, 2)
     for who, for_mine, for_nobodys in (
-        (caller(FUND), 200, 4385),
-        (caller(OTHER_FUND), 8291, 4385),
-        (caller(MUNICIPALITY), 200, 4575),
-        (caller(JOBCENTER), 200, 4575),
-        (caller(MUNICIPALITY, ACTOR), 200, 4511),
-        (caller(JOBCENTER, ACTOR), 4511, 4511),
-        (caller(STAR), 200, 200),
-        (caller(JOBNET), 200, 200),
+        (a_caller(FUND), 200, 4385),
+        (a_caller(OTHER_FUND), 8291, 4385),
+        (a_caller(MUNICIPALITY), 200, 4575),
+        (a_caller(JOBCENTER), 200, 4575),
+        (a_caller(MUNICIPALITY, ACTOR), 200, 4511),
+        (a_caller(JOBCENTER, ACTOR), 4511, 4511),
+        (a_caller(STAR), 200, 200),
+        (a_caller(JOBNET), 200, 200),
     ):
         for person, expected in ((mine, for_mine), (nobodys, for_nobodys)):
             assert code(await world.on_status(who, person, "?CVStatusIdentifier=2")) == expected
@@ -161,7 +164,7 @@ async def test_of_a_protected_citizen_only_those_of_decision_19_get_the_document
 ) -> None:
     person, _ = await approved(world)
     await world.change(person, 2, addressProtected=True)
-    for who in (CASE_WORKER, caller(JOBNET), caller(STAR)):
+    for who in (CASE_WORKER, a_caller(JOBNET), a_caller(STAR)):
         item(await world.on_status(who, person, "?CVStatusIdentifier=3"))
     shown = [asked["content"]["PersonalData"]["PostalAddress"] for asked in world.renderer.asked]
     assert shown[0]["AddressLine"] == shown[1]["AddressLine"] == "Prøvevej 1"
@@ -172,7 +175,7 @@ async def test_each_document_leaves_one_access_row_and_a_refusal_none(world: Wor
     person, version = await approved(world)
     await world.on_status(CASE_WORKER, person, "?CVStatusIdentifier=3")
     await world.on_status(CASE_WORKER, person, "?CVStatusIdentifier=5")
-    await world.on_status(caller((7, "147")), person, "?CVStatusIdentifier=3")
+    await world.on_status(a_caller(OTHER_MUNICIPALITY), person, "?CVStatusIdentifier=3")
     world.renderer.mode = "busy"
     await world.on_status(CASE_WORKER, person, "?CVStatusIdentifier=3")
     rows = await world.database.fetch("select * from access_log where method = 'GetCVOnStatus'")

@@ -8,7 +8,8 @@ import sys
 import httpx
 import pytest
 
-from cv_status.testing import MUNICIPALITY, Registry, relation
+from cv_citizens.testing import MUNICIPALITY, relation
+from cv_status.testing import Registry
 from cvhub.testing import FreshDatabase
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
@@ -30,7 +31,7 @@ async def test_an_empty_service_builds_its_replica_becomes_ready_and_leaves_when
             "cvId": SUBJECT,
             "cvNumber": "10000001",
             "personNumber": "0101000001",
-            "relations": [relation(*MUNICIPALITY)],
+            "relations": [relation(MUNICIPALITY)],
         },
     }
     postgres, port = await fresh_database(), free_port()

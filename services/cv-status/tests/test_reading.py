@@ -7,28 +7,29 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from cv_contracts.events.cv_registry import CitizenChanged
-from cv_contracts.wire.status import GetAvailableCVStatusVersionsResponse, GetCvStatusResponse
-from cv_status.testing import (
+from cv_citizens.testing import (
     ACTOR,
     COMPANY,
     FUND,
     JOBCENTER,
     JOBNET,
     MUNICIPALITY,
+    OTHER_ACTOR,
+    OTHER_FUND,
+    OTHER_MUNICIPALITY,
     STAR,
-    TODAY,
-    Person,
-    World,
-    caller,
+    a_caller,
     referral,
     relation,
 )
+from cv_contracts.events.cv_registry import CitizenChanged
+from cv_contracts.wire.status import GetAvailableCVStatusVersionsResponse, GetCvStatusResponse
+from cv_status.testing import TODAY, Person, World
 from servicekit.data.consistency import ConsistencyToken
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 def code(answer: httpx.Response) -> Any:
@@ -36,7 +37,7 @@ def code(answer: httpx.Response) -> Any:
 
 
 async def a_citizen(world: World, **more: Any) -> Person:
-    return await world.citizen(relation(*MUNICIPALITY), **{"contactGroup": 2, **more})
+    return await world.citizen(relation(MUNICIPALITY), **{"contactGroup": 2, **more})
 
 
 def items(answer: httpx.Response) -> list[tuple[int, UUID]]:
@@ -94,18 +95,20 @@ async def test_an_unknown_citizen_is_4102_for_the_status_and_1010_for_the_versio
 
 
 async def test_who_may_read_and_which_fault_others_get(world: World) -> None:
-    own = [relation(*o) for o in (FUND, MUNICIPALITY, JOBCENTER)] + [referral(ACTOR[1], MUNICIPALITY)]
+    own = [relation(o) for o in (FUND, MUNICIPALITY, JOBCENTER)] + [referral(ACTOR, MUNICIPALITY)]
     mine, nobodys = await world.citizen(*own), await world.citizen()
-    others = await world.citizen(relation(1, "15"), relation(7, "147"), referral("99999999", (7, "147")))
+    others = await world.citizen(
+        relation(OTHER_FUND), relation(OTHER_MUNICIPALITY), referral(OTHER_ACTOR, OTHER_MUNICIPALITY)
+    )
     expected = [
-        (caller(FUND), 200, 8291, 4385),
-        (caller(MUNICIPALITY), 200, 4575, 4575),
-        (caller(JOBCENTER), 200, 4575, 4575),
-        (caller(MUNICIPALITY, ACTOR), 200, 4511, 4511),
-        (caller(JOBCENTER, ACTOR), 4511, 4511, 4511),
-        (caller(STAR), 200, 200, 200),
-        (caller(JOBNET), 200, 200, 200),
-        (caller(COMPANY), 8292, 8292, 8292),
+        (a_caller(FUND), 200, 8291, 4385),
+        (a_caller(MUNICIPALITY), 200, 4575, 4575),
+        (a_caller(JOBCENTER), 200, 4575, 4575),
+        (a_caller(MUNICIPALITY, ACTOR), 200, 4511, 4511),
+        (a_caller(JOBCENTER, ACTOR), 4511, 4511, 4511),
+        (a_caller(STAR), 200, 200, 200),
+        (a_caller(JOBNET), 200, 200, 200),
+        (a_caller(COMPANY), 8292, 8292, 8292),
     ]
     for who, *codes in expected:
         for person, answer in zip((mine, others, nobodys), codes, strict=True):
@@ -121,14 +124,14 @@ async def test_a_fund_reads_from_120_days_before_to_120_days_after_a_membership(
         ({"start": "2027-03-23"}, 4385),
     ]
     for more, answer in days:
-        person = await world.citizen(relation(*FUND, **more))
-        assert code(await world.get(caller(FUND), person)) == answer
-        assert code(await world.versions(caller(FUND), person)) == answer
+        person = await world.citizen(relation(FUND, **more))
+        assert code(await world.get(a_caller(FUND), person)) == answer
+        assert code(await world.versions(a_caller(FUND), person)) == answer
 
 
 async def test_an_organisation_that_may_not_read_learns_nothing_about_who_exists(world: World) -> None:
     person = await a_citizen(world)
-    answer = await world.get(caller(COMPANY), person, x_civilregistrationidentifier="0000000000")
+    answer = await world.get(a_caller(COMPANY), person, x_civilregistrationidentifier="0000000000")
     assert code(answer) == 8292
 
 
@@ -170,8 +173,8 @@ async def test_each_read_leaves_one_access_row_and_a_refused_one_none(world: Wor
     person = await a_citizen(world)
     await world.get(CASE_WORKER, person)
     await world.versions(CASE_WORKER, person)
-    await world.get(caller((7, "147")), person)
-    await world.versions(caller((7, "147")), person)
+    await world.get(a_caller(OTHER_MUNICIPALITY), person)
+    await world.versions(a_caller(OTHER_MUNICIPALITY), person)
     rows = await world.database.fetch("select * from access_log order by at")
     assert [(row["subject"], row["method"]) for row in rows] == [
         (person.person_id, "GetCvStatus"),

@@ -9,19 +9,20 @@ import asyncpg
 import orjson
 import pytest
 
+from cv_citizens.testing import FUND, JOBCENTER, JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.wire.common import ServiceReceiptResponse
-from cv_status.testing import FUND, JOBCENTER, JOBNET, MUNICIPALITY, TODAY, Person, World, caller, relation
+from cv_status.testing import TODAY, Person, World
 from servicekit.data.consistency import ConsistencyToken, parse
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = caller(MUNICIPALITY)
+CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 async def a_citizen(world: World, **more: Any) -> Person:
-    return await world.citizen(relation(*MUNICIPALITY), **{"contactGroup": 2, **more})
+    return await world.citizen(relation(MUNICIPALITY), **{"contactGroup": 2, **more})
 
 
 def message(answer: Any) -> UUID:
@@ -128,7 +129,7 @@ async def test_a_request_id_used_again_with_another_body_is_412_and_by_another_c
     person = await a_citizen(world)
     await world.set(CASE_WORKER, person, 1, x_requestid="r")
     assert (await world.set(CASE_WORKER, person, 1, "andet", x_requestid="r")).status_code == 412
-    other = await world.set(caller(MUNICIPALITY, client="client-2"), person, 1, "andet", x_requestid="r")
+    other = await world.set(a_caller(MUNICIPALITY, client="client-2"), person, 1, "andet", x_requestid="r")
     assert other.status_code == 200
     assert "x-idempotent-replay" not in other.headers
 
@@ -203,7 +204,7 @@ async def test_a_citizen_handed_over_while_the_cv_is_fetched_is_refused(world: W
     person = await a_citizen(world)
 
     async def hand_over() -> None:
-        await world.change(person, 2, relations=[relation(7, "147")])
+        await world.change(person, 2, relations=[relation(OTHER_MUNICIPALITY)])
 
     world.registry.before_content = hand_over
     assert (await world.set(CASE_WORKER, person, 3)).json()["code"] == 4575
@@ -276,18 +277,18 @@ async def test_a_citizen_change_that_the_caller_has_seen_is_waited_for(world: Wo
 
 
 async def test_an_empty_comment_is_no_comment(world: World) -> None:
-    person = await world.citizen(relation(*FUND), contactGroup=1)
-    assert (await world.set(caller(FUND), person, 3, "")).status_code == 200
-    assert (await world.set(caller(FUND), person, 3, "x")).json()["code"] == 9008
+    person = await world.citizen(relation(FUND), contactGroup=1)
+    assert (await world.set(a_caller(FUND), person, 3, "")).status_code == 200
+    assert (await world.set(a_caller(FUND), person, 3, "x")).json()["code"] == 9008
 
 
 async def test_jobnet_is_bound_by_no_rule_but_its_two_statuses(world: World) -> None:
     person = await world.citizen(contactGroup=1)
-    assert (await world.set(caller(JOBNET), person, 2, "Klar")).status_code == 200
-    assert (await world.set(caller(JOBNET), person, 3)).json()["code"] == 4575
+    assert (await world.set(a_caller(JOBNET), person, 2, "Klar")).status_code == 200
+    assert (await world.set(a_caller(JOBNET), person, 3)).json()["code"] == 4575
 
 
 async def test_the_frozen_municipality_is_that_of_the_jobcenter_where_there_is_no_other(world: World) -> None:
-    person = await world.citizen(relation(*JOBCENTER), contactGroup=2)
-    await world.set(caller(JOBCENTER), person, 3)
+    person = await world.citizen(relation(JOBCENTER), contactGroup=2)
+    await world.set(a_caller(JOBCENTER), person, 3)
     assert await world.database.fetchval("select municipality from frozen_versions") == "101"

@@ -6,20 +6,24 @@ from dataclasses import dataclass
 
 import pytest
 
-from cv_status.testing import (
+from cv_citizens.testing import (
     ACTOR,
     COMPANY,
     FUND,
     JOBCENTER,
     JOBNET,
     MUNICIPALITY,
+    OTHER_ACTOR,
+    OTHER_FUND,
+    OTHER_JOBCENTER,
+    OTHER_MUNICIPALITY,
     STAR,
-    Person,
-    World,
-    caller,
+    a_caller,
     referral,
     relation,
 )
+from cv_status.testing import Person, World
+from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
@@ -27,7 +31,7 @@ GROUPS = (1, 2, 3, 8, 12, 13, 23, 26, 27, 28, 29, 99, None)
 STATUSES = (1, 2, 3, 4, 5)
 RELATIONS = ("own", "another's", "none")
 AUTHORITIES = (FUND, MUNICIPALITY, JOBCENTER)
-OTHERS = ((1, "15"), (7, "147"), (8, "14700"))
+OTHERS = (OTHER_FUND, OTHER_MUNICIPALITY, OTHER_JOBCENTER)
 CALLERS = (
     *((authority, authority) for authority in (*AUTHORITIES, STAR, JOBNET, COMPANY)),
     *((authority, ACTOR) for authority in AUTHORITIES),
@@ -42,7 +46,7 @@ class Case:
     """One combination."""
 
     group: int | None
-    who: tuple[tuple[int, str], tuple[int, str]]
+    who: tuple[Organisation, Organisation]
     relation_to: str
     status: int
     comment: str | None
@@ -80,8 +84,8 @@ class Case:
 
 
 async def _citizens(world: World) -> dict[tuple[int | None, str], Person]:
-    own = [relation(*a) for a in AUTHORITIES] + [referral(ACTOR[1], a) for a in AUTHORITIES]
-    others = [relation(*a) for a in OTHERS] + [referral("99999999", a) for a in OTHERS]
+    own = [relation(a) for a in AUTHORITIES] + [referral(ACTOR, a) for a in AUTHORITIES]
+    others = [relation(a) for a in OTHERS] + [referral(OTHER_ACTOR, a) for a in OTHERS]
     relations = {"own": own, "another's": others, "none": []}
     return {
         (group, name): await world.citizen(*relations[name], contactGroup=group)
@@ -101,7 +105,7 @@ async def test_every_combination_of_group_caller_relation_status_and_comment_get
     async def answered(case: Case) -> int:
         async with at_once:
             person = citizens[case.group, case.relation_to]
-            answer = await world.set(caller(*case.who), person, case.status, case.comment)
+            answer = await world.set(a_caller(*case.who), person, case.status, case.comment)
         code: int = answer.json().get("code", answer.status_code)
         return code
 
@@ -114,16 +118,16 @@ async def test_every_combination_of_group_caller_relation_status_and_comment_get
 async def test_the_day_decides_about_a_relation_in_danish_time_and_writing_has_no_margin(
     world: World,
 ) -> None:
-    ended = await world.citizen(relation(*FUND, to="2026-11-21"), contactGroup=1)
-    last_day = await world.citizen(relation(*FUND, to="2026-11-22"), contactGroup=1)
-    to_come = await world.citizen(relation(*FUND, start="2026-11-23"), contactGroup=1)
-    assert (await world.set(caller(FUND), ended, 1)).json()["code"] == 4385
-    assert (await world.set(caller(FUND), last_day, 1)).status_code == 200
-    assert (await world.set(caller(FUND), to_come, 1)).json()["code"] == 4385
+    ended = await world.citizen(relation(FUND, to="2026-11-21"), contactGroup=1)
+    last_day = await world.citizen(relation(FUND, to="2026-11-22"), contactGroup=1)
+    to_come = await world.citizen(relation(FUND, start="2026-11-23"), contactGroup=1)
+    assert (await world.set(a_caller(FUND), ended, 1)).json()["code"] == 4385
+    assert (await world.set(a_caller(FUND), last_day, 1)).status_code == 200
+    assert (await world.set(a_caller(FUND), to_come, 1)).json()["code"] == 4385
 
 
 async def test_an_other_actor_never_passes_as_the_authority_or_as_jobnet(world: World) -> None:
-    person = await world.citizen(relation(*MUNICIPALITY), contactGroup=2)
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
     for active in (MUNICIPALITY, JOBNET, STAR):
-        answer = await world.set(caller(active, ACTOR), person, 1)
+        answer = await world.set(a_caller(active, ACTOR), person, 1)
         assert answer.json()["code"] == 4511

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from servicekit.standin import StandIn, reply
 
-__all__ = ["Renderer", "rendering"]
+__all__ = ["Mode", "Renderer", "rendering"]
 
 Mode = Literal["ok", "slow", "busy", "killed", "unprintable", "garbage", "misunderstood"]
 _STATUS = {"busy": "503 Busy", "unprintable": "500 Oops", "misunderstood": "400 What"}

@@ -12,7 +12,9 @@ from cv_contracts.event import ENVELOPE_FIELDS, Event
 from cv_contracts.topics import EVENT_TYPES, MAX_RECORD_BYTES
 
 __all__ = [
+    "CONTENT_TYPE",
     "REASONS",
+    "SPEC_VERSION",
     "Event",
     "Reason",
     "Unreadable",

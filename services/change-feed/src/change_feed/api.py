@@ -5,13 +5,13 @@ from fastapi import APIRouter, Request, Response
 from change_feed.calls import (
     BATCH,
     FeedQuery,
-    PartsDep,
     SnapshotQuery,
     answer,
     note,
     subscriber_of,
 )
 from change_feed.cursors import FEED_PATH, SNAPSHOT_PATH
+from change_feed.parts import PartsDep
 from cv_contracts.wire.changes import GetCVUpdateListQuery
 from cv_contracts.wire.errors import read_query
 from servicekit.web.calls import CallerDep

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from change_feed.cursors import Subscriber
 from change_feed.feed import KINDS
-from change_feed.parts import Parts, parts_of
+from change_feed.parts import Parts
 from change_feed.scopes import scope_of
 from change_feed.settings import LONGEST_POLL
 from change_feed.snapshot import MOST
@@ -18,7 +18,6 @@ from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.query import PageNumber, Query
 from servicekit.data.access_log import AccessRow
-from servicekit.web.http import at_once
 from servicekit.web.identity import Caller
 
 BATCH: Final = "application/cloudevents-batch+json"
@@ -49,9 +48,6 @@ class SnapshotQuery(Query):
 
     after: str | None = None
     limit: Annotated[int, Field(strict=False, ge=1, le=MOST)] = MOST
-
-
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 async def subscriber_of(caller: Caller, parts: Parts) -> Subscriber:

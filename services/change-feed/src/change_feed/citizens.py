@@ -22,7 +22,7 @@ from servicekit.follow.freshness import fresh_sql
 from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 
-__all__ = ["Citizens", "RegistryAway", "SubjectUnknown", "is_about_person"]
+__all__ = ["Citizens", "Owner", "RegistryAway", "SubjectUnknown", "is_about_person"]
 
 ASK_AT_MOST: Final = 500
 

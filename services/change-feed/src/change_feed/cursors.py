@@ -16,7 +16,7 @@ from uuid import UUID
 
 from cv_contracts.faults import Fault, FieldError, Problem
 
-__all__ = ["Beyond", "Cursors", "EpochOver", "SnapshotMark", "Subscriber"]
+__all__ = ["FEED_PATH", "SNAPSHOT_PATH", "Beyond", "Cursors", "EpochOver", "SnapshotMark", "Subscriber"]
 
 FEED_PATH: Final = "/v1/feed/cv"
 SNAPSHOT_PATH: Final = "/v1/feed/cv/snapshot"

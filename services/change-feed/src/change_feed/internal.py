@@ -8,15 +8,14 @@ from pydantic import Field
 
 from change_feed import verifying
 from change_feed.log import FOLLOWED
-from change_feed.parts import Parts, parts_of
+from change_feed.parts import PartsDep, parts_of
 from change_feed.rereading import hand_over
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal")
-PartsDep = Annotated[Parts, at_once(parts_of)]
 _operator = internal_only("operator")
 
 

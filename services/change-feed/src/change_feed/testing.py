@@ -21,12 +21,7 @@ from servicekit.follow.testing import heartbeat
 from servicekit.settings import KafkaSettings
 from servicekit.standin import StandIn
 from servicekit.testing import eventually
-from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
-
-FUND, OTHER_FUND = (1, "10"), (1, "15")
-MUNICIPALITY, OTHER_MUNICIPALITY, JOBCENTER = (7, "101"), (7, "147"), (8, "10100")
-ACTOR = (4, "12345678")
-STAR, JOBNET, COMPANY = (100, "1"), (101, "1"), (24, "87654321")
+from servicekit.web.identity import Caller, ServiceSigner
 
 E = TypeVar("E", bound=Event)
 
@@ -51,29 +46,6 @@ class Registry(StandIn):
         if self.mode == "unknown":
             return {"states": unknown}
         return {"states": [kept.get(one["subject"], one) for one in unknown]}
-
-
-def relation(organisation: tuple[int, str], start: str = "2020-01-01", **more: Any) -> dict[str, Any]:
-    kind, code = organisation
-    return {"organisationType": kind, "organisationCode": code, "from": start, **more}
-
-
-def referral(actor: tuple[int, str], by: tuple[int, str], start: str = "2020-01-01") -> dict[str, Any]:
-    return relation(actor, start, referredByType=by[0], referredByCode=by[1])
-
-
-def caller(
-    active: tuple[int, str], request: tuple[int, str] | None = None, client: str = "client-1"
-) -> Caller:
-    organisation = Organisation(*(request or active))
-    return Caller(
-        client=client,
-        own=organisation,
-        active=Organisation(*active),
-        request_organisation=organisation,
-        user=User("Sag Behandler", 2, "sb1"),
-        scopes=frozenset({"cv.changes"}),
-    )
 
 
 @dataclass(frozen=True)

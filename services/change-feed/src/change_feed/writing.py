@@ -19,7 +19,7 @@ from servicekit.follow.records import Record
 if TYPE_CHECKING:
     OwnConnection = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["ALL_SCOPE", "Changes", "Writer", "moment", "position_of"]
+__all__ = ["ALL_SCOPE", "MILLISECOND", "Changes", "Writer", "moment", "now_position", "position_of"]
 
 ALL_SCOPE: Final = 1
 MILLISECOND: Final = 1_000

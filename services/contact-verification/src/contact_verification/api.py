@@ -1,19 +1,17 @@
 """Routes that the gateway forwards: methods 14 to 19."""
 
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from contact_verification import looking_up, saving, statuses, verifying
 from contact_verification.calls import Call, read_call
-from contact_verification.parts import Parts, parts_of
+from contact_verification.parts import PartsDep
 from cv_contracts.methods import METHOD_BY_NUMBER
 from servicekit.data.idempotency import Answer
 from servicekit.web.calls import caller_of
-from servicekit.web.http import at_once
 
 router = APIRouter()
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 _PRIVATE: Final = {"cache-control": "no-store"}
 

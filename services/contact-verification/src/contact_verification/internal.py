@@ -7,17 +7,16 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, StringConstraints
 
-from contact_verification.parts import Parts, parts_of
+from contact_verification.parts import Parts, PartsDep, parts_of
 from contact_verification.saving import kind_of
 from contact_verification.states import FOLLOWERS, ContactStates
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
-from servicekit.web.http import HotResponse, at_once, internal_only
+from servicekit.web.http import HotResponse, internal_only
 from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal")
-PartsDep = Annotated[Parts, at_once(parts_of)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
 PREPARE: Final = "/internal/contact-changes/prepare"

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Request
 
@@ -43,6 +44,7 @@ from servicekit.follow.owned_states import HttpStates
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.web.client import ServiceClient
+from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
 
 
@@ -75,6 +77,9 @@ def parts_of(request: Request) -> Parts:
     """Dependency: the parts of this application."""
     parts: Parts = request.app.state.parts
     return parts
+
+
+PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 @asynccontextmanager

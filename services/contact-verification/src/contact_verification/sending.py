@@ -102,12 +102,18 @@ class Sender:
             await self._messages.done(message.id, "void")
             return
         try:
+            outgoing = self._outgoing(channel, message)
+        except (InvalidTag, UnknownKey) as error:
+            await self._later(channel, message, error)
+            return
+        try:
             async with asyncio.timeout(self._settings.timeout.total_seconds()):
-                await channel.provider.send(self._outgoing(channel, message))
+                await channel.provider.send(outgoing)
         except Refused as refusal:
             await self._refused(channel, message, refusal)
-        except (Passing, TimeoutError, InvalidTag, UnknownKey) as error:
-            await self._failed(channel, message, error)
+        except (Passing, TimeoutError) as error:
+            channel.circuit.failed()
+            await self._later(channel, message, error)
         else:
             channel.circuit.worked()
             channel.sent += 1
@@ -121,8 +127,7 @@ class Sender:
             await self._statuses.undeliverable_period(message.person, message.type, message.period)
         await self._messages.done(message.id, "refused", refusal.reason)
 
-    async def _failed(self, channel: Channel, message: Claimed, error: Exception) -> None:
-        channel.circuit.failed()
+    async def _later(self, channel: Channel, message: Claimed, error: Exception) -> None:
         reason = str(error) or type(error).__name__
         log.warning("message_waits", channel=channel.provider.name, reason=reason, attempts=message.attempts)
         await self._messages.later(message.id, self._back_off(message.attempts), reason)

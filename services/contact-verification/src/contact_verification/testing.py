@@ -14,6 +14,7 @@ from contact_verification.followers import projections
 from contact_verification.parts import Parts
 from contact_verification.settings import Settings
 from cv_citizens.replica_source import HttpRegistry
+from cv_citizens.testing import JOBNET, a_caller
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.owned_states import HttpStates
@@ -21,7 +22,7 @@ from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import made_live
 from servicekit.publish.outbox import Outbox
 from servicekit.standin import StandIn
-from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
+from servicekit.web.identity import Caller, ServiceSigner
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MOBILE, LANDLINE, EMAIL = 1, 2, 3
@@ -55,14 +56,6 @@ class Registry(StandIn):
             "committed": [prepare for prepare, committed in decided.items() if committed],
             "abandoned": [prepare for prepare, committed in decided.items() if not committed],
         }
-
-
-def relation(organisation_type: int, code: str, start: str = "2020-01-01", **more: Any) -> dict[str, Any]:
-    return {"organisationType": organisation_type, "organisationCode": code, "from": start, **more}
-
-
-def referral(code: str, by: tuple[int, str]) -> dict[str, Any]:
-    return relation(4, code, referredByType=by[0], referredByCode=by[1])
 
 
 @dataclass(frozen=True)
@@ -162,14 +155,14 @@ class World:
             "VerificationCode": code,
             "PersonContactDataTypeIdentifier": contact_type,
         }
-        return await self.post(caller(JOBNET), "/verificering", body, **headers)
+        return await self.post(a_caller(JOBNET), "/verificering", body, **headers)
 
     async def request_new(self, person: Person, contact_type: int, **headers: str) -> httpx.Response:
         body = {
             "CvCustomerIdentifier": person.cv_number,
             "PersonContactDataTypeIdentifier": contact_type,
         }
-        return await self.post(caller(JOBNET), "/verificering/ny", body, **headers)
+        return await self.post(a_caller(JOBNET), "/verificering/ny", body, **headers)
 
     async def find(self, by: Caller, value: str, **headers: str) -> httpx.Response:
         if "@" in value:
@@ -247,23 +240,3 @@ async def live(start: Start, settings: Settings) -> AsyncIterator[World]:
 
 async def _nobody(_path: str, _body: dict[str, Any]) -> Any:
     raise LookupError
-
-
-def caller(
-    active: tuple[int, str], request: tuple[int, str] | None = None, client: str = "client-1"
-) -> Caller:
-    organisation = Organisation(*(request or active))
-    return Caller(
-        client=client,
-        own=organisation,
-        active=Organisation(*active),
-        request_organisation=organisation,
-        user=User("Sag Behandler", 2, "sb1"),
-        scopes=frozenset({"contact.write", "contact.verify", "contact.lookup"}),
-    )
-
-
-FUND, OTHER_FUND = (1, "10"), (1, "15")
-MUNICIPALITY, JOBCENTER = (7, "101"), (8, "10100")
-ACTOR = (4, "12345678")
-STAR, JOBNET, COMPANY = (100, "1"), (101, "1"), (24, "87654321")

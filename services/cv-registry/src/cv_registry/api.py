@@ -1,7 +1,5 @@
 """Routes that the gateway forwards: methods 2, 3, 10-12. Bodies are read by the methods themselves, headers here."""
 
-from typing import Annotated
-
 from fastapi import APIRouter, Request, Response
 
 from cv_contracts.faults import Fault
@@ -10,16 +8,15 @@ from cv_registry.as_pdf import is_known, wants_pdf
 from cv_registry.asylum import CREATE, UPDATE
 from cv_registry.hot import NOT_A_PERSON_NUMBER, PERSON_NUMBER_HEADER, write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
-from cv_registry.parts import Parts, parts_of
+from cv_registry.parts import PartsDep
 from cv_registry.receipts import WriteCall
 from servicekit.data.consistency import parse
 from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer
 from servicekit.web.calls import CallerDep
-from servicekit.web.http import CONSISTENCY_HEADER, at_once
+from servicekit.web.http import CONSISTENCY_HEADER
 from servicekit.web.identity import Caller
 
 router = APIRouter()
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 def _write_call(method: int, caller: Caller, request: Request) -> WriteCall:

@@ -10,7 +10,7 @@ from cv_contracts.ids import CvId
 from cv_registry.domain import CvState
 from cv_registry.erasing import Ids
 from cv_registry.merging import PersonMerger
-from cv_registry.parts import Parts, parts_of
+from cv_registry.parts import PartsDep, parts_of
 from cv_registry.settings import CONTACT_OWNER
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_contacts import CvContacts
@@ -18,7 +18,7 @@ from cv_registry.store_cvs import CvStore
 from servicekit.follow.erasing import ErasedBody, Receipts, erasure_routes
 from servicekit.follow.operations import Operations, WhyBody, operation_routes
 from servicekit.follow.owner import state_routes, states_answer
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import internal_only
 from servicekit.web.identity import ServiceIdentity
 from servicekit.web.internal import InternalBody, json_response
 
@@ -35,7 +35,6 @@ FOLLOWERS: Final = (
 CONTACT_FOLLOWERS: Final = (CONTACT_OWNER, "operator")
 
 router = APIRouter(prefix="/internal")
-PartsDep = Annotated[Parts, at_once(parts_of)]
 StatusDep = Annotated[ServiceIdentity, internal_only("cv-status")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 

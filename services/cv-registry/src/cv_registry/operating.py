@@ -11,14 +11,13 @@ from cv_citizens.citizen import Citizen, Relation
 from cv_citizens.policy import Actor, explain
 from cv_contracts.faults import FAULTS
 from cv_contracts.methods import METHOD_BY_NUMBER
-from cv_registry.parts import Parts, parts_of
+from cv_registry.parts import PartsDep
 from servicekit.data.access_log import AccessRow
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import internal_only
 from servicekit.web.identity import Organisation
 from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal/operations", dependencies=[internal_only("operator")])
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 class NumberBody(InternalBody):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Annotated
 
 from fastapi import Request
 
@@ -42,6 +43,7 @@ from servicekit.follow.projection import Projection
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.web.client import ServiceClient
+from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
 from servicekit.web.tls import trusting
 
@@ -79,6 +81,9 @@ def parts_of(request: Request) -> Parts:
     """Dependency: the parts of this application."""
     parts: Parts = request.app.state.parts
     return parts
+
+
+PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 @asynccontextmanager

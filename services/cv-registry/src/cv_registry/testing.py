@@ -11,21 +11,14 @@ from uuid import UUID
 import httpx
 from pydantic import SecretStr
 
+from cv_citizens.testing import FUND, JOBCENTER, MUNICIPALITY, a_caller, relation
 from cv_contracts.codelists import default
 from cv_registry.settings import SERVICE, Settings
 from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
-from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
+from servicekit.web.identity import Caller, ServiceSigner
 
 NO_KAFKA: Final = KafkaSettings(bootstrap_servers="127.0.0.1:9")
 """A port that nobody listens on: writes stay in the outbox, where a test can look at them."""
-
-JOBNET: Final = Organisation(101, "1")
-STAR: Final = Organisation(100, "1")
-FUND: Final = Organisation(1, "10")
-MUNICIPALITY: Final = Organisation(7, "101")
-JOBCENTER: Final = Organisation(8, "10100")
-OTHER_ACTOR: Final = Organisation(4, "12345678")
-COMPANY: Final = Organisation(24, "87654321")
 
 _serial = count(1)
 
@@ -34,15 +27,6 @@ def a_person_number() -> str:
     """Give a person number that no other citizen of this process has."""
     serial = next(_serial)
     return f"{serial % 28 + 1:02}0{serial // 28 % 9 + 1}{serial // 252 % 90 + 10:02}{serial // 22680:04}"
-
-
-def relation(organisation: Organisation, start: str = "2020-01-01", **more: Any) -> dict[str, Any]:
-    return {
-        "organisationType": organisation.type,
-        "organisationCode": organisation.code,
-        "from": start,
-        **more,
-    }
 
 
 def a_citizen(**changes: Any) -> dict[str, Any]:
@@ -106,20 +90,6 @@ def a_cv(**changes: Any) -> dict[str, Any]:
         },
         **changes,
     }
-
-
-def a_caller(
-    active: Organisation = JOBNET, request: Organisation | None = None, client: str = "test-client"
-) -> Caller:
-    own = request or active
-    return Caller(
-        client=client,
-        own=own,
-        active=active,
-        request_organisation=own,
-        user=User("Sagsbehandler Test", 2, "test-user"),
-        scopes=frozenset({"cv.read", "cv.write"}),
-    )
 
 
 def some_settings(

@@ -1,17 +1,14 @@
 """The route that the gateway forwards: method 5."""
 
-from typing import Annotated
-
 from fastapi import APIRouter, Request, Response
 
-from cv_search.parts import Parts, parts_of
+from cv_search.parts import PartsDep
 from cv_search.searching import SearchCall
 from servicekit.data.consistency import parse
 from servicekit.web.calls import CallerDep
-from servicekit.web.http import CONSISTENCY_HEADER, at_once
+from servicekit.web.http import CONSISTENCY_HEADER
 
 router = APIRouter()
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 @router.post("/v6/Cv/search")

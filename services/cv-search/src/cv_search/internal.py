@@ -1,18 +1,17 @@
 """Internal routes: the index, an operator's work on what is followed. Each lists who may call it."""
 
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from cv_search.parts import Parts, parts_of
+from cv_search.parts import PartsDep, parts_of
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, WhyBody, operation_routes
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import internal_only
 from servicekit.web.internal import json_response
 
 router = APIRouter(prefix="/internal", dependencies=[internal_only("operator")])
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 _KEY: Final = "operate the index"
 

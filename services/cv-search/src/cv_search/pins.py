@@ -24,7 +24,7 @@ from servicekit.data.postgres import Database, passing_trouble
 from servicekit.web.identity import Caller
 from servicekit.workers import WorkFailed
 
-__all__ = ["Kept", "Pin", "Pins", "owner_of"]
+__all__ = ["TIDY_EVERY", "Kept", "Pin", "Pins", "owner_of"]
 
 log = structlog.get_logger(__name__)
 

@@ -21,6 +21,7 @@ from servicekit.follow.projection import Connection
 __all__ = [
     "CITIZENS",
     "CVS",
+    "PARTS",
     "STATUSES",
     "Changed",
     "Edge",

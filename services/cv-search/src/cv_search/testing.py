@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from cv_citizens.testing import JOBCENTER, a_caller
 from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.events.cv_status import StatusSet
@@ -17,21 +18,18 @@ from servicekit.follow.states import Unknown
 from servicekit.follow.testing import apply_states
 from servicekit.standin import StandIn
 from servicekit.testing import eventually
-from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
+from servicekit.web.identity import Caller, ServiceSigner
 
 __all__ = [
-    "JOBCENTER",
     "Owners",
     "People",
     "Someone",
     "World",
-    "caller",
     "content",
     "search_input",
     "token_of",
 ]
 
-JOBCENTER: Final = (8, "10100")
 NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 PLACES: Final = {"101": ("2100", "København Ø"), "751": ("8000", "Aarhus C")}
 
@@ -186,7 +184,7 @@ class World(People):
     async def post(
         self, body: Any, who: Caller | None = None, *, headers: Json | None = None
     ) -> httpx.Response:
-        token = self.signers["gateway"].token("cv-search", who or caller())
+        token = self.signers["gateway"].token("cv-search", who or a_caller(JOBCENTER))
         sent = {"authorization": f"Bearer {token}", "content-type": "application/json", **(headers or {})}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.client.post("/v6/Cv/search", content=content, headers=sent)
@@ -250,16 +248,3 @@ def search_input(text: str | None = None, **elements: Any) -> Json:
         **elements,
     }
     return wanted if text is None else {**wanted, "SearchString": text}
-
-
-def caller(active: tuple[int, str] = JOBCENTER, client: str = "client-1", user: str = "sb1") -> Caller:
-    """Give on whose behalf the gateway calls."""
-    organisation = Organisation(*active)
-    return Caller(
-        client=client,
-        own=organisation,
-        active=organisation,
-        request_organisation=organisation,
-        user=User("Sag Behandler", 2, user),
-        scopes=frozenset({"cv.search"}),
-    )

@@ -1,19 +1,15 @@
 """Routes that the gateway forwards: methods 4, 7 and 8; 6 is a hot route."""
 
-from typing import Annotated
-
 from fastapi import APIRouter, Request, Response
 
 from cv_contracts.wire.errors import read_query
 from cv_contracts.wire.status import GetAvailableCVStatusVersionsQuery, GetCVOnStatusQuery
 from cv_status.calls import read_call, write_call
-from cv_status.parts import Parts, parts_of
+from cv_status.parts import PartsDep
 from cv_status.set_cv_status import METHOD
 from servicekit.web.calls import CallerDep
-from servicekit.web.http import at_once
 
 router = APIRouter()
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 @router.post("/v6/Cv/cvstatus")

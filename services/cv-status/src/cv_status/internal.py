@@ -1,23 +1,22 @@
 """Internal routes: states of statuses for followers, frozen versions, an operator's work. Each lists who may call it."""
 
-from typing import Annotated, Final
+from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from cv_contracts.ids import CvId
-from cv_status.parts import Parts, parts_of
+from cv_status.parts import PartsDep, parts_of
 from cv_status.store import StatusStates
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
 
 FOLLOWERS: Final = ("cv-registry", "cv-search", "pdf-renderer", "change-feed", "operator")
 
 router = APIRouter(prefix="/internal")
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 _renderer = internal_only("pdf-renderer")
 

@@ -18,7 +18,7 @@ from servicekit.follow.batch import apply_newer
 from servicekit.follow.states import Erased, Known
 from servicekit.publish.outbox import Outbox
 from servicekit.standin import StandIn
-from servicekit.web.identity import Caller, Organisation, ServiceSigner, User
+from servicekit.web.identity import Caller, ServiceSigner
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -57,14 +57,6 @@ class Registry(StandIn):
         if self.mode == "unknown":
             return {"states": unknown}
         return {"states": [self.citizens.get(u["subject"], u) for u in unknown]}
-
-
-def relation(organisation_type: int, code: str, start: str = "2020-01-01", **more: Any) -> dict[str, Any]:
-    return {"organisationType": organisation_type, "organisationCode": code, "from": start, **more}
-
-
-def referral(code: str, by: tuple[int, str]) -> dict[str, Any]:
-    return relation(4, code, referredByType=by[0], referredByCode=by[1])
 
 
 @dataclass(frozen=True)
@@ -230,23 +222,3 @@ class World:
 
 async def _nobody(_path: str, _body: dict[str, Any]) -> Any:
     raise LookupError
-
-
-def caller(
-    active: tuple[int, str], request: tuple[int, str] | None = None, client: str = "client-1"
-) -> Caller:
-    organisation = Organisation(*(request or active))
-    return Caller(
-        client=client,
-        own=organisation,
-        active=Organisation(*active),
-        request_organisation=organisation,
-        user=User("Sag Behandler", 2, "sb1"),
-        scopes=frozenset({"cv.status", "cv.read"}),
-    )
-
-
-FUND, OTHER_FUND = (1, "10"), (1, "15")
-MUNICIPALITY, JOBCENTER = (7, "101"), (8, "10100")
-ACTOR = (4, "12345678")
-STAR, JOBNET, COMPANY = (100, "1"), (101, "1"), (24, "87654321")

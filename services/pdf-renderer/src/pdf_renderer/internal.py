@@ -1,16 +1,16 @@
 """The one internal route: a document for whoever has authorised its reader. pdf-renderer decides no access."""
 
 import base64
-from typing import Annotated, Final
+from typing import Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from pdf_renderer.document import LetterDocument, read
-from pdf_renderer.parts import Parts, parts_of
+from pdf_renderer.parts import PartsDep, parts_of
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
-from servicekit.web.http import at_once, internal_only
+from servicekit.web.http import internal_only
 
 CALLERS: Final = ("cv-registry", "cv-status")
 HASH_HEADER: Final = "x-document-hash"
@@ -19,7 +19,6 @@ _JSON: Final = "application/json"
 _NOT_KEPT: Final = {"cache-control": "no-store"}
 
 router = APIRouter(prefix="/internal", dependencies=[internal_only(*CALLERS)])
-PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 def _erasures(request: Request) -> Receipts:

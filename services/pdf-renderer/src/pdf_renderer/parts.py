@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Request
 
@@ -17,6 +18,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.erasing import Receipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.web.client import ServiceClient
+from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
 
 
@@ -37,6 +39,9 @@ def parts_of(request: Request) -> Parts:
     """Dependency: the parts of this application."""
     parts: Parts = request.app.state.parts
     return parts
+
+
+PartsDep = Annotated[Parts, at_once(parts_of)]
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import asyncpg
 from servicekit.data.postgres import Database, lock_number
 from servicekit.follow.projection import Connection
 
-__all__ = ["Asked", "DocumentStore", "Due", "Stored", "erasure_lock"]
+__all__ = ["Asked", "DocumentStore", "Due", "Stored", "erase", "is_full", "render_ahead"]
 
 LOCK_TRIES: Final = 6
 """Each takes the lock time-out of the database's settings."""
@@ -112,7 +112,7 @@ class DocumentStore:
         """Store a document, unless its citizen has been erased meanwhile."""
         async with self.database.pool.acquire(timeout=5) as conn, conn.transaction():
             for subject in sorted((asked.person_id, asked.cv_id)):
-                await conn.execute(_HOLD_ERASURE, lock_number(erasure_lock(subject)))
+                await conn.execute(_HOLD_ERASURE, lock_number(_erasure_lock(subject)))
             await conn.execute(
                 _KEEP,
                 asked.hash,
@@ -147,14 +147,14 @@ async def _lock(conn: Connection, number: int) -> None:
     await conn.execute(_LOCK, number)
 
 
-def erasure_lock(subject: UUID) -> str:
+def _erasure_lock(subject: UUID) -> str:
     """Key that storing a document and an erasure both lock."""
     return f"erasure {subject}"
 
 
 async def erase(conn: Connection, subjects: Sequence[UUID]) -> None:
     """Remove all documents of these persons or CVs, and let none be stored ever again."""
-    await conn.execute(_ERASURES, [lock_number(erasure_lock(subject)) for subject in subjects])
+    await conn.execute(_ERASURES, [lock_number(_erasure_lock(subject)) for subject in subjects])
     await conn.execute(_ERASE, subjects)
 
 

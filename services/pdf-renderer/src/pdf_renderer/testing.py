@@ -13,7 +13,17 @@ import orjson
 
 from pdf_renderer.document import CvDocument, FrozenDocument, LetterDocument, read
 
-__all__ = ["FROZEN_AT", "SAMPLE", "cv_of", "document_json", "letter_json", "made", "profile", "words_of"]
+__all__ = [
+    "FROZEN_AT",
+    "SAMPLE",
+    "Check",
+    "cv_of",
+    "document_json",
+    "letter_json",
+    "made",
+    "profile",
+    "words_of",
+]
 
 SAMPLE: Final[dict[str, Any]] = orjson.loads(Path(__file__).with_name("sample_cv.json").read_bytes())
 Check = Callable[[str, list[Path]], Awaitable[dict[str, str]]]

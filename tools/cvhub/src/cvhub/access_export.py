@@ -12,7 +12,7 @@ import typst
 
 from cv_contracts.codelists import default
 
-__all__ = ["pdf_of", "statement_of"]
+__all__ = ["METHODS", "pdf_of", "statement_of"]
 
 DANISH = ZoneInfo("Europe/Copenhagen")
 METHODS: Mapping[str, str] = {

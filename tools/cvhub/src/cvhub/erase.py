@@ -14,7 +14,7 @@ from cvhub.erasing import Away, Erasing, Services
 from cvhub.erasure_orders import Order, Orders
 from cvhub.servers.process import CannotStart
 
-__all__ = ["erase", "report_of"]
+__all__ = ["WAIT_SECONDS", "erase", "report_of"]
 
 WAIT_SECONDS = 60.0
 GO_ON = "`cvhub erase --pending` goes on"

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from cvhub.people import Person
 from cvhub.state import Run, State
 
-__all__ = ["JOBNET", "Journey", "NotAsItShould", "Seen", "Step", "expect", "fault"]
+__all__ = ["JOBNET", "PATIENCE", "Journey", "NotAsItShould", "Seen", "Step", "expect", "fault"]
 
 JOBNET = "101:1"
 PATIENCE = 60.0

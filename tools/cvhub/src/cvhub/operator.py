@@ -15,7 +15,7 @@ from cvhub.services import SERVICES
 from cvhub.state import State
 from servicekit.web.tls import trusting
 
-__all__ = ["Calls", "Place", "not_taken", "place", "wrongly_asked"]
+__all__ = ["KEY", "URLS", "Calls", "Place", "not_taken", "place", "wrongly_asked"]
 
 IDENTITY = "operator"
 URLS = "CVHUB_SERVICES"

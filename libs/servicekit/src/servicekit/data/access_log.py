@@ -16,7 +16,7 @@ from cv_contracts.faults import Unavailable
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.observe import metrics
 from servicekit.pace import Gathering
-from servicekit.web.identity import Caller, Organisation, User
+from servicekit.web.identity import Caller
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ ENOUGH = 8
 MONTHS_AHEAD = 3
 CHECK_MONTHS_EVERY = timedelta(days=1)
 
-_COLUMNS = {
+COLUMNS = {
     "at": "timestamptz",
     "subject": "uuid",
     "method": "text",
@@ -48,26 +48,27 @@ _COLUMNS = {
     "object_version": "bigint",
     "detail": "jsonb",
 }
+"""Each column and its type."""
 _INSERT = (
-    f"insert into access_log ({', '.join(_COLUMNS)}) select * from unnest("
-    + ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(_COLUMNS.values(), 1))
+    f"insert into access_log ({', '.join(COLUMNS)}) select * from unnest("
+    + ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(COLUMNS.values(), 1))
     + ")"
 )
-_OF_SUBJECT = f"select {', '.join(_COLUMNS)} from access_log where subject = $1 order by at desc limit $2"
 _MONTHS = """
 select c.relname::text as name, case when i.inhdetachpending then 'finalize' when not i.inhdetachpending then 'concurrently' end
 from pg_class c left join pg_inherits i on i.inhrelid = c.oid
 where c.relkind = 'r' and c.relnamespace = current_schema()::regnamespace and c.relname ~ '^access_log_[0-9]{4}_[0-9]{2}$'
 order by 1
 """
-_SHOWING = (
-    f"select {', '.join(_COLUMNS)} from access_log where detail -> 'shown' ? $1 order by at desc limit $2"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRow:
-    """One look at a subject's data. Without a caller, `service` (one of ours) acted on its own."""
+    """One look at a subject's data. Without a caller, `service` (one of ours) acted on its own.
+
+    A look at many has no subject: `detail` names under `shown` whom it has shown, and a service with such rows has an index
+    `access_log_shown` on that.
+    """
 
     subject: UUID | None
     method: str
@@ -76,14 +77,6 @@ class AccessRow:
     object_version: int | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
     service: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accessed:
-    """A row of the log and when it was written. Scopes are not kept."""
-
-    at: datetime
-    row: AccessRow
 
 
 class AccessLog:
@@ -111,17 +104,6 @@ class AccessLog:
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await written
-
-    async def of_subject(self, subject: UUID, limit: int = 10_000) -> list[Accessed]:
-        """Give who looked at a subject, the newest first."""
-        return [_accessed(row) for row in await self._database.fetch(_OF_SUBJECT, subject, limit)]
-
-    async def showing(self, subject: UUID, limit: int = 10_000) -> list[Accessed]:
-        """Give the looks at many that have shown a subject (`detail` names them under `shown`), the newest first.
-
-        A service with such rows has an index on `detail -> 'shown'`.
-        """
-        return [_accessed(row) for row in await self._database.fetch(_SHOWING, str(subject), limit)]
 
     async def make_months(self, today: date) -> None:
         """Make the partitions of this month and those ahead, where they are missing."""
@@ -223,28 +205,4 @@ def _caller_columns(caller: Caller | None) -> tuple[Any, ...]:
         caller.user.name,
         caller.user.type,
         caller.user.identifier,
-    )
-
-
-def _accessed(row: asyncpg.Record) -> Accessed:
-    caller = None
-    if row["client"] is not None:
-        caller = Caller(
-            client=row["client"],
-            own=Organisation(row["own_type"], row["own_code"]),
-            active=Organisation(row["active_type"], row["active_code"]),
-            request_organisation=Organisation(row["request_type"], row["request_code"]),
-            user=User(row["user_name"], row["user_type"], row["user_identifier"]),
-        )
-    return Accessed(
-        row["at"],
-        AccessRow(
-            subject=row["subject"],
-            method=row["method"],
-            caller=caller,
-            purpose=row["purpose"],
-            object_version=row["object_version"],
-            detail=orjson.loads(row["detail"]),
-            service=row["service"],
-        ),
     )

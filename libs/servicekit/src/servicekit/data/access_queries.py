@@ -7,12 +7,11 @@ from uuid import UUID
 
 import orjson
 
+from servicekit.data.access_log import COLUMNS
 from servicekit.data.postgres import Database
 
 __all__ = ["Asked", "reads_by_user", "rows"]
 
-_COLUMNS = """at, subject, method, service, client, own_type, own_code, active_type, active_code, request_type, request_code,
-    user_name, user_type, user_identifier, purpose, object_version, detail"""
 _READS = """
 select client, user_type, user_identifier, own_type, own_code, (at at time zone 'Europe/Copenhagen')::date as day,
     sum(case when detail ? 'shown' then jsonb_array_length(detail -> 'shown') else 1 end) as looks
@@ -49,7 +48,7 @@ async def rows(database: Database, asked: Asked, limit: int) -> list[dict[str, A
         names = ("own", "active", "request")
         either = " or ".join(f"({name}_type = {kind} and {name}_code = {code})" for name in names)
         conditions.append(f"({either})")
-    query = f"select {_COLUMNS} from access_log where {' and '.join(conditions)} order by at desc limit {place(limit)}"
+    query = f"select {', '.join(COLUMNS)} from access_log where {' and '.join(conditions)} order by at desc limit {place(limit)}"
     return [_row(dict(row.items())) for row in await database.fetch(query, *values)]
 
 

@@ -27,8 +27,10 @@ __all__ = [
     "Database",
     "MigrationChanged",
     "WriteTx",
+    "lock_number",
     "migrate",
     "passing_trouble",
+    "server_settings",
 ]
 
 log = structlog.get_logger(__name__)

@@ -18,6 +18,7 @@ from servicekit.web.internal import InternalBody, json_response
 
 __all__ = [
     "OWN_ACCESS_ROWS",
+    "ErasedBody",
     "Held",
     "Holdings",
     "Receipts",

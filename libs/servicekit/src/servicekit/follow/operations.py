@@ -25,7 +25,7 @@ from servicekit.publish import refused
 from servicekit.web.http import at_once, internal_only
 from servicekit.web.internal import InternalBody, json_response
 
-__all__ = ["Operations", "operation_routes"]
+__all__ = ["Operations", "WhyBody", "operation_routes"]
 
 OPERATOR: Final = "operator"
 LISTED: Final = 1_000

@@ -19,10 +19,12 @@ from servicekit.web.internal import InternalBody
 
 __all__ = [
     "RANGES",
+    "RANGES_AT_ONCE",
     "OwnedState",
     "StateSource",
     "Stored",
     "Versions",
+    "bounds",
     "digests_sql",
     "hot_states",
     "state_routes",

@@ -15,7 +15,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.projection import Batch, Projection
 from servicekit.follow.records import Records
 
-__all__ = ["Positions"]
+__all__ = ["Consumer", "Positions"]
 
 log = structlog.get_logger(__name__)
 

@@ -32,6 +32,7 @@ __all__ = [
     "Projection",
     "Remove",
     "read_batch",
+    "sorted_by_subject",
 ]
 
 Applicable = Known | Erased

@@ -56,6 +56,8 @@ _READ_LIBRARIES = (
     "cv_",
     "cvhub",
 )
+# What they write of each request says nothing without the address, which stays out; whoever calls tells of what fails.
+_TALKATIVE = ("httpx", "httpcore")
 _LARGEST_NUMBER = 2**63  # JSON writers take no more
 _LONGEST_CHAIN = 5
 _MOST_FRAMES = 30
@@ -85,6 +87,8 @@ def setup(
     for name in ("uvicorn", "uvicorn.error", "aiokafka", "asyncpg", "faststream"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate, access.disabled = [], False, True
 
