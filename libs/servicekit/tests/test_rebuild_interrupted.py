@@ -167,18 +167,40 @@ async def test_a_build_that_is_given_up_between_two_pages_or_after_the_last_one_
     await world.is_whole(1)
 
 
-async def test_a_build_begun_anew_between_two_pages_begins_with_the_first_one(world: World) -> None:
+@pytest.mark.parametrize("at_the_end", [False, True])
+async def test_a_build_begun_anew_between_two_pages_or_after_the_last_one_begins_with_the_first_one(
+    world: World, *, at_the_end: bool
+) -> None:
+    """Nor is it held because it has nothing yet, as one is whose owner was restored empty."""
     await filled(world)
+    await world.rebuild().step()
+    await world.begin()
     generations = world.rebuild().generations
 
     async def begin_anew(tx: WriteTx) -> None:
         assert await generations.give_up(tx)
         await generations.start(tx)
 
-    await Overtaken(world, begin_anew, at_the_end=False).step()
-    assert await world.generations() == {2: "building"}
+    await Overtaken(world, begin_anew, at_the_end=at_the_end).step()
+    assert await world.generations() == {1: "live", 3: "building"}
     await world.rebuild().step()
-    await world.is_whole(2)
+    await world.is_whole(3)
+
+
+async def test_a_page_that_was_asked_for_before_a_build_was_begun_is_none_of_its(world: World) -> None:
+    """What batches applied between the two is in neither, even where the build has come just as far."""
+    await filled(world)
+    generations = world.rebuild().generations
+
+    async def begin_anew(tx: WriteTx) -> None:
+        [before] = await generations.all()
+        assert await generations.give_up(tx)
+        build = await generations.start(tx)
+        await generations.move(tx.conn, build, before.after, 0)
+
+    await Overtaken(world, begin_anew, at_the_end=False).step()
+    [build] = await generations.all()
+    assert (build.number, build.rows) == (2, 0)
 
 
 async def test_a_build_that_somebody_else_moved_on_is_left_to_them(world: World) -> None:

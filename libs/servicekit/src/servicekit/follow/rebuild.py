@@ -159,7 +159,7 @@ class Rebuild:
         if not build.done:
             await self._take_snapshot(build)
         whole = await self._building()
-        if whole is None:
+        if whole is None or not whole.done:
             return
         if await self.generations.shrinks(whole):
             log.error("rebuild_held", stream=self._projection.name, rows=whole.rows)
