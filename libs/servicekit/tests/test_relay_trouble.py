@@ -200,6 +200,21 @@ async def test_a_trouble_that_is_over_is_told_of_no_more(
     await asyncio.wait_for(running, 60)
 
 
+async def test_a_trouble_is_told_of_no_more_once_nothing_waits_or_another_one_sends(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    """Who sends seldom would tell of a Kafka that was away at night for the whole day, and who stands by for ever."""
+    relays = [a_relay(database, kafka_settings) for _ in range(2)]
+    for relay in relays:
+        relay.progress = Progress(trouble="KafkaConnectionError")
+    running = [asyncio.create_task(relay.run()) for relay in relays]
+    await eventually(lambda: [relay.progress.trouble for relay in relays] == [None, None])
+    assert sorted(relay.progress.active for relay in relays) == [False, True]
+    for relay in relays:
+        relay.stop()
+    await asyncio.wait_for(asyncio.gather(*running), 60)
+
+
 async def test_a_mistake_of_ours_ends_the_relay_and_its_watch(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:

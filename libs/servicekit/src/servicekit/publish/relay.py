@@ -215,6 +215,7 @@ class Relay:
             while not (held or self._stopping):
                 held = await conn.fetchval(_LEASE, self._source)
                 if not held:
+                    self.progress.trouble = None
                     await asyncio.sleep(LEASE_POLL.total_seconds())
             yield Lease(conn) if held else None
         finally:
@@ -250,7 +251,7 @@ class Relay:
             rows = await self._exchange(lease, sender, gone, ())
             if rows or self._stopping:
                 return [] if self._stopping else rows
-            gone = ()
+            gone, self.progress.trouble = (), None
             woken = await set_within(self._wake, pause.total_seconds())
             pause = SHORTEST_POLL if woken else min(pause * 2, LONGEST_POLL)
 
