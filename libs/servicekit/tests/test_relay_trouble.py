@@ -18,7 +18,7 @@ from servicekit.data.postgres import Database
 from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Lease, LeaseLost, Progress, Relay
-from servicekit.publish.sending import Prepared, Refusal, Round, Row, Sender
+from servicekit.publish.sending import Batch, Prepared, Refusal, Round, Row, Sender, _acknowledged
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 
@@ -139,6 +139,28 @@ async def test_nothing_more_is_sent_of_a_round_once_the_lease_is_lost(
     with pytest.raises(LeaseLost):
         await asyncio.wait_for(finishing, 20)
     await eventually(lambda: sender.ended)
+
+
+class Silent(Sender):
+    """Hands batches to a Kafka that never answers."""
+
+    async def send(self, batches: Sequence[Batch]) -> "asyncio.Future[list[Any]]":
+        answers = [asyncio.get_running_loop().create_future() for _ in batches]
+        waiting = [_acknowledged(batch, answer) for batch, answer in zip(batches, answers, strict=True)]
+        return asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_nobody_waits_for_an_answer_any_more_once_kafka_was_given_up(
+    database: Database, lease: Lease, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "PROOF", timedelta(milliseconds=20))
+    monkeypatch.setattr(relay_module, "PATIENCE", timedelta(milliseconds=100))
+    await add(database, 1)
+    before, sender = asyncio.all_tasks(), Silent(kafka_settings, SOURCE)
+    with pytest.raises(TimeoutError, match="Kafka did not answer"):
+        await a_relay(database, kafka_settings)._follow(lease, sender)
+    await sender.abort()
+    await eventually(lambda: asyncio.all_tasks() <= before, timedelta(seconds=10))
 
 
 async def test_what_kafka_has_is_deleted_before_the_trouble_of_the_same_round_is_told(

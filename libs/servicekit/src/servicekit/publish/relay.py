@@ -233,10 +233,14 @@ class Relay:
             begun = time.perf_counter()
             answers = await sender.send(prepared.batches)
             ahead = None
-            if gone or len(prepared.seqs) == BATCH:
-                rows = await self._exchange(lease, sender, gone, prepared.seqs)
-                gone, ahead = [], await sender.prepare(rows) if rows else None
-            await lease.while_held(answers)
+            try:
+                if gone or len(prepared.seqs) == BATCH:
+                    rows = await self._exchange(lease, sender, gone, prepared.seqs)
+                    gone, ahead = [], await sender.prepare(rows) if rows else None
+                await lease.while_held(answers)
+            finally:
+                # Whoever waits for a producer that was aborted waits for ever.
+                answers.cancel()
             metrics.record("outbox.send.duration", time.perf_counter() - begun)
             round_ = await self._finish(lease, sender, prepared, answers.result())
             gone = round_.acknowledged
