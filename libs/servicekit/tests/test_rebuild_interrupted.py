@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,12 +20,12 @@ from servicekit.data.postgres import WriteTx
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.generations import Generation
 from servicekit.follow.owned_states import HttpStates, Page
-from servicekit.follow.owner_testing import PREFIX, Keys, client_of
+from servicekit.follow.owner_testing import PREFIX
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
 from servicekit.follow.states import BadState, Unknown
-from servicekit.testing import eventually, free_port
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -112,6 +113,20 @@ async def test_an_owner_restored_empty_takes_nothing_away(world: World) -> None:
         assert await rebuild.generations.accept_fewer(tx)
     await rebuild.step()
     await world.is_whole(2)
+
+
+async def test_a_build_that_is_held_is_not_begun_again_because_of_a_gap(world: World) -> None:
+    await filled(world, 3)
+    await world.rebuild().step()
+    await world.things.database.execute("truncate things")
+    await world.database.execute(
+        "insert into follow_positions (projection, topic, partition, next_offset, gap_at) values ('copies', 't', 0, 9, now())"
+    )
+    with capture_logs() as logs:
+        await world.rebuild().step()
+        await AtRest(world.database, world.projection, world.owner).step()
+    assert [one["event"] for one in logs] == ["build_begun", "rebuild_held"]
+    assert (logs[1]["stream"], logs[1]["rows"]) == ("copies", 0)
 
 
 async def test_an_owner_restored_empty_takes_nothing_away_however_few_there_are(world: World) -> None:
@@ -250,6 +265,42 @@ async def test_a_trouble_of_the_database_makes_nobody_wait_and_is_told_before_th
     await world.is_whole(1)
 
 
+async def test_an_owner_that_does_not_answer_is_given_up_after_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "PAGE_TIMEOUT", 0.05)
+    world.things.gate = asyncio.Event()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(world.rebuild().step(), 10)
+    world.things.gate.set()
+
+
+async def test_of_a_page_that_could_not_be_got_nothing_is_said_when_the_one_before_was_in_trouble(
+    world: World,
+) -> None:
+    await filled(world)
+    asked = asyncio.Event()
+
+    class Failing(HttpStates):
+        async def page(self, after: UUID | None, limit: int) -> Page:
+            if after is not None:
+                asked.set()
+                raise BadState("no page")
+            return await super().page(after, limit)
+
+    async def apply(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
+        await asked.wait()
+        raise asyncpg.DeadlockDetectedError
+
+    said = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    projection = dataclasses.replace(world.projection, apply=apply)
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await Rebuild(world.database, projection, Failing(world.owner._post, PREFIX)).step()
+    gc.collect()
+    assert said == []
+
+
 async def test_a_page_that_takes_too_long_to_write_is_written_one_by_one(world: World) -> None:
     subjects = await filled(world, 3)
     projection = failing_with(world, asyncpg.QueryCanceledError())
@@ -330,23 +381,3 @@ async def test_whom_the_owner_does_not_know_is_left_out_of_a_build(world: World)
     owner = Strange(world.owner._post, PREFIX)
     await Rebuild(world.database, world.projection, owner).step()
     await world.is_whole(1)
-
-
-async def test_an_owner_that_is_away_is_asked_less_and_less_often(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rebuilding, "LOOK_EVERY", 0.01)
-    await filled(world)
-    client, owner = client_of(f"http://127.0.0.1:{free_port()}", Keys("follower", "owner").signer("follower"))
-    begun = asyncio.get_running_loop().time()
-    with capture_logs() as logs:
-        async with running(Rebuild(world.database, world.projection, owner)):
-
-            def asked() -> list[int]:
-                return [one["attempt"] for one in logs if one["event"] == "rebuild_waits"]
-
-            await eventually(lambda: len(asked()) >= 3)
-    client.close()
-    assert asked()[:3] == [1, 2, 3]
-    # At least three quarters of half a second and of a second.
-    assert asyncio.get_running_loop().time() - begun >= 1.1
