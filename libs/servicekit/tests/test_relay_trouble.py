@@ -104,6 +104,28 @@ async def test_the_lease_is_proved_again_and_again_while_kafka_is_waited_for(
     await waiting
 
 
+async def test_who_stands_by_does_not_ask_for_the_lease_all_the_time(
+    database: Database, nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "LEASE_POLL", timedelta(minutes=2))
+    asking = """select query_start from pg_stat_activity where application_name = 'cv-registry-relay'
+        and datname = current_database() and pid <> $1 and query = $2"""
+
+    async with a_relay(database, nowhere)._lease() as held:
+        assert held is not None
+        running = asyncio.create_task(a_relay(database, nowhere).run())
+        pid = held.conn.get_server_pid()
+
+        async def asked() -> datetime:
+            at = await database.fetchval(asking, pid, relay_module._LEASE)
+            assert isinstance(at, datetime)
+            return at
+
+        await eventually(asked)
+        assert len({await asked() for _ in range(50)}) <= 2, "when the statement was prepared, and executed"
+        running.cancel()
+
+
 async def test_a_kafka_that_stays_silent_is_given_up_after_a_while(
     lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
