@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
@@ -257,6 +257,24 @@ async def test_a_trouble_is_told_of_no_more_once_nothing_waits_or_another_one_se
     for relay in relays:
         relay.stop()
     await asyncio.wait_for(asyncio.gather(*running), 60)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(),
+        TimeoutError(),
+        asyncpg.InterfaceError("another operation is in progress"),
+        asyncpg.InternalClientError("got result for unknown protocol state 3"),
+        asyncpg.ConnectionDoesNotExistError(),
+    ],
+)
+async def test_a_connection_that_cannot_be_closed_is_no_trouble(error: Exception) -> None:
+    class Broken:
+        async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncpg's
+            raise error
+
+    await relay_module._hang_up(cast("Any", Broken()))
 
 
 async def test_a_mistake_of_ours_ends_the_relay_and_its_watch(

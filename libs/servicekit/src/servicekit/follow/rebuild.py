@@ -51,7 +51,6 @@ _SESSION = {
     **LEASE_SESSION,
     # A builder works on other connections, and says nothing on this one meanwhile.
     "idle_session_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
 }
 
 

@@ -10,7 +10,7 @@ sent is dropped at once; two relays in the moment of a takeover can only repeat 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -304,7 +304,8 @@ class Relay:
 
 
 async def _hang_up(conn: "OwnConnection") -> None:
-    try:
+    # It drops what it cannot close, and what it says of that must not take the place of a cancellation.
+    with suppress(
+        OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError
+    ):
         await conn.close(timeout=1)
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
-        conn.terminate()
