@@ -25,7 +25,7 @@ from servicekit.follow.owner_testing import PREFIX, Keys, client_of, owner_app, 
 from servicekit.follow.rebuild import Rebuild, Rebuilds
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
 from servicekit.follow.states import Unknown
-from servicekit.follow.testing import CITIZENS
+from servicekit.follow.testing import CITIZENS, make_live
 from servicekit.testing import eventually, free_port
 
 pytestmark = pytest.mark.infra
@@ -124,6 +124,17 @@ async def test_a_rebuild_repairs_what_differs_from_the_owner(world: World) -> No
     await world.begin()
     await world.rebuild().step()
     await world.is_whole(2)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+async def test_a_page_is_written_to_the_build_alone(world: World, *, one_by_one: bool) -> None:
+    subjects = await filled(world, 5)
+    await make_live(world.database)
+    world.copies.poison = {subjects[0]} if one_by_one else set()
+    assert await world.begin() == 2
+    await world.rebuild().step()
+    rows = await world.database.fetch("select generation, count(*) from effects group by 1")
+    assert [tuple(row) for row in rows] == [(2, 4 if one_by_one else 5)]
 
 
 async def test_changes_and_erasures_while_pages_come_end_as_at_the_owner(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.states import BadState
 from servicekit.follow.testing import Copies, OwnedStates
 from servicekit.testing import in_skipped_time
 
@@ -27,7 +28,7 @@ class Looking(Rebuild):
         if not self.fails:
             raise asyncio.CancelledError
         if self.fails.pop(0):
-            raise ConnectionError
+            raise BadState("an answer lacks its list")
 
 
 @in_skipped_time
@@ -41,6 +42,6 @@ async def test_after_each_trouble_it_is_looked_later_and_as_soon_as_ever_once_al
     ]
     assert 0.7499 < min(parts) < max(parts) < 1.2501, "spread over a quarter around"
     assert [(one["attempt"], one["error_type"]) for one in logs] == [
-        (n, "ConnectionError") for n in (*range(1, 10), 1)
+        (n, "BadState") for n in (*range(1, 10), 1)
     ]
     assert {(one["event"], one["stream"]) for one in logs} == {("rebuild_waits", "copies")}
