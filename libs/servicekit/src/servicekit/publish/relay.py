@@ -236,7 +236,7 @@ class Relay:
             try:
                 if gone or len(prepared.seqs) == BATCH:
                     rows = await self._exchange(lease, sender, gone, prepared.seqs)
-                    gone, ahead = [], await sender.prepare(rows) if rows else None
+                    ahead = await sender.prepare(rows) if rows else None
                 await lease.while_held(answers)
             finally:
                 # Whoever waits for a producer that was aborted waits for ever.
