@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import gc
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -273,32 +272,6 @@ async def test_an_owner_that_does_not_answer_is_given_up_after_a_while(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(world.rebuild().step(), 10)
     world.things.gate.set()
-
-
-async def test_of_a_page_that_could_not_be_got_nothing_is_said_when_the_one_before_was_in_trouble(
-    world: World,
-) -> None:
-    await filled(world)
-    asked = asyncio.Event()
-
-    class Failing(HttpStates):
-        async def page(self, after: UUID | None, limit: int) -> Page:
-            if after is not None:
-                asked.set()
-                raise BadState("no page")
-            return await super().page(after, limit)
-
-    async def apply(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
-        await asked.wait()
-        raise asyncpg.DeadlockDetectedError
-
-    said = list[object]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
-    projection = dataclasses.replace(world.projection, apply=apply)
-    with pytest.raises(asyncpg.DeadlockDetectedError):
-        await Rebuild(world.database, projection, Failing(world.owner._post, PREFIX)).step()
-    gc.collect()
-    assert said == []
 
 
 async def test_a_page_that_takes_too_long_to_write_is_written_one_by_one(world: World) -> None:
