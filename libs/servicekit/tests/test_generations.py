@@ -68,6 +68,25 @@ async def test_a_build_that_was_held_and_accepted_is_held_no_more(database: Data
     async with database.write(generations.key) as tx:
         assert await generations.accept_fewer(tx)
     assert [(g.held, g.accept_fewer) for g in await generations.all()] == [(False, True)]
+
+
+async def test_a_build_that_was_accepted_or_given_up_meanwhile_is_not_held(database: Database) -> None:
+    """It would wait for an operator who has decided already, or be a retired one that nobody removes."""
+    generations, accepted = Generations(database, "copies"), await begin(database, "copies")
+    async with database.write(generations.key) as tx:
+        assert await generations.accept_fewer(tx)
+    await generations.hold(accepted)
+    assert [(g.held, g.accept_fewer) for g in await generations.all()] == [(False, True)]
+    await generations.make_live(accepted.number)
+    given_up = await begin(database, "copies")
+    async with database.write(generations.key) as tx:
+        assert await generations.give_up(tx)
+    await generations.hold(given_up)
+    assert [(g.status, g.held) for g in await generations.all()] == [("live", False), ("retired", False)]
+
+
+async def test_a_build_that_is_held_and_becomes_live_after_all_is_held_no_more(database: Database) -> None:
+    generations, build = Generations(database, "copies"), await begin(database, "copies")
     await generations.hold(build)
     await generations.make_live(build.number)
     assert [(g.status, g.held) for g in await generations.all()] == [("live", False)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from cv_contracts.faults import Unavailable
 from cvhub.testing import FreshDatabase
@@ -20,10 +22,10 @@ from servicekit.follow.applied import Applied
 from servicekit.follow.generations import Generation
 from servicekit.follow.owned_states import HttpStates, Page
 from servicekit.follow.owner_testing import PREFIX, Keys, client_of, owner_app, serving
-from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.rebuild import Rebuild, Rebuilds
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
 from servicekit.follow.states import Unknown
-from servicekit.follow.testing import CITIZENS
+from servicekit.follow.testing import CITIZENS, make_live
 from servicekit.testing import eventually, free_port
 
 pytestmark = pytest.mark.infra
@@ -57,7 +59,11 @@ async def test_while_batches_come_a_build_goes_on_by_small_pages(world: World) -
             return await super().page(after, limit)
 
     owner = Counting(world.owner._post, PREFIX)
-    await Rebuild(world.database, world.projection, owner, lambda: len(limits) < 4).step()
+    nobodys = dataclasses.replace(world.projection, name="nobody's", owner=None)
+    followed = [dataclasses.replace(world.projection, owner=owner), nobodys]
+    rebuilds = Rebuilds(world.database, followed, lambda: len(limits) < 4).of
+    assert list(rebuilds) == ["copies"]
+    await rebuilds["copies"].step()
     await world.is_whole(1)
     assert limits == [3] * 4 + [7] * (len(limits) - 4)
     assert 4 * 3 + 7 * (len(limits) - 5) <= len(subjects) <= 4 * 3 + 7 * (len(limits) - 4)
@@ -97,11 +103,16 @@ async def test_what_a_batch_applied_before_there_was_a_generation_is_not_missing
 
 async def test_a_rebuild_replaces_the_live_generation_and_leaves_nothing_of_it(world: World) -> None:
     await filled(world)
-    await world.rebuild().step()
-    assert await world.begin() == 2
-    await world.rebuild().step()
+    with capture_logs() as logs:
+        await world.rebuild().step()
+        assert await world.begin() == 2
+        await world.rebuild().step()
     await world.is_whole(2)
     assert await world.copies.versions(1) == {}
+    events = ["build_begun", "rebuild_live", "rebuild_live", "generation_removed"]
+    assert [one["event"] for one in logs] == events
+    assert {one["stream"] for one in logs} == {"copies"}
+    assert [one.get("rows", one.get("count")) for one in logs[1:]] == [50, 50, 50]
     assert await world.database.fetchval("select count(*) from projected_versions where generation = 1") == 0
 
 
@@ -113,6 +124,17 @@ async def test_a_rebuild_repairs_what_differs_from_the_owner(world: World) -> No
     await world.begin()
     await world.rebuild().step()
     await world.is_whole(2)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+async def test_a_page_is_written_to_the_build_alone(world: World, *, one_by_one: bool) -> None:
+    subjects = await filled(world, 5)
+    await make_live(world.database)
+    world.copies.poison = {subjects[0]} if one_by_one else set()
+    assert await world.begin() == 2
+    await world.rebuild().step()
+    rows = await world.database.fetch("select generation, count(*) from effects group by 1")
+    assert [tuple(row) for row in rows] == [(2, 4 if one_by_one else 5)]
 
 
 async def test_changes_and_erasures_while_pages_come_end_as_at_the_owner(world: World) -> None:
@@ -230,14 +252,37 @@ async def test_a_state_that_cannot_be_applied_waits_and_the_build_goes_on(world:
     subjects = await filled(world)
     world.copies.poison = {subjects[3]}
     await world.rebuild().step()
-    row = await world.database.fetchrow("select subject, version, reason from pending_subjects")
+    row = await world.database.fetchrow(
+        """select subject, version, attempts, reason, extract(epoch from next_try - first_seen)::float8 as rest
+        from pending_subjects"""
+    )
     assert row is not None
-    assert tuple(row) == (subjects[3], 1, "not-applied")
+    assert tuple(row)[:4] == (subjects[3], 1, 1, "not-applied")
+    assert 0.7 < row["rest"] < 1.3
     assert await world.live() == 1
     world.copies.poison = set()
     await world.follow(subjects[3])
     await world.is_whole(1)
     assert await world.database.fetchval("select count(*) from pending_subjects") == 0
+
+
+async def test_who_waits_already_waits_for_the_newer_version_and_as_long_as_before(world: World) -> None:
+    behind, ahead = await filled(world, 2)
+    await world.things.put(behind, 5)
+    await world.database.execute(
+        """insert into pending_subjects (projection, subject, version, attempts, next_try, reason)
+        select 'copies', s, 3, 7, '2100-01-01', 'owner-silent' from unnest($1::uuid[]) s""",
+        [behind, ahead],
+    )
+    world.copies.poison = {behind, ahead}
+    await world.rebuild().step()
+    rows = await world.database.fetch(
+        "select subject, version, attempts, next_try > '2099-01-01', reason from pending_subjects"
+    )
+    assert {tuple(row) for row in rows} == {
+        (behind, 5, 7, True, "owner-silent"),
+        (ahead, 3, 7, True, "owner-silent"),
+    }
 
 
 async def test_an_owner_that_is_away_is_waited_for_and_the_build_goes_on_from_the_last_page(
@@ -295,23 +340,29 @@ async def test_two_instances_build_once(world: World) -> None:
     assert len(world.things.pages) == len(set(world.things.pages))
 
 
-async def test_a_builder_that_is_silent_keeps_the_lease_and_one_whose_machine_is_gone_loses_it_soon(
+async def test_a_lease_is_that_of_one_projection_and_is_not_lost_however_long_a_build_takes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the server does for a session is read from the session itself: nobody else can see it."""
-    connect, held = asyncpg.connect, list[Any]()
+    connect, sessions = asyncpg.connect, list[Any]()
 
-    async def remembered(*args: Any, **more: Any) -> Any:
-        held.append(await connect(*args, **more))
-        return held[-1]
+    async def noted(*args: Any, **options: Any) -> Any:
+        sessions.append(await connect(*args, **options))
+        return sessions[-1]
 
-    monkeypatch.setattr(asyncpg, "connect", remembered)
-    async with world.rebuild()._lease() as mine, world.rebuild()._lease() as anothers:
-        assert (mine, anothers) == (True, False)
-        session = {row["name"]: row["setting"] for row in await held[0].fetch("select * from pg_settings")}
-    assert (session["idle_session_timeout"], session["idle_in_transaction_session_timeout"]) == ("0", "0")
-    silent = int(session["tcp_keepalives_idle"])
-    assert silent + int(session["tcp_keepalives_interval"]) * int(session["tcp_keepalives_count"]) == 10
+    monkeypatch.setattr(asyncpg, "connect", noted)
+    others = dataclasses.replace(world.projection, name="others")
+    same, other = world.rebuild(), Rebuild(world.database, others, world.owner)
+    async with world.rebuild()._lease() as mine, same._lease() as theirs, other._lease() as another:
+        assert (mine, theirs, another) == (True, False, True)
+        names = ("idle_session_timeout", "statement_timeout", "tcp_keepalives_idle", "application_name")
+        shown = [await sessions[0].fetchval(f"show {name}") for name in names]
+        assert shown == ["0", "10s", "4", "rebuild copies"]
+
+    async def is_free() -> None:
+        async with same._lease() as free:
+            assert free
+
+    await eventually(is_free)
 
 
 async def test_two_builders_without_a_lease_between_them_build_the_same(

@@ -19,12 +19,12 @@ from servicekit.data.postgres import WriteTx
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.generations import Generation
 from servicekit.follow.owned_states import HttpStates, Page
-from servicekit.follow.owner_testing import PREFIX, Keys, client_of
+from servicekit.follow.owner_testing import PREFIX
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
 from servicekit.follow.states import BadState, Unknown
-from servicekit.testing import eventually, free_port
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -114,6 +114,20 @@ async def test_an_owner_restored_empty_takes_nothing_away(world: World) -> None:
     await world.is_whole(2)
 
 
+async def test_a_build_that_is_held_is_not_begun_again_because_of_a_gap(world: World) -> None:
+    await filled(world, 3)
+    await world.rebuild().step()
+    await world.things.database.execute("truncate things")
+    await world.database.execute(
+        "insert into follow_positions (projection, topic, partition, next_offset, gap_at) values ('copies', 't', 0, 9, now())"
+    )
+    with capture_logs() as logs:
+        await world.rebuild().step()
+        await AtRest(world.database, world.projection, world.owner).step()
+    assert [one["event"] for one in logs] == ["build_begun", "rebuild_held"]
+    assert (logs[1]["stream"], logs[1]["rows"]) == ("copies", 0)
+
+
 async def test_an_owner_restored_empty_takes_nothing_away_however_few_there_are(world: World) -> None:
     await filled(world, 3)
     await world.rebuild().step()
@@ -167,18 +181,40 @@ async def test_a_build_that_is_given_up_between_two_pages_or_after_the_last_one_
     await world.is_whole(1)
 
 
-async def test_a_build_begun_anew_between_two_pages_begins_with_the_first_one(world: World) -> None:
+@pytest.mark.parametrize("at_the_end", [False, True])
+async def test_a_build_begun_anew_between_two_pages_or_after_the_last_one_begins_with_the_first_one(
+    world: World, *, at_the_end: bool
+) -> None:
+    """Nor is it held because it has nothing yet, as one is whose owner was restored empty."""
     await filled(world)
+    await world.rebuild().step()
+    await world.begin()
     generations = world.rebuild().generations
 
     async def begin_anew(tx: WriteTx) -> None:
         assert await generations.give_up(tx)
         await generations.start(tx)
 
-    await Overtaken(world, begin_anew, at_the_end=False).step()
-    assert await world.generations() == {2: "building"}
+    await Overtaken(world, begin_anew, at_the_end=at_the_end).step()
+    assert await world.generations() == {1: "live", 3: "building"}
     await world.rebuild().step()
-    await world.is_whole(2)
+    await world.is_whole(3)
+
+
+async def test_a_page_that_was_asked_for_before_a_build_was_begun_is_none_of_its(world: World) -> None:
+    """What batches applied between the two is in neither, even where the build has come just as far."""
+    await filled(world)
+    generations = world.rebuild().generations
+
+    async def begin_anew(tx: WriteTx) -> None:
+        [before] = await generations.all()
+        assert await generations.give_up(tx)
+        build = await generations.start(tx)
+        await generations.move(tx.conn, build, before.after, 0)
+
+    await Overtaken(world, begin_anew, at_the_end=False).step()
+    [build] = await generations.all()
+    assert (build.number, build.rows) == (2, 0)
 
 
 async def test_a_build_that_somebody_else_moved_on_is_left_to_them(world: World) -> None:
@@ -226,6 +262,16 @@ async def test_a_trouble_of_the_database_makes_nobody_wait_and_is_told_before_th
     assert await world.database.fetchval("select count(*) from pending_subjects") == 0
     await world.rebuild().step()
     await world.is_whole(1)
+
+
+async def test_an_owner_that_does_not_answer_is_given_up_after_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "PAGE_TIMEOUT", 0.05)
+    world.things.gate = asyncio.Event()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(world.rebuild().step(), 10)
+    world.things.gate.set()
 
 
 async def test_a_page_that_takes_too_long_to_write_is_written_one_by_one(world: World) -> None:
@@ -308,23 +354,3 @@ async def test_whom_the_owner_does_not_know_is_left_out_of_a_build(world: World)
     owner = Strange(world.owner._post, PREFIX)
     await Rebuild(world.database, world.projection, owner).step()
     await world.is_whole(1)
-
-
-async def test_an_owner_that_is_away_is_asked_less_and_less_often(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rebuilding, "LOOK_EVERY", 0.01)
-    await filled(world)
-    client, owner = client_of(f"http://127.0.0.1:{free_port()}", Keys("follower", "owner").signer("follower"))
-    begun = asyncio.get_running_loop().time()
-    with capture_logs() as logs:
-        async with running(Rebuild(world.database, world.projection, owner)):
-
-            def asked() -> list[int]:
-                return [one["attempt"] for one in logs if one["event"] == "rebuild_waits"]
-
-            await eventually(lambda: len(asked()) >= 3)
-    client.close()
-    assert asked()[:3] == [1, 2, 3]
-    # At least three quarters of half a second and of a second.
-    assert asyncio.get_running_loop().time() - begun >= 1.1

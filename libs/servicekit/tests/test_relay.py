@@ -229,6 +229,19 @@ async def test_a_relay_that_says_nothing_any_more_loses_its_lease_although_its_c
         assert lease.lost.done()
 
 
+async def test_the_session_of_a_lease_ends_with_its_holder_and_reads_in_the_order_of_the_key(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    async with Relay(database, kafka_settings, SOURCE, Outbox())._lease() as lease:
+        assert lease is not None
+        names = ("idle_session_timeout", "tcp_keepalives_idle", "synchronous_commit", "statement_timeout")
+        shown = [await lease.conn.fetchval(f"show {name}") for name in names]
+        assert shown == ["30s", "4", "off", "10s"]
+        plan = str(await lease.conn.fetch("explain " + relay_module._EXCHANGE, [1], [2], [], 500))
+    assert "Index Scan using outbox_pkey" in plan
+    assert not [way for way in ("Seq Scan", "Bitmap", "Hash", "Merge", "Sort") if way in plan]
+
+
 async def test_rows_written_here_are_sent_at_once_and_not_at_the_next_look(
     database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,11 +262,14 @@ async def test_what_was_sent_stays_for_the_next_rows_and_is_gone_once_the_relay_
     monkeypatch.setattr(relay_module, "LINGER", timedelta(minutes=10))
     outbox = Outbox()
     relay = Relay(database, kafka_settings, SOURCE, outbox)
+    # A row that is read before its writer wakes the relay would be deleted at once.
+    await write(database, outbox, uuid4())
     async with running(relay):
         for sent in range(3):
-            await write(database, outbox, uuid4())
             await eventually(partial(more_was_sent, [relay], sent))
             assert await database.fetchval("select count(*) from outbox") == 1
+            await write(database, outbox, uuid4())
+        await eventually(partial(more_was_sent, [relay], 3))
     assert await database.fetchval("select count(*) from outbox") == 0
 
 
@@ -294,6 +310,8 @@ async def test_a_backlog_is_told_with_its_age(database: Database, kafka_settings
     backlog = await relay.backlog()
     assert (backlog.rows, backlog.refused) == (1, 0)
     assert timedelta(minutes=5) <= backlog.oldest < timedelta(minutes=6)
+    await database.execute("update outbox set time = now() + interval '1 minute'")
+    assert (await relay.backlog()).oldest == timedelta(0), "the clock of a writer may be ahead"
 
 
 async def test_a_broker_that_is_down_delays_records_and_loses_none(

@@ -156,11 +156,14 @@ async def test_after_a_refusal_the_next_record_of_its_partition_is_sent_without_
             first, last = row(other), row(other)
             await add(database, first)
             await eventually(lambda: waiting(database, 0))
-            await add(database, row(bad, LARGE))
+            large = row(bad, LARGE)
+            await add(database, large)
             await eventually(lambda: relay.progress.refused == 1)
             await add(database, last)
             await eventually(lambda: waiting(database, 0))
-    assert [one["event"] for one in logs] == ["outbox_record_refused"]
+    [said] = logs
+    assert (said["event"], said["reason"]) == ("outbox_record_refused", "MessageSizeTooLargeError")
+    assert (said["event_id"], said["topic"]) == (str(large.id), TOPIC)
     assert await delivered(kafka_settings) == [first.id, last.id]
 
 
@@ -261,6 +264,40 @@ async def test_the_list_begins_with_the_oldest_and_tells_how_many_later_ones_of_
     assert [(one.event_id, one.held_back) for one in found] == [(rows[1].id, 2), (rows[3].id, 0)]
     assert [one.event_id for one in await refused(database, 1)] == [rows[1].id]
     assert all(datetime.now(UTC) - one.refused_at < timedelta(minutes=1) for one in found)
+
+
+async def test_what_was_refused_holds_back_later_rows_of_its_topic_key_and_partition_and_no_others(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    subject, other = uuid4(), uuid4()
+    bad, worse = row(subject), row(subject, partition=1)
+    held_back = [row(subject), row(subject, partition=1)]
+    rows = [
+        row(subject),
+        row(subject, partition=1),
+        bad,
+        worse,
+        row(other),
+        row(other, partition=1),
+        row(subject, topic="another"),
+        row(subject, partition=2),
+    ]
+    paused = row(other, topic="paused")
+    await add(database, *rows, paused, *held_back)
+    relay, sender = Relay(database, kafka_settings, SOURCE, Outbox()), sending.Sender(kafka_settings, SOURCE)
+    sender._pause("paused")
+    async with relay._lease() as lease:
+        assert lease is not None
+        for one in (bad, worse):
+            seq = await database.fetchval("select seq from outbox where id = $1", one.id)
+            await database.execute(relay_module._MOVE_ASIDE, seq, "too-large")
+        found = await relay._exchange(lease, sender, (), ())
+        assert [one["id"] for one in found] == [one.id for one in rows if one not in (bad, worse)]
+        seqs = [one["seq"] for one in found]
+        found = await relay._exchange(lease, sender, seqs[:2], seqs[2:4])
+        assert [one["seq"] for one in found] == seqs[4:]
+    left = {one["id"] for one in await database.fetch("select id from outbox")}
+    assert left == {one.id for one in (*rows[4:], paused, *held_back)}
 
 
 async def test_a_record_that_was_put_back_is_the_oldest_that_waits_again(

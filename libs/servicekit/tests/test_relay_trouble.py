@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
@@ -18,7 +18,7 @@ from servicekit.data.postgres import Database
 from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Lease, LeaseLost, Progress, Relay
-from servicekit.publish.sending import Prepared, Refusal, Round, Row, Sender
+from servicekit.publish.sending import Batch, Prepared, Refusal, Round, Row, Sender, _acknowledged
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 
@@ -104,6 +104,28 @@ async def test_the_lease_is_proved_again_and_again_while_kafka_is_waited_for(
     await waiting
 
 
+async def test_who_stands_by_does_not_ask_for_the_lease_all_the_time(
+    database: Database, nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "LEASE_POLL", timedelta(minutes=2))
+    asking = """select query_start from pg_stat_activity where application_name = 'cv-registry-relay'
+        and datname = current_database() and pid <> $1 and query = $2"""
+
+    async with a_relay(database, nowhere)._lease() as held:
+        assert held is not None
+        running = asyncio.create_task(a_relay(database, nowhere).run())
+        pid = held.conn.get_server_pid()
+
+        async def asked() -> datetime:
+            at = await database.fetchval(asking, pid, relay_module._LEASE)
+            assert isinstance(at, datetime)
+            return at
+
+        await eventually(asked)
+        assert len({await asked() for _ in range(50)}) <= 2, "when the statement was prepared, and executed"
+        running.cancel()
+
+
 async def test_a_kafka_that_stays_silent_is_given_up_after_a_while(
     lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +161,28 @@ async def test_nothing_more_is_sent_of_a_round_once_the_lease_is_lost(
     with pytest.raises(LeaseLost):
         await asyncio.wait_for(finishing, 20)
     await eventually(lambda: sender.ended)
+
+
+class Silent(Sender):
+    """Hands batches to a Kafka that never answers."""
+
+    async def send(self, batches: Sequence[Batch]) -> "asyncio.Future[list[Any]]":
+        answers = [asyncio.get_running_loop().create_future() for _ in batches]
+        waiting = [_acknowledged(batch, answer) for batch, answer in zip(batches, answers, strict=True)]
+        return asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_nobody_waits_for_an_answer_any_more_once_kafka_was_given_up(
+    database: Database, lease: Lease, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "PROOF", timedelta(milliseconds=20))
+    monkeypatch.setattr(relay_module, "PATIENCE", timedelta(milliseconds=100))
+    await add(database, 1)
+    before, sender = asyncio.all_tasks(), Silent(kafka_settings, SOURCE)
+    with pytest.raises(TimeoutError, match="Kafka did not answer"):
+        await a_relay(database, kafka_settings)._follow(lease, sender)
+    await sender.abort()
+    await eventually(lambda: asyncio.all_tasks() <= before, timedelta(seconds=10))
 
 
 async def test_what_kafka_has_is_deleted_before_the_trouble_of_the_same_round_is_told(
@@ -198,6 +242,39 @@ async def test_a_trouble_that_is_over_is_told_of_no_more(
     assert relay.progress.trouble is None
     relay.stop()
     await asyncio.wait_for(running, 60)
+
+
+async def test_a_trouble_is_told_of_no_more_once_nothing_waits_or_another_one_sends(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    """Who sends seldom would tell of a Kafka that was away at night for the whole day, and who stands by for ever."""
+    relays = [a_relay(database, kafka_settings) for _ in range(2)]
+    for relay in relays:
+        relay.progress = Progress(trouble="KafkaConnectionError")
+    running = [asyncio.create_task(relay.run()) for relay in relays]
+    await eventually(lambda: [relay.progress.trouble for relay in relays] == [None, None])
+    assert sorted(relay.progress.active for relay in relays) == [False, True]
+    for relay in relays:
+        relay.stop()
+    await asyncio.wait_for(asyncio.gather(*running), 60)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(),
+        TimeoutError(),
+        asyncpg.InterfaceError("another operation is in progress"),
+        asyncpg.InternalClientError("got result for unknown protocol state 3"),
+        asyncpg.ConnectionDoesNotExistError(),
+    ],
+)
+async def test_a_connection_that_cannot_be_closed_is_no_trouble(error: Exception) -> None:
+    class Broken:
+        async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncpg's
+            raise error
+
+    await relay_module._hang_up(cast("Any", Broken()))
 
 
 async def test_a_mistake_of_ours_ends_the_relay_and_its_watch(

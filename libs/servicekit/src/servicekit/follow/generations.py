@@ -43,7 +43,10 @@ where v.projection = $1 and not v.erased and v.generation = (
     select generation from projection_generations where projection = $1 and status = $2)
 """
 
-_HOLD = "update projection_generations set held = true where projection = $1 and generation = $2"
+_HOLD = """
+update projection_generations set held = true
+where projection = $1 and generation = $2 and status = 'building' and not accept_fewer
+"""
 _ACCEPT = """
 update projection_generations set accept_fewer = true, held = false where projection = $1 and status = 'building'
 """
@@ -150,6 +153,7 @@ class Generations:
         return bool((live > FEW and built * 2 < live) or built == 0 < live)
 
     async def hold(self, build: Generation) -> None:
+        """Let the build wait for an operator, unless one has accepted it or given it up meanwhile."""
         await self._database.execute(_HOLD, self._projection, build.number)
 
     async def keep_erased(self, build: Generation, until: UUID | None) -> None:

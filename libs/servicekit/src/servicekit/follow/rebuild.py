@@ -51,7 +51,6 @@ _SESSION = {
     **LEASE_SESSION,
     # A builder works on other connections, and says nothing on this one meanwhile.
     "idle_session_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
 }
 
 
@@ -159,7 +158,7 @@ class Rebuild:
         if not build.done:
             await self._take_snapshot(build)
         whole = await self._building()
-        if whole is None:
+        if whole is None or not whole.done:
             return
         if await self.generations.shrinks(whole):
             log.error("rebuild_held", stream=self._projection.name, rows=whole.rows)

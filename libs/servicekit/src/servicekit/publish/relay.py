@@ -10,7 +10,7 @@ sent is dropped at once; two relays in the moment of a takeover can only repeat 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -215,6 +215,7 @@ class Relay:
             while not (held or self._stopping):
                 held = await conn.fetchval(_LEASE, self._source)
                 if not held:
+                    self.progress.trouble = None
                     await asyncio.sleep(LEASE_POLL.total_seconds())
             yield Lease(conn) if held else None
         finally:
@@ -232,10 +233,14 @@ class Relay:
             begun = time.perf_counter()
             answers = await sender.send(prepared.batches)
             ahead = None
-            if gone or len(prepared.seqs) == BATCH:
-                rows = await self._exchange(lease, sender, gone, prepared.seqs)
-                gone, ahead = [], await sender.prepare(rows) if rows else None
-            await lease.while_held(answers)
+            try:
+                if gone or len(prepared.seqs) == BATCH:
+                    rows = await self._exchange(lease, sender, gone, prepared.seqs)
+                    ahead = await sender.prepare(rows) if rows else None
+                await lease.while_held(answers)
+            finally:
+                # Whoever waits for a producer that was aborted waits for ever.
+                answers.cancel()
             metrics.record("outbox.send.duration", time.perf_counter() - begun)
             round_ = await self._finish(lease, sender, prepared, answers.result())
             gone = round_.acknowledged
@@ -250,7 +255,7 @@ class Relay:
             rows = await self._exchange(lease, sender, gone, ())
             if rows or self._stopping:
                 return [] if self._stopping else rows
-            gone = ()
+            gone, self.progress.trouble = (), None
             woken = await set_within(self._wake, pause.total_seconds())
             pause = SHORTEST_POLL if woken else min(pause * 2, LONGEST_POLL)
 
@@ -299,7 +304,8 @@ class Relay:
 
 
 async def _hang_up(conn: "OwnConnection") -> None:
-    try:
+    # It drops what it cannot close, and what it says of that must not take the place of a cancellation.
+    with suppress(
+        OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError
+    ):
         await conn.close(timeout=1)
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
-        conn.terminate()

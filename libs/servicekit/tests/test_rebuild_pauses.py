@@ -1,0 +1,47 @@
+"""When it is looked again whether there is something to build."""
+
+import asyncio
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.states import BadState
+from servicekit.follow.testing import Copies, OwnedStates
+from servicekit.testing import in_skipped_time
+
+NONE: Any = None
+
+
+class Looking(Rebuild):
+    """Fails at these looks or not, and is over then; notes when it looked."""
+
+    def __init__(self, *fails: bool) -> None:
+        super().__init__(NONE, Copies(NONE).projection(OwnedStates()), NONE)
+        self.fails = list(fails)
+        self.looks: list[float] = []
+
+    async def step(self) -> None:
+        self.looks.append(asyncio.get_running_loop().time())
+        if not self.fails:
+            raise asyncio.CancelledError
+        if self.fails.pop(0):
+            raise BadState("an answer lacks its list")
+
+
+@in_skipped_time
+async def test_after_each_trouble_it_is_looked_later_and_as_soon_as_ever_once_all_is_well() -> None:
+    rebuild = Looking(*[True] * 9, False, False, True)
+    with capture_logs() as logs, suppress(asyncio.CancelledError):
+        await rebuild.run()
+    wanted = [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 2, 2, 0.5]
+    parts = [
+        (after - before) / rest for (before, after), rest in zip(pairwise(rebuild.looks), wanted, strict=True)
+    ]
+    assert 0.7499 < min(parts) < max(parts) < 1.2501, "spread over a quarter around"
+    assert [(one["attempt"], one["error_type"]) for one in logs] == [
+        (n, "BadState") for n in (*range(1, 10), 1)
+    ]
+    assert {(one["event"], one["stream"]) for one in logs} == {("rebuild_waits", "copies")}

@@ -1,0 +1,89 @@
+"""When a relay tries, looks and measures again: soon while there is work, less and less often while there is none or trouble."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from servicekit.publish.outbox import Outbox
+from servicekit.publish.relay import Backlog, Lease, Relay
+from servicekit.publish.sending import Row, Sender
+from servicekit.settings import KafkaSettings
+from servicekit.testing import in_skipped_time
+
+NONE: Any = None
+
+
+class Scripted(Relay):
+    """Comes to these ends one after the other, and is told to stop then; notes when it began, looked or measured."""
+
+    def __init__(self, *ends: type[BaseException] | None) -> None:
+        super().__init__(NONE, KafkaSettings(bootstrap_servers="nowhere"), "cv-registry", Outbox())
+        self.ends = list(ends)
+        self.times: list[float] = []
+        self.gone: list[Sequence[int]] = []
+
+    def _come_to_an_end(self) -> None:
+        self.times.append(round(asyncio.get_running_loop().time(), 6))
+        if not self.ends:
+            self.stop()
+        elif (end := self.ends.pop(0)) is not None:
+            raise end
+
+    async def _hold_and_follow(self) -> None:
+        if self.ends[:1] == [None]:
+            self.progress.sent += 1
+        self._come_to_an_end()
+
+    async def _exchange(
+        self, lease: Lease, sender: Sender, gone: Sequence[int], under_way: Sequence[int]
+    ) -> Sequence[Row]:
+        self.gone.append(gone)
+        self._come_to_an_end()
+        return ()
+
+    async def backlog(self) -> Backlog:
+        self._come_to_an_end()
+        return await asyncio.Future() if self._stopping else self._standing
+
+
+def pauses(relay: Scripted) -> list[float]:
+    return [round(after - before, 6) for before, after in pairwise(relay.times)]
+
+
+@in_skipped_time
+async def test_a_relay_in_trouble_tries_less_and_less_often_until_it_has_sent_something() -> None:
+    relay = Scripted(*[ConnectionError] * 7, None, ConnectionError)
+    with capture_logs() as logs:
+        await relay.run()
+    assert pauses(relay) == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 0.1, 0.2]
+    assert asyncio.get_running_loop().time() == pytest.approx(relay.times[-1]), "no rest before it stops"
+    assert {(one["event"], one["error_type"]) for one in logs} == {("relay_interrupted", "ConnectionError")}
+
+
+@in_skipped_time
+async def test_a_cancellation_that_nobody_asked_for_is_a_trouble_that_passes() -> None:
+    relay = Scripted(asyncio.CancelledError)
+    await relay.run()
+    assert (len(relay.times), relay.progress.trouble) == (2, "ConnectionAbortedError")
+
+
+@in_skipped_time
+async def test_a_relay_looks_less_and_less_often_for_nothing_and_soon_again_once_it_was_woken() -> None:
+    relay = Scripted(*[None] * 11)
+    asyncio.get_running_loop().call_later(0.80, relay._wake.set)
+    assert await relay._next(NONE, NONE, [7]) == []
+    assert relay.times == [0.02, 0.03, 0.05, 0.09, 0.17, 0.33, 0.53, 0.73, 0.80, 0.81, 0.83, 0.87]
+    assert [list(gone) for gone in relay.gone] == [[7], *[[]] * 11]
+
+
+@in_skipped_time
+async def test_what_waits_is_measured_every_five_seconds_also_after_a_trouble() -> None:
+    relay = Scripted(None, ConnectionError, None)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(relay.watch_forever(), 60)
+    assert relay.times == [0, 5, 10, 15]
