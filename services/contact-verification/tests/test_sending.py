@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contact_verification.circuit import Circuit
 from contact_verification.testing import (
     EMAIL,
     MOBILE,
@@ -221,6 +222,20 @@ async def test_nothing_is_sent_that_nobody_needs_any_more(
     assert [message.to for message in sinks.kept.of()] == ["new@example.com"]
 
 
+def test_a_provider_counts_as_away_from_its_last_allowed_failure_until_something_went_through() -> None:
+    now = 0.0
+    circuit = Circuit(2, timedelta(seconds=30), lambda: now)
+    circuit.failed()
+    assert (circuit.away, circuit.room(20)) == (False, 20)
+    circuit.failed()
+    assert (circuit.away, circuit.room(20)) == (True, 0)
+    # It may be tried now, and still nobody knows that it is back.
+    now = 31.0
+    assert (circuit.open, circuit.away, circuit.room(20)) == (False, True, 1)
+    circuit.worked()
+    assert (circuit.away, circuit.room(20)) == (False, 20)
+
+
 async def test_the_circuit_opens_and_one_message_tries_the_provider(
     fresh_database: FreshDatabase, make_settings: Make, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:
@@ -238,10 +253,12 @@ async def test_the_circuit_opens_and_one_message_tries_the_provider(
         for _ in range(8):
             await a_citizen(world, MOBILE)
         await eventually(lambda: world.parts.sender.health()["sms"]["open"])
+        assert world.parts.sender.away() == ["sms"]
         assert asked <= 20
         sinks.sms.trouble = None
         await eventually(marked(world, "sent", 8))
         assert world.parts.sender.health()["sms"]["open"] is False
+        assert world.parts.sender.away() == []
 
 
 async def test_a_wrong_password_of_ours_costs_no_citizen_the_address(
