@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -48,7 +48,7 @@ class Bearer(httpx.Auth):
         self._ask = httpx.Request("POST", url, data=form, extensions={"timeout": httpx.Timeout(10).as_dict()})
         self._token: str | None = None
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         if self._token is None or (yield self._with_token(request)).status_code == httpx.codes.UNAUTHORIZED:
             answer = yield self._ask
             if answer.is_server_error:

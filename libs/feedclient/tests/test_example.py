@@ -1,7 +1,9 @@
 """The example of docs/examples: what its table keeps of who comes and leaves, and that it outlives its token."""
 
 import importlib.util
+import json
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +24,11 @@ def example() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+async def streamed(token: str) -> AsyncIterator[bytes]:
+    """Give the provider's answer as a network does: not read before it is asked for."""
+    yield json.dumps({"access_token": token}).encode()
 
 
 def happening(kind: str, change: str, version: int) -> Event:
@@ -66,7 +73,7 @@ async def test_a_token_that_has_ended_is_renewed_and_a_provider_that_is_away_is_
         if request.url.host == "provider":
             assert request.content == b"grant_type=client_credentials&scope=cv.changes"
             given.append(f"token-{len(given) + 1}")
-            return httpx.Response(provider_status, json={"access_token": given[-1]})
+            return httpx.Response(provider_status, content=streamed(given[-1]))
         taken = bool(given) and request.headers["authorization"] == f"Bearer {given[-1]}"
         return httpx.Response(200 if taken else 401)
 
