@@ -86,7 +86,7 @@ def _default(field: FieldInfo) -> str:
 
 def _shown(value: Any) -> str:
     match value:
-        case None | {} | () | [] | "":
+        case _ if value in (None, {}, (), [], ""):  # the pattern {} would be any mapping
             return "-"
         case SecretStr():
             return "a secret"

@@ -2,8 +2,11 @@
 
     python sqlite_follower.py https://the-gateway copy.sqlite
 
-Headers that say who you are come from the environment: CVHUB_TOKEN, and CVHUB_HEADERS as JSON. The table `cvs` and the place in
+Headers that say who you are come from the environment: CVHUB_TOKEN, and CVHUB_HEADERS as JSON. Or, so that it goes on when a token
+ends, CVHUB_TOKEN_URL and CVHUB_TOKEN_FORM: where a new one is asked for, and the form for it as JSON. The table `cvs` and the place in
 the feed change in one transaction, so the copy is right at any moment, however often this program is killed.
+
+A citizen who came to you is a row with version 0: a CV to fetch, if there is one; its first change tells the version.
 """
 
 # ruff: noqa: INP001 - a program of its own
@@ -13,7 +16,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +34,32 @@ SAVE = """
 insert into cvs (cv_id, cv_number, version, change) values (?, ?, ?, ?)
 on conflict (cv_id) do update set cv_number = excluded.cv_number, version = excluded.version, change = excluded.change
 """
+
+
+CAME = "insert or ignore into cvs (cv_id, cv_number, version, change) values (?, ?, 0, 'came')"
+
+
+class Bearer(httpx.Auth):
+    """Asks the identity provider for a token, and for another one when the gateway takes the last one no more."""
+
+    requires_response_body = True
+
+    def __init__(self, url: str, form: dict[str, str]) -> None:
+        self._ask = httpx.Request("POST", url, data=form, extensions={"timeout": httpx.Timeout(10).as_dict()})
+        self._token: str | None = None
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if self._token is None or (yield self._with_token(request)).status_code == httpx.codes.UNAUTHORIZED:
+            answer = yield self._ask
+            if answer.is_server_error:
+                # The follower waits for what is away, and ends by what is refused.
+                raise httpx.TransportError("no token now", request=self._ask)
+            self._token = answer.raise_for_status().json()["access_token"]
+            yield self._with_token(request)
+
+    def _with_token(self, request: httpx.Request) -> httpx.Request:
+        request.headers["authorization"] = f"Bearer {self._token}"
+        return request
 
 
 class SqliteCopy:
@@ -72,6 +101,8 @@ class SqliteCopy:
             connection.execute("delete from cvs where cv_id = ?", (event.subject,))
         elif event.kind == "cv-changed":
             connection.execute(SAVE, (event.subject, event.cv_number, event.version, event.change))
+        elif event.has_come:
+            connection.execute(CAME, (event.subject, event.cv_number))
 
     @contextmanager
     def _transaction(self, place: Place) -> Iterator[sqlite3.Connection]:
@@ -89,13 +120,15 @@ class SqliteCopy:
 
 async def main(gateway: str, file: Path) -> None:
     """Follow until killed."""
-    headers = {
-        "authorization": f"Bearer {os.environ['CVHUB_TOKEN']}",
-        **json.loads(os.environ["CVHUB_HEADERS"]),
-    }
+    headers = json.loads(os.environ["CVHUB_HEADERS"])
+    auth = None
+    if url := os.environ.get("CVHUB_TOKEN_URL"):
+        auth = Bearer(url, json.loads(os.environ["CVHUB_TOKEN_FORM"]))
+    else:
+        headers["authorization"] = f"Bearer {os.environ['CVHUB_TOKEN']}"
     copy = SqliteCopy(file)
     try:
-        async with httpx.AsyncClient(base_url=gateway, headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=gateway, headers=headers, auth=auth, trust_env=False) as client:
             poll = timedelta(seconds=int(os.environ.get("CVHUB_POLL_SECONDS", "30")))
             await Follower(Reader(client), copy, poll=poll).run()
     finally:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from cvhub.cli import app
 from cvhub.doctor.command import examine
 from cvhub.doctor.findings import CHECKS, Finding
 from cvhub.doctor.patient import Patient
-from cvhub.doctor.services import Asking, _about
+from cvhub.doctor.services import Asking, _about, _feed, _providers
 from cvhub.keys import ensure_keys, key_file
 from cvhub.operator import Place, place
 from cvhub.services import SERVICES
@@ -145,6 +146,40 @@ async def test_a_service_that_is_away_and_an_operator_who_is_not_known_are_found
     told = {one.subject: one.text for one in await examine(broken) if one.level == "wrong"}
     assert told["pdf-renderer"] == "does not answer"
     assert told["cv-status"] == "does not answer the operator (401)"
+
+
+async def test_a_database_that_is_away_is_one_finding_for_each_service_and_no_matter_of_keys(
+    system: System, patient: Patient
+) -> None:
+    async def found() -> bool:
+        findings = [one for one in await examine(patient) if one.level == "wrong"]
+        told = {one.subject: one.text for one in findings if one.check == "services"}
+        return len(told) == len(findings) and all("database" in text for text in told.values()) and bool(told)
+
+    system.kill("PostgreSQL")
+    try:
+        await eventually(found)
+    finally:
+        await asyncio.to_thread(system.revive, "PostgreSQL")
+
+    async def well() -> bool:
+        return wrong(await examine(patient)) == set()
+
+    await eventually(well, timedelta(seconds=60))
+
+
+def test_a_feed_that_stands_still_and_a_provider_that_is_away_are_found() -> None:
+    feed = {"edge_age_seconds": 3.2, "trouble": None}
+    assert wrong(list(_feed("change-feed", feed))) == set()
+    (behind,) = _feed("change-feed", {"edge_age_seconds": 90.4, "trouble": "RegistryAway"})
+    assert (behind.level, behind.text) == ("wrong", "has taken in nothing for 90 s (RegistryAway)")
+    sender = {"waiting": 7, "away": []}
+    assert wrong(list(_providers("contact-verification", sender))) == set()
+    (away,) = _providers("contact-verification", {**sender, "away": ["sms"]})
+    assert (away.level, away.text) == ("wrong", "sms away, 7 messages wait")
+    # What could not be asked is told of as not ready.
+    failed = {"status": "failed", "error": "TimeoutError"}
+    assert [*_feed("change-feed", failed), *_providers("contact-verification", failed)] == []
 
 
 async def test_broker_that_is_away_is_one_finding(patient: Patient) -> None:

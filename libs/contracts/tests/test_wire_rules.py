@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from cv_contracts import wire
 from cv_contracts.codelists import default
-from cv_contracts.faults import FieldError
+from cv_contracts.faults import Fault, FieldError
+from cv_contracts.wire.errors import read_body, read_query
 
 EXAMPLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("wire_examples.json").read_text(encoding="utf-8")
@@ -194,6 +195,15 @@ def test_other_query_parameters_are_refused(pairs: list[tuple[str, str]]) -> Non
     with pytest.raises(ValidationError) as caught:
         wire.GetCVOnStatusQuery.from_query(pairs)
     assert wire.faults_of(caught.value).code == 1014
+
+
+def test_an_unknown_parameter_is_said_of_the_query_and_an_empty_body_is_called_empty() -> None:
+    with pytest.raises(Fault) as caught:
+        read_query(wire.GetCVOnStatusQuery, [("cvstatusidentifier", "2")])
+    assert caught.value.errors == (FieldError("query", "holds an element that is not known here"),)
+    with pytest.raises(Fault) as caught:
+        read_body(wire.GetCVByCVNumberRequest, b"")
+    assert caught.value.errors == (FieldError("body", "is empty"),)
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "1.5", "2147483648"])

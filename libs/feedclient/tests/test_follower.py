@@ -168,3 +168,4 @@ def test_events_say_when_nothing_may_be_kept() -> None:
     left = Event.of({**handed_over, "data": {"change": "left", "version": 1}})
     came = Event.of({**handed_over, "data": {"change": "came", "version": 1}})
     assert [erased.is_goodbye, left.is_goodbye, came.is_goodbye] == [True, True, False]
+    assert [erased.has_come, left.has_come, came.has_come] == [False, False, True]

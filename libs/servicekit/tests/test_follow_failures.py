@@ -138,9 +138,9 @@ async def test_records_that_are_gone_raise_the_alarm_stop_nothing_and_leave_a_ga
         await eventually(lambda: has(copies, {e.subject: 1 for e in events[15:]}))
         await eventually(lambda: all_committed(kafka_settings, 20))
         await follower.health.measure()
-        progress = follower.health.progress_of("copies")
-        assert progress is not None
-        assert progress.gaps == 1
+        standing = follower.health.standing_of("copies")
+        assert standing is not None
+        assert standing.gaps == 1
     generations = Generations(database, "copies")
     assert await generations.has_gap()
     for had_gap in (True, False):

@@ -153,6 +153,39 @@ async def test_a_broker_that_does_not_answer_is_not_the_followers_fault(
     await health._look()
 
 
+async def test_ages_go_on_growing_while_the_broker_does_not_answer(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    """Whoever is alarmed by them would else be told of the last moment at which all was well."""
+    owner, copies = OwnedStates(), await Copies(database).create()
+    await make_live(database)
+    follower = Follower(database, kafka_settings, "cv-status", [copies.projection(owner)])
+    async with EventLog(kafka_settings) as log, following(follower):
+        await log.beat()
+
+        async def beaten() -> None:
+            await follower.health.measure()
+            assert (await follower.health.ready())["copies"]["heartbeat_age"] is not None
+
+        await eventually(beaten)
+    health = follower.health
+    health._kafka = KafkaSettings(
+        bootstrap_servers="127.0.0.1:1", request_timeout=timedelta(milliseconds=200)
+    )
+    await health._drop_consumer()
+    await database.execute("update follow_positions set heartbeat_at = now() - interval '1 minute'")
+    await database.execute(
+        "insert into pending_subjects (projection, subject, version, next_try, reason, first_seen)"
+        " values ('copies', $1, 1, now(), 'owner-away', now() - interval '2 minutes')",
+        uuid4(),
+    )
+    await health._look()
+    shown = (await health.ready())["copies"]
+    assert shown["heartbeat_age"] >= 60
+    assert shown["pending_age"] >= 120
+    assert shown["lag"] == 0
+
+
 async def test_a_database_that_does_not_answer_is_not_the_followers_fault(
     database: Database, kafka_settings: KafkaSettings, fresh_database: FreshDatabase
 ) -> None:

@@ -1,14 +1,21 @@
 """The core of the feed: every record once, rising positions, who sees what, waiting without skipping."""
 
+import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from change_feed.settings import Settings
 from change_feed.testing import World, event
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.events.cv_status import StatusSet
+from servicekit.observe import metrics
+from servicekit.settings import TelemetrySettings
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -115,6 +122,30 @@ async def test_while_the_registry_is_away_the_feed_waits_and_then_has_everything
     world.registry.mode = "ok"
     await world.arrived(1)
     assert [change for _, change in await world.shown(HERE)] == ["replaced"]
+
+
+async def test_how_old_the_edge_is_can_be_watched_and_grows_while_the_feed_waits(
+    settings: Settings, start: Callable[..., AbstractAsyncContextManager[World]]
+) -> None:
+    reader = InMemoryMetricReader()
+    metrics.setup("change-feed", TelemetrySettings(), reader=reader)
+
+    def age() -> float:
+        data = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
+        found = data["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+        (age,) = [one for one in found if one["name"] == "feed.edge.age"]
+        return float(age["data"]["data_points"][0]["value"])
+
+    try:
+        async with start(settings) as world:
+            await eventually(lambda: 0 <= age() < 1.5)
+            world.registry.mode = "error"
+            await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
+            await eventually(lambda: age() > 2)
+            world.registry.mode = "ok"
+            await eventually(lambda: age() < 1.5)
+    finally:
+        metrics.shutdown()
 
 
 async def test_an_entry_about_nobody_the_registry_knows_is_shown_to_those_who_see_all(world: World) -> None:

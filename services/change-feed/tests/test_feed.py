@@ -113,7 +113,9 @@ async def test_kinds_may_be_chosen_and_the_range_goes_on_over_the_others(world: 
     assert len(await kinds("cv-changed,status-set")) == 3
     assert len(await kinds("cv-changed.locked")) == 1
     assert await kinds("contact-saved") == []
-    assert (await world.feed(HERE, kind="nonsense")).json()["code"] == 1014
+    assert await kinds("citizen-handed-over.left,cv-changed.deleted") == []
+    for mistaken in ("nonsense", "cv-changed.deletd", "status-set.replaced", "cv-changed,", ""):
+        assert (await world.feed(HERE, kind=mistaken)).json()["code"] == 1014, mistaken
     limited = await world.feed(HERE, kind="cv-changed", limit=1)
     assert [one["data"]["change"] for one in limited.json()] == ["created"]
     following = await world.feed(HERE, limited.headers["x-feed-to"], kind="cv-changed")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from contact_verification.circuit import Circuit
 from contact_verification.testing import EMAIL, MOBILE, Make, Person, Start, World, live
 from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from cvhub.sinks.kept import Message
@@ -212,6 +213,20 @@ async def test_nothing_is_sent_that_nobody_needs_any_more(
     assert [message.to for message in sinks.kept.of()] == ["new@example.com"]
 
 
+def test_a_provider_counts_as_away_from_its_last_allowed_failure_until_something_went_through() -> None:
+    now = 0.0
+    circuit = Circuit(2, timedelta(seconds=30), lambda: now)
+    circuit.failed()
+    assert (circuit.away, circuit.room(20)) == (False, 20)
+    circuit.failed()
+    assert (circuit.away, circuit.room(20)) == (True, 0)
+    # It may be tried now, and still nobody knows that it is back.
+    now = 31.0
+    assert (circuit.open, circuit.away, circuit.room(20)) == (False, True, 1)
+    circuit.worked()
+    assert (circuit.away, circuit.room(20)) == (False, 20)
+
+
 async def test_the_circuit_opens_and_one_message_tries_the_provider(
     fresh_database: FreshDatabase, make_settings: Make, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:
@@ -229,10 +244,12 @@ async def test_the_circuit_opens_and_one_message_tries_the_provider(
         for _ in range(8):
             await a_citizen(world, MOBILE)
         await eventually(lambda: world.parts.sender.health()["sms"]["open"])
+        assert world.parts.sender.away() == ["sms"]
         assert asked <= 20
         sinks.sms.trouble = None
         await eventually(marked(world, "sent", 8))
         assert world.parts.sender.health()["sms"]["open"] is False
+        assert world.parts.sender.away() == []
 
 
 async def test_a_message_whose_key_is_gone_waits_alone_and_the_provider_goes_on(

@@ -179,8 +179,11 @@ async def test_the_earlier_of_two_faults_wins(registry: RegistryClient, accessed
 
 
 async def test_no_person_number_at_all_is_1014(registry: RegistryClient) -> None:
-    response = await registry.call("GET", "/v6/Cv")
-    assert (response.status_code, response.json()["code"]) == (400, 1014)
+    for path in ("/v6/Cv", "/v6/Cv/pdf"):
+        response = await registry.call("GET", path)
+        assert (response.status_code, response.json()["code"]) == (400, 1014)
+        missing = {"element": "x-civilregistrationidentifier", "reason": "is missing"}
+        assert response.json()["errors"] == [missing]
 
 
 async def test_a_consistency_token_of_its_own_write_is_taken_and_any_other_text_is_1014(

@@ -119,6 +119,8 @@ async def test_each_method_needs_its_own_scope(
     )
     answer = await client.request(method.verb, method.path, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, 1013)
+    challenge = f'Bearer realm="cvhub", error="insufficient_scope", scope="{method.scope}"'
+    assert answer.headers["www-authenticate"] == challenge
     headers["authorization"] = "Bearer " + provider.token(scope=method.scope, **jobnet)
     answer = await client.request(method.verb, method.path, headers=headers)
     assert answer.status_code in (200, 503)
@@ -132,6 +134,8 @@ async def test_verification_is_for_jobnet_only(
 ) -> None:
     answer = await client.post(path, headers=call_headers(provider.token()))
     assert (answer.status_code, answer.json()["code"]) == (403, 1013)
+    # Another scope would not help.
+    assert "www-authenticate" not in answer.headers
 
 
 async def test_an_unknown_fund_or_jobcenter_is_named_before_the_tokens_organisations_where_the_seed_lists_it(

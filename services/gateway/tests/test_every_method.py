@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from cv_contracts.methods import METHODS, Method
+from cv_gateway.messages import messages_of
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers, raw
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,26 @@ async def test_every_method_refuses_a_caller_by_the_faults_that_all_share(
         sent = {name: value for name, value in {**headers, **changes}.items() if value is not None}
         answer = await client.request(method.verb, method.path, headers=sent)
         assert answer.json()["code"] == code
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if messages_of(m).query is None], ids=lambda method: str(method.name)
+)
+async def test_a_method_without_query_parameters_refuses_any_as_one_that_has_some_refuses_others(
+    start: Start, provider: Provider, registry: ScriptedOwner, method: Method
+) -> None:
+    token = provider.token(scope=method.scope, organisation={"type": 101, "code": "1"}, may_act_as=[])
+    headers = call_headers(token, x_activeorganisation_type="101", x_activeorganisation_code="1")
+    other = {**headers, "x-activeorganisation-code": "2"}
+    async with start(owners={method.owner: registry.url}) as (_, client):
+        target = f"{method.path}?CvCustomerIdentifier=10000001"
+        answer = await client.request(method.verb, target, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+        (error,) = answer.json()["errors"]
+        assert error == {"element": "query", "reason": "is not empty; this method has no query parameters"}
+        assert (await client.request(method.verb, target, headers=other)).json()["code"] == 4575
+        assert registry.received == []
+        assert (await client.request(method.verb, method.path + "?", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))

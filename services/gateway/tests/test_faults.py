@@ -205,6 +205,7 @@ async def test_other_paths_and_verbs_are_problems_too(client: httpx.AsyncClient,
         answer = await client.get(path.replace("..", "%2e%2e"), headers=headers)
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json"
+        assert "/docs" in answer.json()["detail"]
     for verb, path, allow in (
         ("DELETE", "/v6/Cv", "GET, PUT"),
         ("HEAD", "/v6/Cv", "GET, PUT"),

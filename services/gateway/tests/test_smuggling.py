@@ -120,13 +120,13 @@ async def test_chunks_arrive_at_the_owner_as_one_body_with_a_length(
 async def test_pipelined_requests_are_answered_one_after_the_other(
     client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
 ) -> None:
-    one = head(provider, "", "GET /v6/Cv?n=1 HTTP/1.1", "keep-alive")
-    two = head(provider, "", "GET /v6/Cv?n=2 HTTP/1.1")
+    one = head(provider, "", "GET /v6/Cv HTTP/1.1", "keep-alive")
+    two = head(provider, "", "GET /v6/Cv/pdf HTTP/1.1")
     answer = await sent(client, one + two)
     assert answer.count(b"HTTP/1.1 200") == 2
     assert [request.line for request in registry.received] == [
-        "GET /v6/Cv?n=1 HTTP/1.1",
-        "GET /v6/Cv?n=2 HTTP/1.1",
+        "GET /v6/Cv HTTP/1.1",
+        "GET /v6/Cv/pdf HTTP/1.1",
     ]
 
 

@@ -34,6 +34,11 @@ class Event:
         """Tell whether you may keep nothing of the subject: erased, or no longer yours."""
         return self.deleted or (self.kind == "citizen-handed-over" and self.change == "left")
 
+    @property
+    def has_come(self) -> bool:
+        """Tell whether the citizen is yours from now on: fetch the CV, for nothing that was before comes here."""
+        return self.kind == "citizen-handed-over" and self.change == "came"
+
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
         data: Mapping[str, Any] = raw.get("data") or {}

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from change_feed.store import FeedStore
+from change_feed.writing import now_position
 from servicekit.data.postgres import passing_trouble
 from servicekit.pace import set_within
 
@@ -26,6 +27,12 @@ class Arrivals:
         self._moved = asyncio.Event()
         self._waiting: dict[int, asyncio.Event] = {}
         self._seen: int | None = None
+        self._begun = now_position()
+
+    @property
+    def edge_age(self) -> float:
+        """Seconds since the moment up to which everything has arrived, as last looked; while there is no feed, since the start."""
+        return (now_position() - (self._seen or self._begun)) / 1e6
 
     def moved(self) -> None:
         """Tell that this process has written."""

@@ -8,6 +8,7 @@ from typing import Any
 from change_feed.parts import Parts
 from change_feed.writing import moment
 from servicekit.background import running
+from servicekit.observe import metrics
 from servicekit.web.health import Health
 
 
@@ -20,6 +21,7 @@ def background(parts: Parts, health: Health) -> AbstractAsyncContextManager[None
     health.check("database", lambda: parts.database.fetchval("select 1"))
     health.check("feed", lambda: feed_progress(parts))
     health.check("follower", parts.follower.health.ready)
+    metrics.observe("feed.edge.age", lambda: parts.arrivals.edge_age)
     work = {
         "leader": parts.leader.run(),
         "follower": parts.follower.run(),

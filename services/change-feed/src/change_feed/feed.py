@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import asyncpg
 
 from change_feed.arrivals import Arrivals
 from change_feed.cursors import Beyond, Cursors, EpochOver, Subscriber
-from change_feed.placing import HANDED_OVER
+from change_feed.placing import HANDED_OVER, SEEN_BY_ALL, Handed
 from change_feed.sharing import Shared
 from change_feed.store import Edge, FeedStore
 from change_feed.writing import moment
@@ -25,12 +25,25 @@ SCANNED_PER_EVENT: Final = 10
 
 _TYPES: Final = (*(name for name, event in EVENT_TYPES.items() if is_public(event)), HANDED_OVER)
 _SOURCES: Final = {name: "/" + name.split(".")[2] for name in _TYPES}
-KINDS: Final = frozenset(name.split(".")[3] for name in _TYPES)
 
 
 def kind_of(type_: str) -> str:
     """Give the short name of a kind of event, as in `cv-changed`."""
     return type_.split(".")[3]
+
+
+def _changes(type_: str) -> tuple[str, ...]:
+    """Give what can have happened by an event of this type, none where the type says it all."""
+    if type_ == HANDED_OVER:
+        return (SEEN_BY_ALL, *get_args(Handed))
+    change = EVENT_TYPES[type_].model_fields.get("change")
+    return () if change is None else get_args(change.annotation)
+
+
+KINDS: Final = frozenset(
+    kind for name in _TYPES for kind in (kind_of(name), *(f"{kind_of(name)}.{one}" for one in _changes(name)))
+)
+"""What can be asked for: `cv-changed` for all of them, `cv-changed.deleted` for one change."""
 
 
 @dataclass(frozen=True, slots=True)

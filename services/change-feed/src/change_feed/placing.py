@@ -12,7 +12,10 @@ from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CVChanged
 
 HANDED_OVER: Final = "dk.cvhub.change-feed.citizen-handed-over.v1"
-Part = Literal["seen", "left", "came"]
+SEEN_BY_ALL: Final = "handed-over"
+"""What a hand-over is to those who see all: nobody of theirs left or came."""
+Handed = Literal["left", "came"]
+Part = Literal["seen"] | Handed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def hand_over(
     entry = Entry(
         event_id=uuid5(cause, f"handed over {citizen.person_id}"),
         type=HANDED_OVER,
-        change="handed-over",
+        change=SEEN_BY_ALL,
         subject=citizen.cv_id,
         version=citizen.version,
         time=time,

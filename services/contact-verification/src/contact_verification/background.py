@@ -8,6 +8,7 @@ from typing import Any, Final
 from contact_verification.parts import Parts
 from contact_verification.settings import Settings
 from servicekit.background import repeat, running
+from servicekit.observe import metrics
 from servicekit.web.health import Health
 
 HOUR: Final = timedelta(hours=1)
@@ -20,6 +21,7 @@ def background(parts: Parts, settings: Settings, health: Health) -> AbstractAsyn
     health.check("database", lambda: parts.database.fetchval("select 1"))
     health.check("follower", parts.follower.health.ready)
     health.check("sender", lambda: sender_progress(parts))
+    metrics.observe("providers.away", lambda: float(len(parts.sender.away())))
     settle_every = min(settings.settle_after / 2, MOST_BETWEEN_SETTLING)
     health.check("code-lists", parts.code_lists.standing)
     work = {
@@ -43,4 +45,5 @@ async def forget(parts: Parts) -> None:
 async def sender_progress(parts: Parts) -> Mapping[str, Any]:
     """Show how the providers do. One that is away is no reason to send nobody here: messages wait."""
     waiting, age = await parts.messages.waiting()
-    return {"waiting": waiting, "age_seconds": round(age, 3), **parts.sender.health()}
+    shown = {"waiting": waiting, "age_seconds": round(age, 3), "away": parts.sender.away()}
+    return {**shown, **parts.sender.health()}

@@ -16,12 +16,17 @@ class Circuit:
         self._rests_until = 0.0
 
     @property
+    def away(self) -> bool:
+        """Whether the provider has failed so often that it counts as away, until something went through again."""
+        return self._failures >= self._most
+
+    @property
     def open(self) -> bool:
-        return self._failures >= self._most and self._clock() < self._rests_until
+        return self.away and self._clock() < self._rests_until
 
     def room(self, most: int) -> int:
         """Give how many messages may be sent now."""
-        if self._failures < self._most:
+        if not self.away:
             return most
         return 0 if self.open else 1
 
@@ -30,5 +35,5 @@ class Circuit:
 
     def failed(self) -> None:
         self._failures += 1
-        if self._failures >= self._most:
+        if self.away:
             self._rests_until = self._clock() + self._rest

@@ -85,6 +85,10 @@ class Sender:
             for channel in self._channels
         }
 
+    def away(self) -> list[str]:
+        """Name the providers that count as away."""
+        return [channel.provider.name for channel in self._channels if channel.circuit.away]
+
     async def _serve(self, channel: Channel) -> None:
         while True:
             channel.woken.clear()

@@ -4,9 +4,10 @@ from fastapi import APIRouter, Request, Response
 
 from cv_contracts.faults import Fault
 from cv_contracts.wire.common import is_person_number
+from cv_contracts.wire.errors import bad_form
 from cv_registry.as_pdf import is_known, wants_pdf
 from cv_registry.asylum import CREATE, UPDATE
-from cv_registry.hot import NOT_A_PERSON_NUMBER, PERSON_NUMBER_HEADER, write_call
+from cv_registry.hot import PERSON_NUMBER_HEADER, write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
 from cv_registry.receipts import WriteCall
@@ -32,7 +33,7 @@ def _response(answer: Answer) -> Response:
 async def get_cv_as_pdf(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     person_number = request.headers.get(PERSON_NUMBER_HEADER, "")
     if not is_person_number(person_number):
-        raise Fault(1014, errors=(NOT_A_PERSON_NUMBER,))
+        raise Fault(1014, errors=(bad_form(PERSON_NUMBER_HEADER, person_number),))
     seen = parse(request.headers.get(CONSISTENCY_HEADER))
     shown = await parts.as_pdf(caller, person_number, seen, as_pdf=wants_pdf(_all(request, "accept")))
     headers = {"cache-control": "no-store", "vary": "accept", "etag": shown.etag}

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from cv_contracts.faults import Fault, FieldError
+from cv_contracts.faults import Fault
 from cv_contracts.wire.common import is_person_number
+from cv_contracts.wire.errors import bad_form
 from cv_registry.reading import Reading
 from cv_registry.receipts import WriteCall
 from cv_registry.replacing import METHOD as REPLACE_CV
@@ -16,7 +17,6 @@ from servicekit.web.http import HotResponse
 from servicekit.web.identity import Caller, ServiceVerifier
 
 PERSON_NUMBER_HEADER: Final = "x-civilregistrationidentifier"
-NOT_A_PERSON_NUMBER: Final = FieldError(PERSON_NUMBER_HEADER, "does not have the form required")
 
 _JSON: Final = (b"content-type", b"application/json")
 _PRIVATE: Final = (b"cache-control", b"no-store")
@@ -33,7 +33,7 @@ class GetCv:
         caller = caller_of(self._verifier, headers.get(b"authorization"))
         person_number = headers.get(b"x-civilregistrationidentifier", b"").decode("latin-1")
         if not is_person_number(person_number):
-            raise Fault(1014, errors=(NOT_A_PERSON_NUMBER,))
+            raise Fault(1014, errors=(bad_form(PERSON_NUMBER_HEADER, person_number),))
         seen = parse(headers.get(b"x-consistency-token", b"").decode("latin-1"))
         etag, body = await self._reading.get_cv(caller, person_number, seen)
         return 200, [_JSON, _PRIVATE, (b"etag", etag.encode())], body
@@ -61,7 +61,7 @@ class ReplaceCv:
 def write_call(method: int, caller: Caller, person_number: str | None, request_id: str | None) -> WriteCall:
     """Make the call of a write method from its headers; raises fault 1014 naming those that cannot be read."""
     number = person_number or ""
-    errors = [] if is_person_number(number) else [NOT_A_PERSON_NUMBER]
+    errors = [] if is_person_number(number) else [bad_form(PERSON_NUMBER_HEADER, person_number)]
     if wrong := wrong_request_id(request_id):
         errors.append(wrong)
     if errors:

@@ -6,8 +6,9 @@ from typing import Final
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor
-from cv_contracts.faults import Fault, FieldError
+from cv_contracts.faults import Fault
 from cv_contracts.wire.common import is_cv_number, is_person_number
+from cv_contracts.wire.errors import bad_form
 from servicekit.data.consistency import ConsistencyToken, parse
 from servicekit.data.idempotency import RequestKey
 from servicekit.web.calls import request_id_of
@@ -16,8 +17,6 @@ from servicekit.web.identity import Caller
 
 PERSON_NUMBER_HEADER: Final = "x-civilregistrationidentifier"
 CV_NUMBER_HEADER: Final = "x-cvcustomeridentifier"
-
-_BAD_FORM: Final = "does not have the form required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,9 @@ def read_call(caller: Caller, headers: Mapping[str, str]) -> ReadCall:
     person_number, cv_number = headers.get(PERSON_NUMBER_HEADER, ""), headers.get(CV_NUMBER_HEADER)
     errors = []
     if not is_person_number(person_number):
-        errors.append(FieldError(PERSON_NUMBER_HEADER, _BAD_FORM))
+        errors.append(bad_form(PERSON_NUMBER_HEADER, person_number))
     if cv_number is not None and not is_cv_number(cv_number):
-        errors.append(FieldError(CV_NUMBER_HEADER, _BAD_FORM))
+        errors.append(bad_form(CV_NUMBER_HEADER, cv_number))
     if errors:
         raise Fault(1014, errors=tuple(errors))
     return ReadCall(caller, person_number, cv_number, parse(headers.get(CONSISTENCY_HEADER)))

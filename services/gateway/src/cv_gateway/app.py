@@ -36,6 +36,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 
 SERVICE = "gateway"
+NO_SUCH_PATH = "There is no such path; /docs has all there are, and capitals count"
 
 
 class Door(Protocol):
@@ -111,7 +112,7 @@ class Gateway:
             return Reply(*page.response())
         if allowed:
             return refusal(Refused(405, {"allow": ", ".join(sorted(allowed))}), traceparent)
-        return refusal(Refused(404), traceparent)
+        return refusal(Refused(404, detail=NO_SUCH_PATH), traceparent)
 
     async def _check_keys(self) -> None:
         if not self._keys.loaded:

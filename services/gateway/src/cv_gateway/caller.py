@@ -41,6 +41,18 @@ Identity = tuple[tuple[bytes, bytes], ...]
 """The headers of IDENTITY_HEADERS as they came, in their order."""
 
 
+class NoScope(Fault):
+    """A token without the scope of the method, which is named as RFC 6750 has it."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(NO_SCOPE)
+        self._scope = scope
+
+    def headers(self) -> dict[str, str]:
+        challenge = f'Bearer realm="cvhub", error="insufficient_scope", scope="{self._scope}"'
+        return {**super().headers(), "www-authenticate": challenge}
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A caller who may use a method, until `expires` (seconds since 1970)."""
@@ -138,7 +150,9 @@ def _require(headers: Mapping[bytes, bytes | None], fault: int, *names: bytes) -
 def _check_scope(method: Method, token: VerifiedToken, active: Organisation) -> None:
     kind = OTHER_ACTOR if token.own.type == OTHER_ACTOR else active.type
     rule = ACCESS.get((method.number, kind))
-    if method.scope not in token.scopes or (rule is not None and rule.kind == "-"):
+    if method.scope not in token.scopes:
+        raise NoScope(method.scope)
+    if rule is not None and rule.kind == "-":
         raise Fault(NO_SCOPE)
 
 

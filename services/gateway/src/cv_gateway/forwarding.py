@@ -102,7 +102,7 @@ async def read_body(receive: Receive, headers: Iterable[Header], limit: int, sec
     try:
         async with asyncio.timeout(seconds):
             if any(name == b"content-length" and int(value) > limit for name, value in headers):
-                raise BodyTooLarge  # noqa: TRY301 - handled below like one that told no length
+                raise BodyTooLarge(limit)  # noqa: TRY301 - handled below like one that told no length
             return await _read(receive, limit)
     except TimeoutError:
         raise TooSlow from None
@@ -121,7 +121,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
-            raise BodyTooLarge
+            raise BodyTooLarge(limit)
         if not message.get("more_body", False):
             return b"".join(parts)
 

@@ -48,7 +48,8 @@ def document() -> Json:
             "version": "6.0.0",
             "description": "CVService v6 and contact data over REST/JSON, with the element names of the service "
             "descriptions. Every call names the authority it acts as and the user behind it. Faults are problem "
-            "documents (RFC 9457) with the numbers of the service descriptions.",
+            "documents (RFC 9457) with the numbers of the service descriptions. Elements and query parameters that are "
+            "not described here are refused (1014).",
         },
         "servers": [{"url": "/"}],
         "tags": [

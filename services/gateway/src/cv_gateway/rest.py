@@ -2,12 +2,16 @@
 
 from typing import Any, NamedTuple
 
-from cv_contracts.faults import Problem
+from cv_contracts.faults import Fault, FieldError, Problem
 from cv_contracts.methods import Method
+from cv_contracts.wire.errors import NOT_VALID, QUERY
 from cv_gateway.calls import Calls
 from cv_gateway.feed import FEED, compression
 from cv_gateway.forwarding import OF_EVERY_ANSWER, Header, Receive, answer_headers, read_body, split
+from cv_gateway.messages import messages_of
 from servicekit.web.problems import problem_body
+
+_TAKES_NONE = FieldError(QUERY, "is not empty; this method has no query parameters")
 
 
 class Reply(NamedTuple):
@@ -28,6 +32,7 @@ class RestMethod:
         self.name = method.name
         self.lane = calls.polls if method is FEED else calls.lane
         self._method = method
+        self._takes_query = messages_of(method).query is not None
         self._target = method.path.encode("ascii")
         self._calls = calls
         self._body_limit = body_limit
@@ -39,11 +44,13 @@ class RestMethod:
         calls.demand_room(method)
         identity, forwarded = split(headers)
         caller = await calls.admit(method, identity)
+        query = scope["query_string"]
+        if query and not self._takes_query:
+            raise Fault(NOT_VALID, (_TAKES_NONE,))
         way = calls.way(method, caller, forwarded, traceparent, compression(method, headers))
         body = b""
         if method.verb != "GET":
             body = await read_body(receive, headers, self._body_limit, self._body_seconds)
-        query = scope["query_string"]
         target = self._target + b"?" + query if query else self._target
         answer = await calls.ask(way, target, body, receive)
         return Reply(

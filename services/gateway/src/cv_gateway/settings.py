@@ -7,8 +7,17 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cv_contracts.methods import METHODS
 from servicekit.settings import HttpSettings, IdentitySettings, TelemetrySettings
 
+SWIFT = {"SearchCVText": timedelta(seconds=1)}
+DEADLINES = {
+    "GetCVAsPdf": timedelta(seconds=25),
+    "GetCVOnStatus": timedelta(seconds=25),
+    "CreateJobnetAccountLetter": timedelta(seconds=25),
+    "Feed": timedelta(seconds=65),
+    "FeedSnapshot": timedelta(seconds=25),
+}
 _PIECE = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
@@ -50,8 +59,8 @@ class LimitSettings(BaseModel):
     """Requests at one owner at once, while its answers are swift; an owner that is busy is given fewer."""
     swift_answer: timedelta = timedelta(milliseconds=100)
     """What is swift; methods with a deadline of their own take as long as they take, and are not judged by it."""
-    swift: dict[str, timedelta] = {"SearchCVText": timedelta(seconds=1)}
-    """The same for single methods, by name."""
+    swift: dict[str, timedelta] = SWIFT
+    """The same for single methods, by name, as JSON; those not named keep theirs."""
     waiting: int = Field(default=96, ge=0)
     """Requests that wait for one of these in a burst. Where the waiting does not end, no more than are worked on."""
     longest_wait: timedelta = timedelta(seconds=1)
@@ -64,18 +73,29 @@ class LimitSettings(BaseModel):
     """Longest answer of an owner in bytes."""
     deadline: timedelta = timedelta(seconds=10)
     """How long an owner may take to answer."""
-    deadlines: dict[str, timedelta] = {
-        "GetCVAsPdf": timedelta(seconds=25),
-        "GetCVOnStatus": timedelta(seconds=25),
-        "CreateJobnetAccountLetter": timedelta(seconds=25),
-        "Feed": timedelta(seconds=65),
-        "FeedSnapshot": timedelta(seconds=25),
-    }
-    """The same for single methods, by name."""
+    deadlines: dict[str, timedelta] = DEADLINES
+    """The same for single methods, by name, as JSON; those not named keep theirs."""
     by_number: int = Field(default=600, ge=1)
     """Quota of GetCVByCVNumber: this many calls per client and period, spread evenly as they are used up."""
     by_number_period: timedelta = timedelta(hours=1)
     """The period of that quota."""
+
+    @field_validator("swift")
+    @classmethod
+    def _swift_of_all(cls, given: dict[str, timedelta]) -> dict[str, timedelta]:
+        return SWIFT | _by_method(given)
+
+    @field_validator("deadlines")
+    @classmethod
+    def _deadlines_of_all(cls, given: dict[str, timedelta]) -> dict[str, timedelta]:
+        return DEADLINES | _by_method(given)
+
+
+def _by_method(given: dict[str, timedelta]) -> dict[str, timedelta]:
+    """Refuse what is no method's name: it would change nothing, and nobody would be told."""
+    if given.keys() - {method.name for method in METHODS} - DEADLINES.keys():
+        raise ValueError("names what is no method")
+    return given
 
 
 class Settings(BaseSettings):

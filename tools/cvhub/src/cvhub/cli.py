@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args
 import psutil
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cvhub import access_log, operations
@@ -230,7 +231,8 @@ def outbox(
 
     if channel not in ("", "mail", "sms"):
         raise CannotStart("There are two kinds of messages: `cvhub outbox mail` and `cvhub outbox sms`.")
-    messages = sent(State().running(), channel)
+    with _of_the_sinks():
+        messages = sent(State().running(), channel)
     if as_json:
         print(json.dumps(messages, ensure_ascii=False, indent=1))
         return
@@ -253,11 +255,26 @@ def print_service(
 
     state = State()
     run = state.running()
-    if not behaviour:
-        for letter in letters(run):
-            print(f"{letter['at']}  {run.url(SINKS)}/letters/{letter['id']}")
-    elif not behave(run, state.secret(SINKS), behaviour):
+    with _of_the_sinks():
+        printed = [] if behaviour else letters(run)
+        taken = not behaviour or behave(run, state.secret(SINKS), behaviour)
+    for letter in printed:
+        print(f"{letter['at']}  {run.url(SINKS)}/letters/{letter['id']}")
+    if not taken:
         raise CannotStart(f"The print service cannot be told '{behaviour}': `cvhub print-service --help`.")
+
+
+@contextlib.contextmanager
+def _of_the_sinks() -> Iterator[None]:
+    """Say it in a sentence when the sinks are away."""
+    from httpx import HTTPError  # noqa: PLC0415 - the other commands start faster without
+
+    try:
+        yield
+    except HTTPError as error:
+        raise CannotStart(
+            "The sinks of mail, SMS and letters do not answer: `cvhub logs sinks` says why."
+        ) from error
 
 
 @app.command()
@@ -296,7 +313,7 @@ def main() -> None:
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"[red]cvhub:[/] {sentence}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(f"[red]cvhub:[/] {escape(sentence)}", highlight=False)
     sys.exit(1)
 
 

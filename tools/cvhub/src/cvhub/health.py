@@ -1,7 +1,10 @@
 """How each part of the running stack feels."""
 
 import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import psutil
@@ -31,7 +34,9 @@ def states_of(run: Run) -> list[PartState]:
         _server(run, *names) for names in (("Kafka", "kafka"), ("Kafka 2", "kafka-2"), ("Kafka 3", "kafka-3"))
     ]
     servers = [_server(run, "PostgreSQL", "postgres"), *brokers]
-    parts = [_http(run, name) for name in ("idp", SINKS, *(service.name for service in SERVICES))]
+    names = ["idp", SINKS, *(service.name for service in SERVICES)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        parts = list(pool.map(lambda name: _http(run, name), names))
     return [*(server for server in servers if server.pid is not None), *parts]
 
 
@@ -53,7 +58,18 @@ def _ready(url: str) -> str:
         answer = httpx.get(f"{url}/health/ready", timeout=5, trust_env=False, verify=trusting())
     except httpx.HTTPError:
         return "not reachable"
-    return "ready" if answer.status_code == 200 else f"not ready: {answer.text[:200]}"
+    if answer.status_code == 200:
+        return "ready"
+    try:
+        return f"not ready: {what_fails(answer.json())}"
+    except ValueError:
+        return f"answers {answer.status_code}"
+
+
+def what_fails(told: Mapping[str, Any]) -> str:
+    """Name the checks of a service that fail, from what it tells of its readiness; else give its own word."""
+    failed = [part for part, one in told.get("checks", {}).items() if one.get("status") != "ok"]
+    return ", ".join(failed) or str(told.get("status"))
 
 
 def _memory(pid: int | None) -> int | None:

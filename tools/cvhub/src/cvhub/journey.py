@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 import httpx
@@ -84,7 +85,7 @@ class Journey:
         sent = {"authorization": f"Bearer {token}", **self.headers(organisation), **headers}
         if data:
             sent["content-type"] = "application/json"
-        lines = [f"curl -X {verb} {self.gateway}{path}", *(f"-H '{n}: {v}'" for n, v in sent.items())]
+        lines = [f"curl -X {verb} {quote(self.gateway + path)}", *(f"-H '{n}: {v}'" for n, v in sent.items())]
         lines[1] = lines[1].replace("'", '"')
         return " \\\n  ".join([*lines, *([f"-d {data}"] if data else [])])
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cvhub.operator import Calls, not_taken, place, wrongly_asked
 from cvhub.servers.process import CannotStart
+from cvhub.services import HOLDERS
 
 LOOK_SECONDS = 0.5
 FEED = "change-feed"
@@ -24,8 +25,10 @@ console = Console()
 
 
 def _known(service: str) -> str:
-    """Refuse a service that there is not before the operator is asked for a reason."""
+    """Refuse a service that there is not, or that keeps nothing, before the operator is asked for a reason."""
     place().url(service)
+    if service not in HOLDERS:
+        raise CannotStart(f"{service} has no database: it follows nothing, and nothing waits in it.")
     return service
 
 
@@ -85,7 +88,7 @@ def _refusal(service: str, answer: httpx.Response) -> str:
             return f"That cannot be done now: `cvhub projections {service}` shows what is live and what is being built."
         case 400 | 422:
             return wrongly_asked(service, answer)
-    return f"{service} answered {answer.status_code}: try again, or look into `cvhub logs {service}`."
+    return f"{service} answered {answer.status_code}: `cvhub doctor` says what is away, `cvhub logs {service}` what it says itself."
 
 
 @pending.command("list")
@@ -252,6 +255,7 @@ def verify(
     if service == "feed":
         verify_feed(Operator(FEED))
         return
+    _known(service)
     if projection is None:
         raise CannotStart(f"Which projection? `cvhub projections {service}` lists them.")
     with console.status("Comparing"):

@@ -14,7 +14,8 @@ Q = TypeVar("Q", bound=Query)
 
 NOT_VALID: Final = 1014
 BODY: Final = "body"
-"""Stands for the whole message where no element can be named."""
+QUERY: Final = "query"
+"""Stand for the whole message where no element can be named."""
 ERRORS_MAX: Final = 50
 _UNION_TAGS: Final = frozenset({"text", "typed"})
 
@@ -51,8 +52,15 @@ _REASONS: Final[dict[str, str]] = {
 }
 
 
+def bad_form(element: str, value: str | None) -> FieldError:
+    """Say of a header that its value has not the form required, or that there is none."""
+    return FieldError(element, _REASONS["string_pattern_mismatch" if value else "missing"])
+
+
 def read_body(model: type[M], body: bytes | str) -> M:
     """Read a body; raises fault 1014 with what is wrong about it."""
+    if not body:
+        raise Fault(NOT_VALID, (FieldError(BODY, "is empty"),))
     try:
         return model.from_json(body)
     except ValidationError as error:
@@ -64,18 +72,18 @@ def read_query(model: type[Q], pairs: Iterable[tuple[str, str]]) -> Q:
     try:
         return model.from_query(pairs)
     except ValidationError as error:
-        raise faults_of(error) from None
+        raise faults_of(error, QUERY) from None
 
 
-def faults_of(error: ValidationError) -> Fault:
+def faults_of(error: ValidationError, whole: str = BODY) -> Fault:
     """Give fault 1014 with what was wrong, at most `ERRORS_MAX` elements of it."""
-    return fault_of_details(error.errors(include_url=False, include_input=False))
+    return fault_of_details(error.errors(include_url=False, include_input=False), whole)
 
 
-def fault_of_details(found: Sequence[Any]) -> Fault:
+def fault_of_details(found: Sequence[Any], whole: str = BODY) -> Fault:
     """Do the same for a list of pydantic's error details, such as a web framework gives."""
     told = [one for one in found if not _only_follows(one, found)]
-    return Fault(NOT_VALID, errors=tuple(_field_error(one) for one in told[:ERRORS_MAX]))
+    return Fault(NOT_VALID, errors=tuple(_field_error(one, whole) for one in told[:ERRORS_MAX]))
 
 
 def _only_follows(one: Any, found: Sequence[Any]) -> bool:
@@ -86,17 +94,17 @@ def _only_follows(one: Any, found: Sequence[Any]) -> bool:
     )
 
 
-def _field_error(one: Any) -> FieldError:
+def _field_error(one: Any, whole: str) -> FieldError:
     """Describe one error. The name of an unknown element is the caller's own text, so its parent is named."""
     kind = one["type"]
     loc = one["loc"][:-1] if kind == "extra_forbidden" else one["loc"]
     if kind.startswith("cv_"):
-        return FieldError(element(loc), one["msg"])
+        return FieldError(element(loc, whole), one["msg"])
     reason = _REASONS.get(kind, "is not valid")
-    return FieldError(element(loc), reason.format_map(one.get("ctx", {})))
+    return FieldError(element(loc, whole), reason.format_map(one.get("ctx", {})))
 
 
-def element(loc: tuple[int | str, ...]) -> str:
+def element(loc: tuple[int | str, ...], whole: str = BODY) -> str:
     """Spell a path as on the wire: CV.EducationCollection[0].Title."""
     path = ""
     for part in loc:
@@ -104,4 +112,4 @@ def element(loc: tuple[int | str, ...]) -> str:
             path += f"[{part}]"
         elif part not in _UNION_TAGS:
             path += f".{part}" if path else part
-    return path or BODY
+    return path or whole

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from servicekit.follow.following import Following
 from servicekit.observe import metrics
 from servicekit.settings import KafkaSettings
 
-__all__ = ["FollowHealth", "FollowerStuck", "Progress"]
+__all__ = ["FollowHealth", "FollowerStuck", "Progress", "Standing"]
 
 log = structlog.get_logger(__name__)
 
@@ -56,15 +56,9 @@ class NotLive(Exception):  # noqa: N818 - an answer about readiness
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Where one projection stands. Ages are in seconds; the heartbeat's is that of the partition furthest behind.
+class Standing:
+    """How one projection is by its own database. Ages are in seconds; the heartbeat's is that of the partition furthest behind."""
 
-    `positions` are those of this process's partitions: what another instance does is no progress of this one.
-    """
-
-    lag: int
-    positions: dict[int, int]
-    lag_of_mine: int
     heartbeat_age: float | None
     pending: int
     pending_age: float | None
@@ -72,10 +66,17 @@ class Progress:
     gaps: int
     live: bool
 
-    def detail(self, since_progress: float) -> dict[str, Any]:
-        """Give what readiness shows."""
-        shown = ("lag", "heartbeat_age", "pending", "pending_age", "unreadable", "gaps", "live")
-        return {**{name: getattr(self, name) for name in shown}, "since_progress": round(since_progress, 1)}
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one projection is, by what the broker has.
+
+    `positions` are those of this process's partitions: what another instance does is no progress of this one.
+    """
+
+    lag: int
+    positions: dict[int, int]
+    lag_of_mine: int
 
 
 class FollowHealth:
@@ -96,20 +97,16 @@ class FollowHealth:
         self._stuck_after = stuck_after.total_seconds()
         self._consumer: AIOKafkaConsumer | None = None
         self._measuring = asyncio.Lock()
+        self._standings: dict[str, Standing] = {}
         self._measured: dict[str, Progress] = {}
         self._progress_at: dict[str, float] = {}
         self._alarm_at: dict[str, float] = {}
         metrics.observe("events.lag", lambda: sum(p.lag for p in self._measured.values()))
-        metrics.observe("events.gaps", lambda: sum(p.gaps for p in self._measured.values()))
-        metrics.observe("pending.rows", lambda: sum(p.pending for p in self._measured.values()))
-        metrics.observe(
-            "pending.age", lambda: max((p.pending_age or 0.0 for p in self._measured.values()), default=0.0)
-        )
-        metrics.observe("unreadable.rows", lambda: sum(p.unreadable for p in self._measured.values()))
-        metrics.observe(
-            "heartbeat.age",
-            lambda: max((p.heartbeat_age or 0.0 for p in self._measured.values()), default=0.0),
-        )
+        metrics.observe("events.gaps", lambda: self._total(lambda one: one.gaps))
+        metrics.observe("pending.rows", lambda: self._total(lambda one: one.pending))
+        metrics.observe("pending.age", lambda: self._most(lambda one: one.pending_age))
+        metrics.observe("unreadable.rows", lambda: self._total(lambda one: one.unreadable))
+        metrics.observe("heartbeat.age", lambda: self._most(lambda one: one.heartbeat_age))
 
     async def ready(self) -> dict[str, Any]:
         """Give each projection's standing, as last measured; raise NotLive while one was never built.
@@ -127,11 +124,29 @@ class FollowHealth:
 
     def _details(self) -> dict[str, Any]:
         now = time.monotonic()
-        return {name: p.detail(now - self._progress_at[name]) for name, p in self._measured.items()}
+        return {
+            name: {
+                "lag": self.lag_of(name),
+                **asdict(standing),
+                "since_progress": round(now - self._progress_at[name], 1),
+            }
+            for name, standing in self._standings.items()
+        }
 
-    def progress_of(self, projection: str) -> Progress | None:
-        """Give where a projection stood when it was last measured."""
-        return self._measured.get(projection)
+    def _total(self, of: Callable[[Standing], int]) -> int:
+        return sum(of(one) for one in self._standings.values())
+
+    def _most(self, of: Callable[[Standing], float | None]) -> float:
+        return max((of(one) or 0.0 for one in self._standings.values()), default=0.0)
+
+    def standing_of(self, projection: str) -> Standing | None:
+        """Give how a projection was when the database was last asked."""
+        return self._standings.get(projection)
+
+    def lag_of(self, projection: str) -> int | None:
+        """Give how many records a projection lacked when the broker was last asked."""
+        progress = self._measured.get(projection)
+        return None if progress is None else progress.lag
 
     async def watch_forever(self) -> None:
         """Measure until cancelled; raise FollowerStuck when this process gets nowhere and nobody else is to blame."""
@@ -144,10 +159,23 @@ class FollowHealth:
             await self._drop_consumer()
 
     async def measure(self) -> None:
-        """Measure all projections now."""
+        """Measure all projections now: what the database says first, for it is true also while the broker does not answer."""
         async with self._measuring:
-            for following in self._followings:
-                self._note(following, await self._progress(following))
+            positions = {following: await self._stand(following) for following in self._followings}
+            for following, at in positions.items():
+                self._note(following, await self._progress(following, at))
+
+    async def _stand(self, following: Following) -> dict[int, int]:
+        """Note how a projection is by its own database, and give its positions."""
+        projection = following.projection
+        row = await self._database.fetchrow(_STATE, projection.name, projection.topic.name)
+        if row is None:
+            raise LookupError
+        offsets, *standing = row
+        self._standings[projection.name] = Standing(*standing)
+        self._progress_at.setdefault(projection.name, time.monotonic())
+        self._alarm(projection.name, self._standings[projection.name])
+        return {int(p): int(offset) for p, offset in orjson.loads(offsets).items()}
 
     def _note(self, following: Following, progress: Progress) -> None:
         name = following.projection.name
@@ -156,13 +184,12 @@ class FollowHealth:
         if moved or progress.lag_of_mine == 0 or following.owner.fails(OWNER_FAILED_WITHIN):
             self._progress_at[name] = time.monotonic()
         self._measured[name] = progress
-        self._alarm(name, progress)
 
-    def _alarm(self, name: str, progress: Progress) -> None:
-        age, now = progress.pending_age or 0.0, time.monotonic()
+    def _alarm(self, name: str, standing: Standing) -> None:
+        age, now = standing.pending_age or 0.0, time.monotonic()
         if age > WAITS_TOO_LONG.total_seconds() and now >= self._alarm_at.get(name, now):
             self._alarm_at[name] = now + ALARM_EVERY
-            log.error("pending_too_long", stream=name, count=progress.pending, seconds=round(age))
+            log.error("pending_too_long", stream=name, count=standing.pending, seconds=round(age))
 
     async def _look(self) -> None:
         try:
@@ -178,24 +205,13 @@ class FollowHealth:
             log.critical("follower_stuck", stream=stuck[0], seconds=self._stuck_after)
             raise FollowerStuck
 
-    async def _progress(self, following: Following) -> Progress:
-        projection = following.projection
-        row = await self._database.fetchrow(_STATE, projection.name, projection.topic.name)
-        if row is None:
-            raise LookupError
-        positions = {int(p): int(offset) for p, offset in orjson.loads(row["offsets"]).items()}
+    async def _progress(self, following: Following, positions: dict[int, int]) -> Progress:
         lags = await self._lags(following, positions)
         mine = self._assigned_to(following) or set(lags)
         return Progress(
             lag=sum(lags.values()),
             positions={p: offset for p, offset in positions.items() if p in mine},
             lag_of_mine=sum(lag for p, lag in lags.items() if p in mine),
-            heartbeat_age=row["heartbeat_age"],
-            pending=row["pending"],
-            pending_age=row["pending_age"],
-            unreadable=row["unreadable"],
-            gaps=row["gaps"],
-            live=row["live"],
         )
 
     async def _lags(self, following: Following, positions: dict[int, int]) -> dict[int, int]:

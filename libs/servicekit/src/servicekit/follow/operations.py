@@ -73,14 +73,15 @@ class Operations:
         """Say where a projection stands."""
         counts = await self.database.fetchrow(_COUNTS, projection.name)
         known = await Generations(self.database, projection.name).all()
-        progress = None if self.follower is None else self.follower.health.progress_of(projection.name)
+        health = None if self.follower is None else self.follower.health
+        standing = None if health is None else health.standing_of(projection.name)
         return {
             "name": projection.name,
             "topic": projection.topic.name,
             "live": next((g.number for g in known if g.status == "live"), None),
             "building": next((_progress(BuildProgress.of(g)) for g in known if g.status == "building"), None),
-            "lag": None if progress is None else progress.lag,
-            "heartbeatAge": None if progress is None else progress.heartbeat_age,
+            "lag": None if health is None else health.lag_of(projection.name),
+            "heartbeatAge": None if standing is None else standing.heartbeat_age,
             **({} if counts is None else dict(counts.items())),
         }
 

@@ -42,6 +42,7 @@ GaugeName = Literal[
     "code_lists.refused",
     "events.gaps",
     "events.lag",
+    "feed.edge.age",
     "heartbeat.age",
     "index.lag",
     "outbox.backlog.age",
@@ -51,6 +52,7 @@ GaugeName = Literal[
     "pending.rows",
     "pool.connections.idle",
     "pool.connections.used",
+    "providers.away",
     "unreadable.rows",
 ]
 """Durations and ages are in seconds, the rest are counts."""

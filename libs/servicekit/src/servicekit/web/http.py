@@ -122,7 +122,7 @@ class Routes:
     def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
         length = headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self._limit:
-            raise BodyTooLarge
+            raise BodyTooLarge(self._limit)
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         self._check_length(headers)
@@ -188,7 +188,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
             if received > limit:
-                raise BodyTooLarge
+                raise BodyTooLarge(limit)
         return message
 
     return counted

@@ -32,14 +32,14 @@ _NETWORK = (ConnectionError, TimeoutError, gaierror)
 
 
 class BodyTooLarge(Problem):
-    """A request body longer than the limit; the connection is closed after it."""
+    """A request body longer than the limit, which is in bytes; the connection is closed after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__(
             status=413,
             kind="problem:too-large",
             title="Content too large",
-            detail="The request body is longer than the service takes",
+            detail=f"The request body is longer than {limit} bytes",
         )
 
     def headers(self) -> dict[str, str]:
@@ -49,9 +49,11 @@ class BodyTooLarge(Problem):
 class Refused(Problem):
     """A refusal of the HTTP layer itself: no such route, no such method."""
 
-    def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, headers: Mapping[str, str] | None = None, detail: str | None = None
+    ) -> None:
         title = _HTTP_TITLES.get(status, "Bad request")
-        super().__init__(status=status, kind=f"problem:http-{status}", title=title, detail=title)
+        super().__init__(status=status, kind=f"problem:http-{status}", title=title, detail=detail or title)
         self._extra = dict(headers or {})
 
     def headers(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cvhub.doctor.findings import CHECKS, Finding, well, wrong
@@ -23,6 +24,7 @@ ROOM_BYTES = 1_000_000_000
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json")] = False,
+    each: Annotated[bool, typer.Option("--all", help="Show one by one what is well, too.")] = False,
     production: Annotated[
         bool, typer.Option("--production", help="Development keys and unprotected connections are wrong.")
     ] = False,
@@ -43,7 +45,7 @@ def doctor(
     if as_json:
         print(json.dumps([asdict(one) for one in findings], ensure_ascii=False, indent=1))
     else:
-        _show(findings)
+        _show(findings, each=each)
     raise typer.Exit(1 if any(one.level == "wrong" for one in findings) else 0)
 
 
@@ -77,11 +79,21 @@ def _disk(folder: Path | None) -> Iterator[Finding]:
             yield well("disk", "this machine", f"{free // 1_000_000_000} GB free")
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(findings: list[Finding], *, each: bool) -> None:
     table = Table("", "check", "subject", "finding", "do", box=None)
-    for one in findings:
-        table.add_row(f"[{COLOURS[one.level]}]●[/]", one.check, one.subject, one.text, one.advice)
+    for one in findings if each else _in_short(findings):
+        row = (one.check, one.subject, one.text, one.advice)
+        table.add_row(f"[{COLOURS[one.level]}]●[/]", *map(escape, row))
     console = Console()
     Console(width=max(console.width, 160)).print(table)
     count = sum(one.level == "wrong" for one in findings)
     console.print(f"{count} wrong." if count else "Nothing is wrong.")
+
+
+def _in_short(findings: list[Finding]) -> Iterator[Finding]:
+    """Give what is not well, after one line for each check of how many are."""
+    for check in CHECKS:
+        its = [one for one in findings if one.check == check]
+        if count := sum(one.level == "well" for one in its):
+            yield well(check, "", f"{count} well")
+    yield from (one for one in findings if one.level != "well")

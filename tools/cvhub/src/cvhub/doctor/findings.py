@@ -15,6 +15,8 @@ Check = Literal[
     "pending",
     "unreadable",
     "outbox",
+    "feed",
+    "providers",
     "clock",
     "disk",
 ]

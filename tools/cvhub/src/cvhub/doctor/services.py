@@ -11,6 +11,7 @@ import httpx
 from cv_contracts.topics import SERVICES as CONTRACTED
 from cvhub.doctor.findings import Finding, warning, well, wrong
 from cvhub.doctor.patient import Patient
+from cvhub.health import what_fails
 from cvhub.operator import KEY, URLS, Calls
 from cvhub.services import SERVICES, Service
 from servicekit.data.migrating import OWN_MIGRATIONS, migrations_of, with_required
@@ -18,6 +19,7 @@ from servicekit.data.migrating import OWN_MIGRATIONS, migrations_of, with_requir
 LAG = 5_000
 OUTBOX_SECONDS = 30.0
 FRESH_SECONDS = 30.0
+FEED_SECONDS = 60.0
 PENDING_SECONDS = 300.0
 CLOCK_SECONDS = 2.0
 FREE = 0.1
@@ -64,36 +66,42 @@ def _service(asking: Asking, service: Service, lists: dict[str, Mapping[str, Any
             "services",
             name,
             "does not answer",
-            f"`cvhub logs {name}`, or the log of its pod, says why it ended or does not start",
+            f"{log_of(name)} it ended or does not start",
         )
         return
     if status == 200:
         yield well("services", name, "ready")
     else:
-        failed = [part for part, one in told.get("checks", {}).items() if one.get("status") != "ok"]
-        yield wrong(
-            "services",
-            name,
-            f"not ready: {', '.join(failed) or told.get('status')}",
-            "bring back what it names; it becomes ready by itself",
-        )
-    if in_use := told.get("checks", {}).get("code-lists"):
+        advice = "bring back what it names; it becomes ready by itself"
+        yield wrong("services", name, f"not ready: {what_fails(told)}", advice)
+    checks: dict[str, Mapping[str, Any]] = told.get("checks", {})
+    if in_use := checks.get("code-lists"):
         lists[name] = in_use
     if service.migrations is None:
         return
-    yield from _outbox(name, told.get("checks", {}).get("relay"))
+    yield from _outbox(name, checks.get("relay"))
+    yield from _feed(name, checks.get("feed"))
+    yield from _providers(name, checks.get("sender"))
     try:
         begun = time.time()
         about = asking.operations(name, "about")
         yield from _about(service, about, (begun + time.time()) / 2)
         yield from _following(name, asking.operations(name, "projections")["projections"])
     except httpx.HTTPError as error:
-        yield wrong(
-            "services",
-            name,
-            f"does not answer the operator ({_reason(error)})",
-            f"is {KEY} the key that the services trust as `operator`?",
-        )
+        yield from _unanswered(name, error, is_ready=status == 200)
+
+
+def _unanswered(name: str, error: httpx.HTTPError, *, is_ready: bool) -> Iterator[Finding]:
+    """Say why the operator got no answer, unless it follows from what was said of readiness."""
+    refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403)
+    if refused or is_ready:
+        advice = f"is {KEY} the key that the services trust as `operator`?" if refused else log_of(name)
+        yield wrong("services", name, f"does not answer the operator ({_reason(error)})", advice)
+
+
+def log_of(name: str) -> str:
+    """Say where a service itself tells what is the matter."""
+    return f"`cvhub logs {name}`, or the log of its pod, says why"
 
 
 def _code_lists(lists: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
@@ -137,6 +145,32 @@ def _outbox(name: str, relay: Mapping[str, Any] | None) -> Iterator[Finding]:
         )
     elif not relay["refused"]:
         yield well("outbox", name, f"{relay['backlog']} events wait")
+
+
+def _feed(name: str, feed: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Look how far the feed is; one that has not begun is told of as not ready."""
+    if feed is None or "edge_age_seconds" not in feed:
+        return
+    age = feed["edge_age_seconds"]
+    if age > FEED_SECONDS:
+        trouble = f" ({feed['trouble']})" if feed["trouble"] else ""
+        yield wrong(
+            "feed", name, f"has taken in nothing for {age:.0f} s{trouble}", "docs/runbook.md, CvhubFeedBehind"
+        )
+    else:
+        yield well("feed", name, f"as of {age:.0f} s ago")
+
+
+def _providers(name: str, sender: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Look whether mail and SMS get away."""
+    if sender is None or "away" not in sender:
+        return
+    waits = f"{sender['waiting']} messages wait"
+    if sender["away"]:
+        text = f"{', '.join(sender['away'])} away, {waits}"
+        yield wrong("providers", name, text, "docs/runbook.md, CvhubProviderAway")
+    else:
+        yield well("providers", name, waits)
 
 
 def _about(service: Service, about: Mapping[str, Any], now: float) -> Iterator[Finding]:

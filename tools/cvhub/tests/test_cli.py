@@ -1,0 +1,75 @@
+"""What the commands say when something is not there: a sentence, never a traceback."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cvhub.cli import app, main
+from cvhub.doctor.command import _in_short
+from cvhub.doctor.findings import warning, well, wrong
+from cvhub.health import what_fails
+from cvhub.ports import DEFAULT_PORTS
+from cvhub.servers.process import CannotStart
+from cvhub.state import Run, State
+from servicekit.testing import free_port
+
+
+@pytest.fixture
+def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder in which a stack says that it runs, and nobody listens at its ports."""
+    monkeypatch.setenv("CVHUB_STATE", str(tmp_path))
+    state, port = State(tmp_path), free_port()
+    state.prepare()
+    with state.held():
+        state.write_run(Run(1, dict.fromkeys(DEFAULT_PORTS, port), f"127.0.0.1:{port}"))
+        yield
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["follow", "cv-registry.cv-changed"], "does not answer"),
+        (["outbox", "mail"], "do not answer"),
+        (["print-service"], "do not answer"),
+        (["print-service", "works"], "do not answer"),
+        (["projections", "gateway"], "has no database"),
+        (["pending", "list", "gateway"], "has no database"),
+        (["verify", "nobody"], "There is no service 'nobody'"),
+    ],
+)
+@pytest.mark.usefixtures("nothing_runs")
+def test_what_is_away_or_was_never_there_is_said_in_a_sentence(command: list[str], says: str) -> None:
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, CannotStart), result.exception
+    assert says in str(result.exception)
+
+
+def test_a_sentence_shows_what_was_typed_as_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CVHUB_STATE", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["cvhub", "logs", "[/red]"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "There is no log of '[/red]'" in capsys.readouterr().err
+
+
+def test_what_fails_is_named_by_the_checks_that_do() -> None:
+    checks = {"database": {"status": "failed"}, "code-lists": {"status": "ok"}, "relay": {"status": "failed"}}
+    assert what_fails({"status": "not ready", "checks": checks}) == "database, relay"
+    assert what_fails({"status": "draining"}) == "draining"
+
+
+def test_the_doctor_tells_at_the_end_what_is_not_well_and_before_it_how_many_are() -> None:
+    bad, odd = wrong("services", "gateway", "not ready", "wait"), warning("lag", "x", "7", "wait")
+    findings = [well("keys", "a", "known"), well("keys", "b", "known"), bad, well("services", "b", ""), odd]
+    assert list(_in_short(findings)) == [
+        well("keys", "", "2 well"),
+        well("services", "", "1 well"),
+        bad,
+        odd,
+    ]
