@@ -185,55 +185,56 @@ def _headers(stack: Stack) -> dict[str, str]:
     }
 
 
+def _client(whole: Whole, timeout: float) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{whole.port}", timeout=timeout, trust_env=False)
+
+
 async def is_found(whole: Whole, console: Console) -> None:
     """Wait until the search index and the feed have all that was imported: a write is found, and comes out of the feed."""
     with console.status("The search index and the feed take in what was imported"):
-        for _ in range(2_000):
-            watched = Watched()
-            await _probe(whole, watched)
-            if watched.found and watched.found[0] < 1:
-                return
-            await asyncio.sleep(0.5)
+        async with _client(whole, timeout=15) as client:
+            for _ in range(2_000):
+                watched = Watched()
+                await _probe(whole, client, watched)
+                if watched.found and watched.found[0] < 1:
+                    return
+                await asyncio.sleep(0.5)
     raise RuntimeError("the followers never caught up")
 
 
-async def _probe(whole: Whole, watched: Watched) -> None:
+async def _probe(whole: Whole, client: httpx.AsyncClient, watched: Watched) -> None:
     """Write, and search with the write's consistency token: the answer waits until the index has the write."""
     one = whole.people[secrets.randbelow(WRITTEN) - WRITTEN]
     body = json.dumps({**(one.cv or {}), "ContactInformation": {}}).encode()
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{whole.port}", timeout=15, trust_env=False
-    ) as client:
-        headers = {**whole.headers, "x-civilregistrationidentifier": one.person_number}
-        saved = await client.put(PATHS["ReplaceCV"], content=body, headers=headers)
-        if saved.status_code != 200:
+    headers = {**whole.headers, "x-civilregistrationidentifier": one.person_number}
+    saved = await client.put(PATHS["ReplaceCV"], content=body, headers=headers)
+    if saved.status_code != 200:
+        return
+    token = {"x-consistency-token": saved.headers["x-consistency-token"]}
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < 60:
+        found = await client.post(
+            PATHS["SearchCVText"], content=search_body("lager"), headers={**whole.headers, **token}
+        )
+        if found.status_code == 200:
+            watched.found.append(time.perf_counter() - begun)
             return
-        token = {"x-consistency-token": saved.headers["x-consistency-token"]}
-        begun = time.perf_counter()
-        while time.perf_counter() - begun < 60:
-            found = await client.post(
-                PATHS["SearchCVText"], content=search_body("lager"), headers={**whole.headers, **token}
-            )
-            if found.status_code == 200:
-                watched.found.append(time.perf_counter() - begun)
-                return
-            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)
 
 
 async def _probing(whole: Whole, watched: Watched) -> None:
-    while True:
-        try:
-            await _probe(whole, watched)
-        except httpx.HTTPError as error:
-            watched.failures.append(type(error).__name__)
-        await asyncio.sleep(1)
+    async with _client(whole, timeout=15) as client:
+        while True:
+            try:
+                await _probe(whole, client, watched)
+            except httpx.HTTPError as error:
+                watched.failures.append(type(error).__name__)
+            await asyncio.sleep(1)
 
 
 async def _following(whole: Whole, watched: Watched) -> None:
     """Follow the feed from its end, and note how old each event is when it comes."""
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{whole.port}", timeout=65, trust_env=False
-    ) as client:
+    async with _client(whole, timeout=65) as client:
         snapshot = await client.get("/v1/feed/cv/snapshot?limit=1", headers=whole.headers)
         after = snapshot.raise_for_status().json()["position"]
         while True:

@@ -4,10 +4,12 @@ import pytest
 import pytest_asyncio
 
 from cv_registry.app import create_app
+from cv_registry.contact_testing import ContactOwner
 from cv_registry.settings import SERVICE
 from cv_registry.testing import RegistryClient, SettableClock, some_settings
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
+from servicekit.follow.testing import make_live
 from servicekit.settings import PostgresSettings
 from servicekit.web.testing import Identities, in_process
 
@@ -37,4 +39,25 @@ async def registry(
     """Give a running registry without Kafka: its events stay in the outbox."""
     identity, signers = identities.settings(SERVICE), identities.signers
     async with in_process(create_app(some_settings(postgres, identity), clock=clock)) as (client, _):
+        yield RegistryClient(client, signers)
+
+
+@pytest.fixture
+def owner() -> ContactOwner:
+    return ContactOwner()
+
+
+@pytest_asyncio.fixture
+async def registry_with_contacts(
+    postgres: PostgresSettings,
+    database: Database,
+    identities: Identities,
+    clock: SettableClock,
+    owner: ContactOwner,
+) -> AsyncIterator[RegistryClient]:
+    """Give a registry whose ReplaceCVs have their contact data prepared by `owner`."""
+    identity, signers = identities.settings(SERVICE), identities.signers
+    settings = some_settings(postgres, identity, contact_url=owner.url, contact_timeout=1.0)
+    await make_live(database, "contacts")
+    async with owner.serving(identity), in_process(create_app(settings, clock=clock)) as (client, _):
         yield RegistryClient(client, signers)

@@ -1,130 +1,37 @@
 """ReplaceCV's contact data: prepared by contact-verification (a stand-in), committed with the CV, shown by GetCV at once."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 
 from cv_contracts.codelists import default
 from cv_contracts.events.contact_verification import ContactSaved
-from cv_contracts.faults import Fault
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.cv_profile import GetCVResponse
-from cv_registry.app import create_app
+from cv_registry.contact_testing import ContactOwner
 from cv_registry.followers import followed
 from cv_registry.settings import SERVICE
 from cv_registry.testing import (
-    NO_KAFKA,
     RegistryClient,
-    SettableClock,
     a_citizen,
     a_cv,
     some_settings,
 )
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
-from servicekit.follow.owner import OwnedState, Versions, state_routes
-from servicekit.follow.owner_testing import serving
 from servicekit.follow.states import Erased, Known
-from servicekit.follow.testing import make_live
-from servicekit.settings import HttpSettings, IdentitySettings, PostgresSettings
-from servicekit.testing import free_port
-from servicekit.web.health import Health
-from servicekit.web.http import Routes, install
-from servicekit.web.identity import ServiceVerifier
-from servicekit.web.testing import Identities, in_process
+from servicekit.settings import IdentitySettings
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
 MOBILE, MAIL = "+4520123456", "ny@example.com"
 
 
-@dataclass
-class ContactOwner:
-    """In the place of contact-verification: it prepares whatever comes, or answers as it is told."""
-
-    port: int = field(default_factory=free_port)
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    prepared: list[dict[str, Any]] = field(default_factory=list)
-    mode: str = "ok"
-    fault: int | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def versions(self) -> Versions:
-        """Give what no ledger of erasures is beside; nobody compares versions here."""
-        return Versions(cast("Database", None), "nothing", "nobody")
-
-    async def states(self, _subjects: Sequence[UUID]) -> list[OwnedState]:
-        return []
-
-    async def page(self, _after: UUID, _limit: int) -> list[OwnedState]:
-        return []
-
-    async def prepare(self, request: Request) -> JSONResponse:
-        body = await request.json()
-        self.asked.append(body)
-        if self.mode == "slow":
-            await asyncio.sleep(30)
-        if self.mode == "garbage":
-            return JSONResponse({"prepareId": 1})
-        if self.mode == "error":
-            return JSONResponse({}, 500)
-        if self.fault is not None:
-            raise Fault(self.fault)
-        information = body["contactInformation"]
-        values = dict(zip(("1", "2"), information.get("PhoneNumber", []), strict=False))
-        if "E-mail" in information:
-            values["3"] = information["E-mail"]
-        prepare_id = None if self.mode == "unchanged" else str(uuid4())
-        answer = {"prepareId": prepare_id, "version": 1_000 + len(self.prepared), "values": values}
-        self.prepared.append(answer)
-        return JSONResponse(answer)
-
-    @asynccontextmanager
-    async def serving(self, identity: IdentitySettings) -> AsyncIterator[None]:
-        app = FastAPI(openapi_url=None)
-        install(app, ServiceVerifier.from_settings("contact-verification", identity))
-
-        def source(_request: Request) -> ContactOwner:
-            return self
-
-        app.include_router(state_routes("/internal/contacts", source, [SERVICE]))
-        app.add_api_route("/internal/contact-changes/prepare", self.prepare, methods=["POST"])
-        async with serving(Routes(app, HttpSettings(), Health()), self.port):
-            yield
-
-
 @pytest.fixture
-def owner() -> ContactOwner:
-    return ContactOwner()
-
-
-@pytest_asyncio.fixture
-async def registry(
-    postgres: PostgresSettings,
-    database: Database,
-    identities: Identities,
-    clock: SettableClock,
-    owner: ContactOwner,
-) -> AsyncIterator[RegistryClient]:
-    identity, signers = identities.settings(SERVICE), identities.signers
-    more = {"contact_url": owner.url, "contact_timeout": 1.0}
-    settings = some_settings(postgres, identity, NO_KAFKA).model_copy(update=more)
-    settings = type(settings)(**{**dict(settings), **more})
-    await make_live(database, "contacts")
-    async with owner.serving(identity), in_process(create_app(settings, clock=clock)) as (client, _):
-        yield RegistryClient(client, signers)
+def registry(registry_with_contacts: RegistryClient) -> RegistryClient:
+    return registry_with_contacts
 
 
 def cv_with(**contact: Any) -> dict[str, Any]:

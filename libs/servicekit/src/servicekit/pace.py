@@ -2,7 +2,11 @@
 
 import asyncio
 
-__all__ = ["Gathering", "Pace", "set_within"]
+__all__ = ["LATE", "Gathering", "Pace", "set_within"]
+
+LATE = 0.02
+"""Seconds between two rounds where few wait. The same for rounds that follow each other: what comes out of one together is in
+the next one together, and waits once."""
 
 
 class Pace:

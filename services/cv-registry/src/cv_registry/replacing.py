@@ -1,7 +1,7 @@
 """ReplaceCV: the checks in the order of the specification, and the one short write."""
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 from uuid import uuid4
@@ -35,9 +35,11 @@ DECIDED: Final = "contact_decisions_once"
 class _Prepared:
     """A request that was read before the transaction: its content, or why it cannot become one (9233)."""
 
-    content: bytes
+    body: bytes = field(repr=False)
+    if_match: str | None
+    content: bytes = field(repr=False)
     errors: tuple[FieldError, ...]
-    contact: ReplaceContactInformationType
+    contact: ReplaceContactInformationType = field(repr=False)
 
 
 class Replacing:
@@ -59,45 +61,45 @@ class Replacing:
 
     async def replace(self, call: WriteCall, body: bytes, if_match: str | None) -> Answer:
         """Replace, or raise the first fault that applies."""
-        prepared = self._prepare(body)
+        prepared = self._prepare(body, if_match)
         if code := fault_of_organisation(METHOD, call.actor):
             raise Fault(code)
-        contact = None
-        if self._contacts is not None:
-            async with self._writing(call) as tx:
-                decided = await self._decide(tx, call, body, prepared, if_match)
+        async with self._writing(call) as tx:
+            decided = await self._decide(tx, call, prepared)
             if isinstance(decided, Answer):
                 return decided
-            # Between two transactions, for another service is asked. What nobody commits then, it settles with us later.
-            contact = await self._contacts.prepare(decided.citizen.person_id, prepared.contact)
+            if self._contacts is None:
+                return await self._replace(tx, call, prepared, decided)
+        # Between two transactions, for another service is asked. What nobody commits then, it settles with us later.
+        contact = await self._contacts.prepare(decided.citizen.person_id, prepared.contact)
         async with self._writing(call) as tx:
-            return await self._replace(tx, call, body, prepared, if_match=if_match, contact=contact)
+            if answer := await self._receipts.replay(tx, call, decided.citizen, body):
+                return answer
+            return await self._replace(tx, call, prepared, decided, contact=contact)
 
-    def _prepare(self, body: bytes) -> _Prepared:
+    def _prepare(self, body: bytes, if_match: str | None) -> _Prepared:
         request = read_body(ReplaceCVRequest, body)
         if unknown := check_code_lists(request, self._lists):
             raise Fault(1014, errors=tuple(unknown))
         errors = tuple(unknown_taxonomy(request, self._lists))
         content = b"" if errors else content_json(request, self._lists)
-        return _Prepared(content, errors, request.ContactInformation)
+        return _Prepared(body, if_match, content, errors, request.ContactInformation)
 
     def _writing(self, call: WriteCall) -> AbstractAsyncContextManager[WriteTx]:
         """Let calls of one request id wait for each other, so that all get the first answer; others need one statement."""
         database = self._store.database
         return database.single_write() if call.request_id is None else database.write(call.lock)
 
-    async def _decide(
-        self, tx: WriteTx, call: WriteCall, body: bytes, prepared: _Prepared, if_match: str | None
-    ) -> ReplaceableCv | Answer:
+    async def _decide(self, tx: WriteTx, call: WriteCall, prepared: _Prepared) -> ReplaceableCv | Answer:
         """Give the CV if it may be replaced, or the first answer to this request; raises the first fault that applies."""
         cv = await self._store.for_replacing(tx, call.person_number)
         citizen = self._permitted(cv, call, danish_today(self._clock))
-        if answer := await self._receipts.replay(tx, call, citizen, body):
+        if answer := await self._receipts.replay(tx, call, citizen, prepared.body):
             return answer
         cv = self._check(cv, call, danish_today(self._clock))
         if prepared.errors:
             raise Fault(9233, errors=prepared.errors)
-        if not holds_if_match(if_match, cv.version):
+        if not holds_if_match(prepared.if_match, cv.version):
             raise Precondition
         if self._contacts is None and brings_contact(prepared.contact):
             raise Fault(NOT_SAVED)
@@ -107,37 +109,47 @@ class Replacing:
         self,
         tx: WriteTx,
         call: WriteCall,
-        body: bytes,
         prepared: _Prepared,
+        decided: ReplaceableCv,
         *,
-        if_match: str | None,
-        contact: PreparedContact | None,
+        contact: PreparedContact | None = None,
     ) -> Answer:
-        cv = await self._decide(tx, call, body, prepared, if_match)
-        if isinstance(cv, Answer):
-            return cv
-        citizen = cv.citizen
+        """Write what was decided; where that on which it was decided has changed meanwhile, decide once more."""
+        event = await self._written(tx, call, prepared, decided, contact=contact)
+        if event is None:
+            again = await self._decide(tx, call, prepared)
+            if isinstance(again, Answer):
+                return again
+            event = await self._written(tx, call, prepared, again, contact=contact)
+        if event is None:
+            raise Fault(4823)
+        return await self._receipts.give(tx, call, decided.citizen, prepared.body, event)
+
+    async def _written(
+        self,
+        tx: WriteTx,
+        call: WriteCall,
+        prepared: _Prepared,
+        decided: ReplaceableCv,
+        *,
+        contact: PreparedContact | None,
+    ) -> CVChanged | None:
         event = CVChanged(
             id=uuid4(),
-            subject=citizen.cv_id,
-            version=tx.version_after(cv.version),
+            subject=decided.citizen.cv_id,
+            version=tx.version_after(decided.version),
             time=tx.now,
-            change="created" if cv.version is None else "replaced",
+            change="created" if decided.version is None else "replaced",
         )
         try:
             done = await self._store.replace(
-                tx, call.person_number, cv.version, prepared.content, event=event, contact=contact
+                tx, call.person_number, decided, prepared.content, event=event, contact=contact
             )
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name != DECIDED:
                 raise
             raise Fault(NOT_SAVED) from None
-        if not done:
-            self._check(
-                await self._store.for_replacing(tx, call.person_number), call, danish_today(self._clock)
-            )
-            raise Fault(4823)
-        return await self._receipts.give(tx, call, citizen, body, event)
+        return event if done else None
 
     def _permitted(self, cv: ReplaceableCv | None, call: WriteCall, today: date) -> Citizen:
         if cv is None:

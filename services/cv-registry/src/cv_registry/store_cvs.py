@@ -47,19 +47,23 @@ _IS_RETIRED: Final = "SELECT 1 FROM retired_cv_numbers WHERE cv_number = $1"
 # at once: who only decides is nobody's reason for 4823, least of all that of the same request come again.
 _FOR_REPLACING: Final = """
 SELECT c.person_id, c.version, c.state, v.version AS cv_version, v.state AS cv_state,
-       a.transition_date, a.edit_end_date,
+       a.version AS asylum_version, a.transition_date, a.edit_end_date,
        CASE WHEN pg_try_advisory_lock_shared($2) THEN pg_advisory_unlock_shared($2) ELSE false END AS free
 FROM citizens c
 LEFT JOIN cvs v ON v.cv_id = c.cv_id
 LEFT JOIN LATERAL (
-    SELECT transition_date, edit_end_date FROM asylum_transitions
+    SELECT version, transition_date, edit_end_date FROM asylum_transitions
     WHERE person_id = c.person_id ORDER BY version DESC LIMIT 1
 ) a ON true
 WHERE c.person_number = $1
 """
 
-# The CV, its new revision and the event, in one trip, if the CV still has the version ($5) that was decided on.
-# Its lock comes first. Who had to wait for it finds the version changed, for an UPDATE looks again at a row that was.
+# The CV, its new revision and the event, in one trip, if the CV ($5), the citizen ($19) and the asylum dates ($20) still
+# have the versions that were decided on. The CV's lock comes first. Who had to wait for it finds the version changed, for
+# an UPDATE looks again at a row that was.
+_AS_DECIDED: Final = """c.cv_id = $1 AND c.version = $19 AND $20::bigint IS NOT DISTINCT FROM (
+        SELECT max(version) FROM asylum_transitions WHERE person_id = c.person_id
+    )"""
 _WRITTEN: Final = f"""
 , revision AS (
     INSERT INTO cv_revisions (cv_id, version, revised_at, content) SELECT $1, $2, $3, $4 FROM cv
@@ -71,12 +75,12 @@ _WRITTEN: Final = f"""
 _REPLACE: Final = f"""
 WITH own AS MATERIALIZED (SELECT pg_advisory_xact_lock($6)), cv AS (
     UPDATE cvs SET version = $2, revision = $2, revised_at = $3, prepare_id = $7, contact_version = $8, contact_values = $9
-    FROM own
-    WHERE cv_id = $1 AND version = $5 RETURNING cv_id
+    FROM own, citizens c
+    WHERE cvs.cv_id = $1 AND cvs.version = $5 AND {_AS_DECIDED} RETURNING cvs.cv_id
 ){_WRITTEN}"""
 _CREATE: Final = f"""
 WITH own AS MATERIALIZED (SELECT pg_advisory_xact_lock($6)), citizen AS (
-    SELECT cv_id FROM citizens, own WHERE cv_id = $1 AND $5::bigint IS NULL FOR KEY SHARE OF citizens
+    SELECT c.cv_id FROM citizens c, own WHERE $5::bigint IS NULL AND {_AS_DECIDED} FOR KEY SHARE OF c
 ), cv AS (
     INSERT INTO cvs (cv_id, version, state, revision, revised_at, prepare_id, contact_version, contact_values)
     SELECT cv_id, $2, 'ACTIVE', $2, $3, $7, $8, $9 FROM citizen
@@ -133,12 +137,14 @@ class ReadableCv:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceableCv:
-    """What decides about a replace; not `free` when somebody is replacing the CV at this moment."""
+    """What decides about a replace, under which versions; not `free` when somebody is replacing the CV at this moment."""
 
     citizen: Citizen
+    citizen_version: int
     version: int | None
     state: CvState | None
     dates: AsylumDates | None
+    asylum_version: int | None
     free: bool
 
 
@@ -185,35 +191,44 @@ class CvStore:
         row = await tx.conn.fetchrow(_FOR_REPLACING, person_number, lock_number(self.lock(person_number)))
         if row is None:
             return None
-        state = _state(row["cv_state"])
-        return ReplaceableCv(citizen_of(row), row["cv_version"], state, asylum_dates(row), row["free"])
+        return ReplaceableCv(
+            citizen_of(row),
+            row["version"],
+            row["cv_version"],
+            _state(row["cv_state"]),
+            asylum_dates(row),
+            row["asylum_version"],
+            row["free"],
+        )
 
     async def replace(
         self,
         tx: WriteTx,
         person_number: str,
-        before: int | None,
+        decided: ReplaceableCv,
         content: bytes,
         *,
         event: CVChanged,
         contact: PreparedContact | None = None,
     ) -> bool:
-        """Create the CV or replace its version `before`; False, and nothing is written, if it has another by now.
+        """Create or replace the CV; False, and nothing is written, where it is no longer as it was decided on.
 
         Raises UniqueViolationError where the prepared contact data were called abandoned in the meantime.
         """
         done = await tx.conn.execute(
-            _CREATE if before is None else _REPLACE,
+            _CREATE if decided.version is None else _REPLACE,
             event.subject,
             event.version,
             event.time,
             content,
-            before,
+            decided.version,
             lock_number(self.lock(person_number)),
             contact and contact.id,
             contact and contact.version,
             contact and contact.values,
             *self._outbox.row(event),
+            decided.citizen_version,
+            decided.asylum_version,
         )
         if done != "INSERT 0 1":
             return False

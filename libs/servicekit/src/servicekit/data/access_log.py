@@ -15,15 +15,15 @@ import structlog
 from cv_contracts.faults import Unavailable
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.observe import metrics
-from servicekit.pace import Gathering
+from servicekit.pace import LATE, Gathering
 from servicekit.web.identity import Caller
 
 log = structlog.get_logger(__name__)
 
 MOST_WAITING = 10_000
 FLUSH_TIMEOUT = timedelta(seconds=3)
-SOON, LATE = 0.005, 0.010
-"""Seconds between the beginnings of two flushes: each waits for the disk, and keeps others waiting for it."""
+SOON = 0.005
+"""Seconds between two flushes where many wait: each waits for the disk, and keeps others waiting for it."""
 ENOUGH = 8
 """So many callers are worth a flush that begins soon."""
 MONTHS_AHEAD = 3

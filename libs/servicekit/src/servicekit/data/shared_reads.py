@@ -7,14 +7,14 @@ from typing import Generic, TypeVar
 import asyncpg
 
 from servicekit.data.postgres import Database
-from servicekit.pace import Gathering
+from servicekit.pace import LATE, Gathering
 
 K = TypeVar("K", str, int)
 
 LANES = 2
 MOST = 64
-SOON, LATE = 0.002, 0.006
-"""Seconds between the beginnings of two trips: a trip of one costs both sides nearly as much as a trip of many."""
+SOON = 0.002
+"""Seconds between two trips where many wait: a trip of one costs both sides nearly as much as a trip of many."""
 ENOUGH = 8
 """So many readers are worth a trip that begins soon."""
 PLANNED_FOR = 10

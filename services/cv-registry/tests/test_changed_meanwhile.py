@@ -1,0 +1,98 @@
+"""A ReplaceCV whose citizen, CV or asylum dates change while its contact data are prepared: decided again, never lost."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cv_registry.contact_testing import ContactOwner
+from cv_registry.testing import JOBCENTER, RegistryClient, a_caller, a_citizen, in_window, with_cv
+from servicekit.data.postgres import Database
+
+pytestmark = pytest.mark.infra
+
+AT_THE_JOBCENTER = a_caller(JOBCENTER)
+BY_ID = pytest.mark.parametrize("request_id", [None, "r1"])
+LATER_WINDOW = {
+    "AsylumCVTransitionDate": "2026-11-24",
+    "CVEditEndDate": "2026-11-25",
+    "CorrectionComment": "Flytter senere",
+}
+
+Change = Callable[[], Awaitable[Any]]
+
+
+@pytest.fixture
+def registry(registry_with_contacts: RegistryClient) -> RegistryClient:
+    return registry_with_contacts
+
+
+@BY_ID
+async def test_another_replace_comes_first_and_both_are_kept(
+    registry: RegistryClient, database: Database, owner: ContactOwner, request_id: str | None
+) -> None:
+    number = (await with_cv(registry))["personNumber"]
+    owner.meanwhile = lambda: registry.replace(number)
+    assert (await registry.replace(number, x_requestid=request_id)).status_code == 200
+    versions = [r["version"] for r in await database.fetch("SELECT version FROM outbox ORDER BY seq")][-3:]
+    assert versions == sorted(set(versions))
+    assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 3
+
+
+@BY_ID
+async def test_the_first_cv_is_created_by_another(
+    registry: RegistryClient, database: Database, owner: ContactOwner, request_id: str | None
+) -> None:
+    citizen = a_citizen()
+    await registry.register(citizen)
+    owner.meanwhile = lambda: registry.replace(citizen["personNumber"])
+    assert (await registry.replace(citizen["personNumber"], x_requestid=request_id)).status_code == 200
+    assert await database.fetchval("SELECT count(*) FROM cvs") == 1
+    assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 2
+
+
+@BY_ID
+async def test_a_citizen_who_changes_otherwise_keeps_the_replace(
+    registry: RegistryClient, database: Database, owner: ContactOwner, request_id: str | None
+) -> None:
+    citizen = await with_cv(registry)
+    changed = {**a_citizen(personNumber=citizen["personNumber"]), "sourceVersion": 2}
+    owner.meanwhile = lambda: registry.register(changed)
+    answer = await registry.replace(citizen["personNumber"], x_requestid=request_id)
+    assert answer.status_code == 200
+    assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 2
+
+
+@BY_ID
+async def test_who_changed_the_cv_under_an_etag_is_told_412(
+    registry: RegistryClient, owner: ContactOwner, request_id: str | None
+) -> None:
+    number = (await with_cv(registry))["personNumber"]
+    etag = (await registry.get(number)).headers["etag"]
+    owner.meanwhile = lambda: registry.replace(number)
+    assert (await registry.replace(number, x_requestid=request_id, if_match=etag)).status_code == 412
+
+
+@BY_ID
+@pytest.mark.parametrize("change", [("dies", 4405), ("is archived", 4753), ("gets a later window", 9231)])
+async def test_who_may_not_replace_any_more_is_told_why_and_nothing_is_written(
+    registry: RegistryClient,
+    database: Database,
+    owner: ContactOwner,
+    change: tuple[str, int],
+    request_id: str | None,
+) -> None:
+    what, code = change
+    citizen = await in_window(registry)
+    number = citizen["personNumber"]
+    assert (await registry.replace(number, caller=AT_THE_JOBCENTER)).status_code == 200
+    cv_id = await database.fetchval("SELECT cv_id FROM cvs")
+    changes: dict[str, Change] = {
+        "dies": lambda: registry.register({**citizen, "dead": True, "sourceVersion": 2}),
+        "is archived": lambda: registry.move(cv_id, "ARCHIVED"),
+        "gets a later window": lambda: registry.asylum("PUT", number, LATER_WINDOW, caller=AT_THE_JOBCENTER),
+    }
+    owner.meanwhile = changes[what]
+    answer = await registry.replace(number, caller=AT_THE_JOBCENTER, x_requestid=request_id)
+    assert answer.json()["code"] == code
+    assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 1
