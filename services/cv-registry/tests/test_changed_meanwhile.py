@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from cv_citizens.testing import JOBCENTER, a_caller
 from cv_registry.contact_testing import ContactOwner
-from cv_registry.testing import JOBCENTER, RegistryClient, a_caller, a_citizen, in_window, with_cv
+from cv_registry.testing import RegistryClient, a_citizen, in_window, with_cv
 from servicekit.data.postgres import Database
 
 pytestmark = pytest.mark.infra
