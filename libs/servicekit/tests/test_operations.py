@@ -56,11 +56,12 @@ class World:
         )
         return [tuple(row) for row in rows]
 
-    async def wait_for(self, subject: UUID) -> None:
+    async def wait_for(self, subject: UUID, projection: str = "copies") -> None:
         await self.database.execute(
             "insert into pending_subjects (projection, subject, version, attempts, next_try, reason)"
-            " values ('copies', $1, 3, 9, now() + interval '4 minutes', 'owner-silent')",
+            " values ($2, $1, 3, 9, now() + interval '4 minutes', 'owner-silent')",
             subject,
+            projection,
         )
 
     async def cannot_read(self, record: Record) -> int:
@@ -154,9 +155,12 @@ async def test_pending_subjects_are_listed_retried_and_discarded(world: World) -
     one, two, three = uuid4(), uuid4(), uuid4()
     for subject in (one, two, three):
         await world.wait_for(subject)
+    await world.wait_for(others := uuid4(), "others")
     rows = (await world.get("/pending"))["rows"]
+    assert {row["subject"] for row in rows} == {str(one), str(two), str(three), str(others)}
+    rows = (await world.get("/pending?projection=copies"))["rows"]
     assert {row["subject"] for row in rows} == {str(one), str(two), str(three)}
-    assert (await world.get("/pending?projection=other"))["rows"] == []
+    await world.database.execute("delete from pending_subjects where subject = $1", others)
 
     assert await world.post("/pending/retry", projection="copies", subjects=[str(one)], **WHY) == {"count": 1}
     due = await world.database.fetch("select subject from pending_subjects where next_try <= now()")
@@ -222,6 +226,14 @@ async def test_nothing_is_decided_without_a_reason(world: World, reason: str | N
 @pytest.mark.parametrize("path", ["/projections/x/rebuild", "/projections/x/verify"])
 async def test_a_projection_that_is_not_there_is_not_found(world: World, path: str) -> None:
     assert (await world.http.post(path, json=WHY)).status_code == 404
+
+
+@pytest.mark.parametrize("what", ["pending", "unreadable"])
+async def test_rows_of_a_projection_that_is_not_there_are_not_found_and_not_none(
+    world: World, what: str
+) -> None:
+    assert (await world.http.get(f"/{what}", params={"projection": "copeis"})).status_code == 404
+    assert await world.get(f"/{what}?projection=copies") == {"rows": []}
 
 
 async def test_only_the_operator_may(world: World) -> None:

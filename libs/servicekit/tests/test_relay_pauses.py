@@ -48,7 +48,7 @@ class Scripted(Relay):
 
     async def backlog(self) -> Backlog:
         self._come_to_an_end()
-        return await asyncio.Future() if self._stopping else self._standing
+        return await asyncio.Future() if self._stopping.is_set() else self._standing
 
 
 def pauses(relay: Scripted) -> list[float]:
@@ -63,6 +63,16 @@ async def test_a_relay_in_trouble_tries_less_and_less_often_until_it_has_sent_so
     assert pauses(relay) == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 0.1, 0.2]
     assert asyncio.get_running_loop().time() == pytest.approx(relay.times[-1]), "no rest before it stops"
     assert {(one["event"], one["error_type"]) for one in logs} == {("relay_interrupted", "ConnectionError")}
+
+
+@in_skipped_time
+async def test_a_relay_that_rests_after_trouble_stops_at_once() -> None:
+    relay = Scripted(*[ConnectionError] * 9)
+    running = asyncio.create_task(relay.run())
+    await asyncio.sleep(8)
+    relay.stop()
+    await running
+    assert asyncio.get_running_loop().time() == pytest.approx(relay.times[0] + 8)
 
 
 @in_skipped_time

@@ -7,6 +7,7 @@ import pytest
 
 from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, World
 from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
+from servicekit.follow.states import Erased
 
 pytestmark = pytest.mark.infra
 
@@ -262,3 +263,12 @@ async def test_jobnet_reads_the_value_of_the_cv_once_it_is_activated(world: Worl
     assert (await world.find(a_caller(JOBNET), person.mail)).json() == {"CprCollection": []}
     await world.committed(person, 1, change["prepareId"])
     assert len((await world.find(a_caller(JOBNET), person.mail)).json()["CprCollection"]) == 1
+
+
+async def test_nothing_is_prepared_for_who_was_erased_meanwhile(world: World) -> None:
+    """The registry may have decided about a replace just before it erased the citizen."""
+    person = await a_citizen(world)
+    await world.apply("citizens", Erased(person.person_id, 2))
+    answer = await world.prepare(person, person.mobile)
+    assert answer.json()["code"] == 1010
+    assert (await world.rows("persons"), await world.rows("prepares")) == (0, 0)

@@ -15,6 +15,7 @@ from cv_contracts.events.contact_verification import (
     ContactVerified,
     VerificationCodeRequested,
 )
+from cv_contracts.faults import Fault
 from cv_contracts.ids import PersonId
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.publish.outbox import Outbox, outbox_insert
@@ -36,7 +37,8 @@ from (values (1)) as always left join held on true left join persons p on p.pers
 
 _RESERVED: Final = "select reserved from persons where person_id = $1"
 _RESERVE: Final = """
-insert into persons (person_id, reserved) values ($1, $2)
+insert into persons (person_id, reserved)
+select $1, $2 where not exists (select from erasure_receipts where subject = $1)
 on conflict (person_id) do update set reserved = excluded.reserved
 """
 
@@ -161,9 +163,10 @@ class ContactStore:
         return tx.version_after(await tx.conn.fetchval(_RESERVED, person_id))
 
     async def reserve(self, tx: WriteTx, person_id: UUID) -> int:
-        """Give such a version for a change that is made later, if at all."""
+        """Give such a version for a change that is made later, if at all; fault 1010 for who was erased meanwhile."""
         version = await self.next_version(tx, person_id)
-        await tx.conn.execute(_RESERVE, person_id, version)
+        if await tx.conn.execute(_RESERVE, person_id, version) == "INSERT 0 0":
+            raise Fault(1010)
         return version
 
     def is_present(self, present: Mapping[int, Contact], wanted: Mapping[int, Value | None]) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from contact_verification.erasing import HOLDINGS
 from contact_verification.followers import projections
 from contact_verification.parts import Parts
 from contact_verification.settings import Settings
@@ -17,6 +18,7 @@ from cv_citizens.replica_source import HttpRegistry
 from cv_citizens.testing import JOBNET, a_caller
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
+from servicekit.follow.erasing import receipted
 from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import made_live
@@ -111,9 +113,8 @@ class World:
 
     async def apply(self, name: str, *states: Known | Erased) -> None:
         """Apply states as the follower does."""
-        declared = projections(
-            HttpRegistry(_nobody), HttpStates(_nobody, "/nowhere"), self.parts.prepares, Outbox()
-        )
+        registry, cvs = HttpRegistry(_nobody), HttpStates(_nobody, "/nowhere")
+        declared = receipted(projections(registry, cvs, self.parts.prepares, Outbox()), HOLDINGS)
         [projection] = [one for one in declared if one.name == name]
         async with self.database.pool.acquire() as conn, conn.transaction():
             await apply_newer(conn, projection, states)

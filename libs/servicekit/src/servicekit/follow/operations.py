@@ -200,6 +200,8 @@ async def _decide_build(parts: Operations, name: str, why: Why, action: str) -> 
 def _add_rows(router: APIRouter, operations: Any) -> None:
     @router.get("/pending")
     async def pending(parts: operations, projection: str | None = None) -> Response:
+        if projection is not None:
+            parts.projection(projection)
         return json_response({"rows": await deciding.pending(parts.database, projection, LISTED)})
 
     @router.post("/pending/{decision}")
@@ -209,6 +211,8 @@ def _add_rows(router: APIRouter, operations: Any) -> None:
 
     @router.get("/unreadable")
     async def unreadable(parts: operations, projection: str | None = None) -> Response:
+        if projection is not None:
+            parts.reading_again(projection)
         return json_response({"rows": await deciding.unreadable(parts.database, projection, LISTED)})
 
     @router.post("/unreadable/{decision}")

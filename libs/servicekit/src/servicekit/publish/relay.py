@@ -142,7 +142,7 @@ class Relay:
         self._kafka_settings = kafka_settings
         self._source = source
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self.progress = Progress()
         self._standing = Backlog(0, timedelta(0), 0)
         outbox.on_commit(self._wake.set)
@@ -153,7 +153,7 @@ class Relay:
     async def run(self) -> None:
         """Relay until `stop` or cancelled; trouble with Kafka or the database is waited out, anything else is raised."""
         backoff = SHORTEST_BACKOFF
-        while not self._stopping:
+        while not self._stopping.is_set():
             sent = self.progress.sent
             try:
                 with kafka.no_stray_cancellation():
@@ -163,13 +163,13 @@ class Relay:
                     raise
                 self.progress.trouble = type(error).__name__
                 log.warning("relay_interrupted", error_type=self.progress.trouble)
-            if not self._stopping:
+            if not self._stopping.is_set():
                 backoff = SHORTEST_BACKOFF if self.progress.sent > sent else min(backoff * 2, LONGEST_BACKOFF)
-                await asyncio.sleep(backoff.total_seconds())
+                await set_within(self._stopping, backoff.total_seconds())
 
     def stop(self) -> None:
         """Let `run` end once what is under way is acknowledged and deleted."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
     async def backlog(self) -> Backlog:
@@ -212,7 +212,7 @@ class Relay:
         )
         try:
             held = False
-            while not (held or self._stopping):
+            while not (held or self._stopping.is_set()):
                 held = await conn.fetchval(_LEASE, self._source)
                 if not held:
                     self.progress.trouble = None
@@ -226,8 +226,8 @@ class Relay:
         gone: list[int] = []
         await sender.start()
         self.progress.active = True
-        while not self._stopping or gone:
-            if prepared is None or self._stopping:
+        while not self._stopping.is_set() or gone:
+            if prepared is None or self._stopping.is_set():
                 rows = await self._next(lease, sender, gone)
                 gone, prepared = [], await sender.prepare(rows)
             begun = time.perf_counter()
@@ -253,8 +253,8 @@ class Relay:
         while True:
             self._wake.clear()
             rows = await self._exchange(lease, sender, gone, ())
-            if rows or self._stopping:
-                return [] if self._stopping else rows
+            if rows or self._stopping.is_set():
+                return [] if self._stopping.is_set() else rows
             gone, self.progress.trouble = (), None
             woken = await set_within(self._wake, pause.total_seconds())
             pause = SHORTEST_POLL if woken else min(pause * 2, LONGEST_POLL)
