@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -29,7 +29,7 @@ from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
 from servicekit.follow.owner import OwnedState, Versions, state_routes
-from servicekit.follow.owner_testing import serving
+from servicekit.follow.owner_testing import serving, without_ledger
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import EventLog
 from servicekit.follow.topology import assert_follows_contracts
@@ -60,8 +60,7 @@ class CvStatus:
 
     @property
     def versions(self) -> Versions:
-        """Give what no ledger of erasures is beside; nobody compares versions here."""
-        return Versions(cast("Database", None), "nothing", "nobody")
+        return without_ledger()
 
     async def states(self, subjects: Sequence[UUID]) -> list[OwnedState]:
         return [self.owned[subject] for subject in subjects if subject in self.owned]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 from fastapi import FastAPI, Request
@@ -12,9 +12,8 @@ from fastapi.responses import JSONResponse
 
 from cv_contracts.faults import Fault
 from cv_registry.settings import SERVICE
-from servicekit.data.postgres import Database
 from servicekit.follow.owner import OwnedState, Versions, state_routes
-from servicekit.follow.owner_testing import serving
+from servicekit.follow.owner_testing import serving, without_ledger
 from servicekit.settings import HttpSettings, IdentitySettings
 from servicekit.testing import free_port
 from servicekit.web.health import Health
@@ -39,8 +38,7 @@ class ContactOwner:
 
     @property
     def versions(self) -> Versions:
-        """Give what no ledger of erasures is beside; nobody compares versions here."""
-        return Versions(cast("Database", None), "nothing", "nobody")
+        return without_ledger()
 
     async def states(self, _subjects: Sequence[UUID]) -> list[OwnedState]:
         return []
