@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from cvhub.cli import app, main
 from cvhub.doctor.command import _in_short
 from cvhub.doctor.findings import warning, well, wrong
+from cvhub.doctor.services import _following
 from cvhub.health import what_fails
 from cvhub.ports import DEFAULT_PORTS
 from cvhub.servers.process import CannotStart
@@ -73,3 +74,15 @@ def test_the_doctor_tells_at_the_end_what_is_not_well_and_before_it_how_many_are
         bad,
         odd,
     ]
+
+
+def test_the_doctor_finds_a_build_that_waits_for_an_operator() -> None:
+    building = {"generation": 2, "rows": 40, "share": 1.0, "held": False}
+    one = {"name": "citizens", "live": 1, "building": building, "heartbeatAge": 3.0, "lag": 0, "pending": 0}
+
+    def levels(row: dict[str, object]) -> dict[str, str]:
+        return {found.check: found.level for found in _following("cv-status", [{**row, "unreadable": 0}])}
+
+    well_ = dict.fromkeys(("replicas", "lag", "pending", "unreadable"), "well")
+    assert levels(one) == levels({**one, "building": None}) == well_
+    assert levels({**one, "building": {**building, "held": True}}) == {**well_, "replicas": "wrong"}
