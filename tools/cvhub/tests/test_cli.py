@@ -48,6 +48,21 @@ def test_what_is_away_or_was_never_there_is_said_in_a_sentence(command: list[str
     assert says in str(result.exception)
 
 
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["projections", "cv-status"], ["access-log", "list", "--user", "x"]]
+)
+def test_a_file_that_is_no_key_is_said_in_a_sentence(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVHUB_SERVICES", '{"cv-status": "http://127.0.0.1:1"}')
+    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(tmp_path / "operator.pem"))
+    monkeypatch.setenv("KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    (tmp_path / "operator.pem").write_text("no key")
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, CannotStart), result.exception
+    assert "operator.pem holds no private key" in str(result.exception)
+
+
 def test_a_sentence_shows_what_was_typed_as_it_was_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ IDENTITY = "operator"
 URLS = "CVHUB_SERVICES"
 KEY = "CVHUB_OPERATOR_KEY"
 ANSWER_SECONDS = 60.0
+_MADE = "`python -m cvhub.prepare keys FOLDER` makes keys, operator.pem among them"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ class Calls:
         from servicekit.web.identity import ServiceSigner, load_private_key  # noqa: PLC0415 - `--help` comes faster without
 
         self._place = where
-        self._signer = ServiceSigner(IDENTITY, load_private_key(where.key))
+        try:
+            self._signer = ServiceSigner(IDENTITY, load_private_key(where.key))
+        except (OSError, ValueError, TypeError):
+            raise CannotStart(f"{where.key} holds no private key that can be read here: {_MADE}.") from None
 
     def __call__(
         self, verb: str, service: str, path: str, *, timeout: float = ANSWER_SECONDS, **options: Any
