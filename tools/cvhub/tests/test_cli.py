@@ -22,6 +22,7 @@ from servicekit.testing import free_port
 def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder in which a stack says that it runs, and nobody listens at its ports."""
     monkeypatch.setenv("CVHUB_STATE", str(tmp_path))
+    monkeypatch.delenv("CVHUB_SERVICES", raising=False)
     state, port = State(tmp_path), free_port()
     state.prepare()
     with state.held():
@@ -48,13 +49,68 @@ def test_what_is_away_or_was_never_there_is_said_in_a_sentence(command: list[str
     assert says in str(result.exception)
 
 
+ELSEWHERE = '{"cv-status": "http://127.0.0.1:1"}'
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "says"),
+    [
+        ("projections cv-status", {}, "start it with `make up`, or name one elsewhere by CVHUB_SERVICES"),
+        (
+            "erase 0101011234 --reason x",
+            {},
+            "start it with `make up`, or name one elsewhere by CVHUB_SERVICES",
+        ),
+        ("projections cv-status", {"SERVICES": '{"cv-status": null}'}, "is the base URL of each service"),
+        (
+            "projections cv-registry",
+            {"SERVICES": ELSEWHERE},
+            "CVHUB_SERVICES does not say where cv-registry is",
+        ),
+        (
+            "projections nobody",
+            {"SERVICES": ELSEWHERE},
+            "There is no service 'nobody'; there are: cv-status.",
+        ),
+        ("doctor", {"SERVICES": ELSEWHERE}, "missing or invalid: KAFKA."),
+        (
+            "doctor",
+            {"SERVICES": ELSEWHERE, "OPERATOR_KEY": None},
+            "name the file of its operator's key in CVHUB_OPERATOR_KEY",
+        ),
+        (
+            "doctor",
+            {"SERVICES": ELSEWHERE, "OPERATOR_KEY": "nowhere.pem"},
+            "There is no file nowhere.pem, which CVHUB_OPERATOR_KEY",
+        ),
+    ],
+)
+def test_where_the_system_is_and_whose_key_it_takes_is_asked_for_in_a_sentence(
+    command: str, given: dict[str, str | None], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "operator.pem"
+    key.touch()
+    settings = {"STATE": str(tmp_path / "none"), "SERVICES": None, "OPERATOR_KEY": str(key), **given}
+    for name, value in settings.items():
+        if value is None:
+            monkeypatch.delenv(f"CVHUB_{name}", raising=False)
+        else:
+            monkeypatch.setenv(f"CVHUB_{name}", value)
+    result = CliRunner().invoke(app, command.split())
+    assert isinstance(result.exception, CannotStart), result.exception
+    assert says in str(result.exception)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     "command", [["doctor"], ["projections", "cv-status"], ["access-log", "list", "--user", "x"]]
 )
 def test_a_file_that_is_no_key_is_said_in_a_sentence(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CVHUB_SERVICES", '{"cv-status": "http://127.0.0.1:1"}')
+    monkeypatch.setenv(
+        "CVHUB_SERVICES", '{"cv-registry": "http://127.0.0.1:1", "cv-status": "http://127.0.0.1:1"}'
+    )
     monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(tmp_path / "operator.pem"))
     monkeypatch.setenv("KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
     (tmp_path / "operator.pem").write_text("no key")
