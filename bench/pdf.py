@@ -18,10 +18,10 @@ import orjson
 import typst
 
 from bench.measured import Row, Servers, megabytes, shown
+from pdf_renderer.cv_testing import SAMPLE, cv_of
 from pdf_renderer.glyphs import FONTS, glyphs
 from pdf_renderer.sheet import cv_sheet
 from pdf_renderer.templates import NEWEST
-from pdf_renderer.testing import SAMPLE, cv_of
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
 

@@ -2,6 +2,8 @@
 #   docker build -f deploy/docker/service.Dockerfile --build-arg SERVICE=services/cv-registry --build-arg MODULE=cv_registry .
 FROM python:3.13-slim AS build
 ARG SERVICE
+# What stands beside it, without what that needs: the operator's commands compare settings and migrations with those of the services.
+ARG BESIDE
 WORKDIR /src
 COPY requirements-bootstrap.lock requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements-bootstrap.lock
@@ -14,7 +16,7 @@ RUN uv venv /app \
       --no-emit-package cv-contracts --no-emit-package servicekit --no-emit-package cv-citizens \
       libs/*/pyproject.toml ${SERVICE}/pyproject.toml \
  && uv pip install --python /app/bin/python --require-hashes -r service.lock \
- && uv pip install --python /app/bin/python --no-deps libs/contracts libs/servicekit libs/citizens ./${SERVICE}
+ && uv pip install --python /app/bin/python --no-deps libs/contracts libs/servicekit libs/citizens ./${SERVICE} ${BESIDE}
 
 FROM python:3.13-slim
 ARG MODULE

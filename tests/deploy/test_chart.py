@@ -166,6 +166,20 @@ def test_whoever_reads_code_lists_is_given_those_of_the_installation(documents: 
         assert told == mounted == expected
 
 
+def test_whoever_connects_protected_finds_the_certificates_of_the_installation(
+    documents: list[Document],
+) -> None:
+    """Migrations too: a database that is to be verified needs the file that its DSN names."""
+    assert not any("certificates" in json.dumps(one) for one in documents)
+    given = rendered({**GIVEN, "certificates": {"configMap": "ours"}})
+    pods = [one["spec"]["template"]["spec"] for one in _workloads(given)]
+    assert len(pods) == len(list(_workloads(documents)))
+    for pod in pods:
+        assert {"name": "certificates", "configMap": {"name": "ours"}} in pod["volumes"]
+        mount = {"name": "certificates", "mountPath": "/certificates", "readOnly": True}
+        assert mount in pod["containers"][0]["volumeMounts"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_told_where_all_others_are_that_it_asks(service: str) -> None:
     ports = {its["port"]: name for name, its in VALUES["services"].items()}
@@ -200,6 +214,8 @@ def test_every_follower_is_scaled_by_the_lag_of_each_of_its_groups(documents: li
         assert {(t["consumerGroup"], t["topic"]) for t in triggers} == {
             (f"{name}.{projection}", topic) for projection, topic in follows.items()
         }
+        # KEDA 2.17 refuses a fallback where no trigger says that it is of this type, which is the default.
+        assert all(t["metricType"] == "AverageValue" for t in one["spec"]["triggers"] if t["type"] == "kafka")
         assert one["spec"]["maxReplicaCount"] <= min(topic.partitions for topic in TOPICS)
         assert "replicas" not in of_kind(documents, "Deployment")[name]["spec"]
 
@@ -282,7 +298,11 @@ def test_only_callers_and_operators_reach_a_service(documents: list[Document]) -
             callers = {one for one, its in VALUES["services"].items() if name in its["calls"].values()}
             intake = {"citizen-intake"} if name == "cv-registry" else set()
             assert _peers(policy) == callers | intake | {"operator"}
-    assert policies["gateway"]["spec"]["ingress"][0]["from"] == GIVEN["network"]["ingress"]
+    operator = {"podSelector": {"matchLabels": {"cvhub/role": "operator"}}}
+    assert policies["gateway"]["spec"]["ingress"][0]["from"] == [*GIVEN["network"]["ingress"], operator]
+    for policy in of_kind(rendered({**GIVEN, "network": {}}), "NetworkPolicy").values():
+        (rule,) = policy["spec"]["ingress"]
+        assert ("from" in rule) is (policy["metadata"]["name"] != "gateway"), "anyone may call the gateway"
 
 
 def test_the_alerts_and_dashboards_that_are_installed_are_the_files(documents: list[Document]) -> None:

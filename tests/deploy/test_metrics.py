@@ -3,7 +3,8 @@
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ import promql_parser
 import pytest
 import yaml
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from pydantic import TypeAdapter
 
 from servicekit.observe import metrics
 from servicekit.observe.attributes import ALLOWED_ATTRIBUTES
@@ -104,6 +106,32 @@ def test_a_dashboard_is_about_metrics_and_labels_that_exist(dashboard: Path, exp
         _check(expression, exported)
 
 
+def test_what_an_alert_is_about_is_seen_on_a_dashboard() -> None:
+    def measured(expressions: Iterable[str]) -> set[str]:
+        return {
+            re.sub(r"_(bucket|count|sum)$", "", str(one.name))
+            for text in expressions
+            for one in selectors(text)
+        }
+
+    shown = measured(expression for dashboard in DASHBOARDS for expression in expressions(dashboard))
+    assert measured(rule["expr"] for rule in ALERTS) - shown == set()
+
+
+def test_panels_do_not_lie_upon_each_other() -> None:
+    for dashboard in DASHBOARDS:
+        panels = json.loads(dashboard.read_text())["panels"]
+        taken = [
+            (x, y)
+            for at in (panel["gridPos"] for panel in panels)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        ]
+        assert len(set(taken)) == len(taken)
+        assert max(x for x, _ in taken) < 24
+        assert len({panel["id"] for panel in panels}) == len(panels)
+
+
 def test_the_check_notices_a_metric_and_a_label_that_nobody_exports(exported: set[str]) -> None:
     with pytest.raises(AssertionError, match="nobody"):
         _check("sum(rate(http_server_request_duration_seconds_counts[5m]))", exported)
@@ -145,3 +173,12 @@ def test_the_collector_uses_what_it_defines_and_defines_what_it_uses() -> None:
     assert set(config["service"]["extensions"]) == set(config["extensions"])
     # The alerts go by service_name, which is a label only because of this.
     assert config["exporters"]["prometheus"]["resource_to_telemetry_conversion"]["enabled"] is True
+
+
+def test_the_collector_forgets_what_nobody_tells_any_more_before_the_alerts_about_absence_are_due() -> None:
+    config = yaml.safe_load((ROOT / "deploy/otel/collector.yaml").read_text())
+    kept = TypeAdapter(timedelta).validate_python(
+        "PT" + config["exporters"]["prometheus"]["metric_expiration"].upper()
+    )
+    # Some exports may be lost on their way.
+    assert 3 * TelemetrySettings().metrics_interval <= kept <= timedelta(minutes=1)

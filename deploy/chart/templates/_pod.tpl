@@ -120,6 +120,9 @@ spec:
         {{- if and .service.codeLists .Values.codeLists.configMap }}
         - {name: code-lists, mountPath: /code-lists, readOnly: true}
         {{- end }}
+        {{- if .Values.certificates.configMap }}
+        - {name: certificates, mountPath: /certificates, readOnly: true}
+        {{- end }}
         {{- with .service.folder }}
         - {name: folder, mountPath: {{ .path }}}
         {{- end }}
@@ -139,6 +142,10 @@ spec:
     {{- if and .service.codeLists .Values.codeLists.configMap }}
     - name: code-lists
       configMap: {name: {{ .Values.codeLists.configMap }}}
+    {{- end }}
+    {{- with .Values.certificates.configMap }}
+    - name: certificates
+      configMap: {name: {{ . }}}
     {{- end }}
     {{- with .service.folder }}
     - name: folder

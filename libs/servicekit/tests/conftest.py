@@ -1,11 +1,15 @@
-"""A database with servicekit's own tables."""
+"""A database with servicekit's own tables, and what is told as metrics."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
+import pytest
 import pytest_asyncio
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
+from servicekit.observe import metrics
+from servicekit.settings import TelemetrySettings
 
 
 @pytest_asyncio.fixture
@@ -13,3 +17,25 @@ async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
     database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
     yield database
     await database.close()
+
+
+@pytest.fixture
+def told() -> Iterator[Callable[[], dict[str, float]]]:
+    """Give what was counted and what is observed at that moment; of durations, how often they were measured."""
+    reader = InMemoryMetricReader()
+    metrics.setup("test", TelemetrySettings(), reader=reader)
+    yield lambda: _numbers(reader)
+    metrics.shutdown()
+
+
+def _numbers(reader: InMemoryMetricReader) -> dict[str, float]:
+    data = reader.get_metrics_data()
+    found: dict[str, float] = {}
+    for metric in data.resource_metrics[0].scope_metrics[0].metrics if data is not None else ():
+        for point in metric.data.data_points:
+            if isinstance(point, HistogramDataPoint):
+                assert 0 < point.sum < 60 * point.count
+                found[metric.name] = point.count
+            elif isinstance(point, NumberDataPoint):
+                found[metric.name] = point.value
+    return found

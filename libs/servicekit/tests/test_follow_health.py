@@ -183,7 +183,7 @@ async def test_ages_go_on_growing_while_the_broker_does_not_answer(
     shown = (await health.ready())["copies"]
     assert shown["heartbeat_age"] >= 60
     assert shown["pending_age"] >= 120
-    assert shown["lag"] == 0
+    assert shown["lag"] is None, "nobody knows how many records the broker has"
 
 
 async def test_a_database_that_does_not_answer_is_not_the_followers_fault(

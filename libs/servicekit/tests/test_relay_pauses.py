@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -48,7 +49,7 @@ class Scripted(Relay):
 
     async def backlog(self) -> Backlog:
         self._come_to_an_end()
-        return await asyncio.Future() if self._stopping.is_set() else self._standing
+        return await asyncio.Future() if self._stopping.is_set() else Backlog(0, timedelta(0), 0)
 
 
 def pauses(relay: Scripted) -> list[float]:

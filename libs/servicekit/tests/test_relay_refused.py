@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -9,19 +9,17 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 from structlog.testing import capture_logs
 
 from cv_contracts.events.cv_registry import CVChanged
 from servicekit import kafka
 from servicekit.data.postgres import Database
-from servicekit.observe import metrics
 from servicekit.publish import relay as relay_module
 from servicekit.publish import sending
 from servicekit.publish.outbox import Outbox, OutboxRow
 from servicekit.publish.refused import discard, refused, retry
 from servicekit.publish.relay import Relay
-from servicekit.settings import KafkaSettings, TelemetrySettings
+from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -313,30 +311,8 @@ async def test_a_record_that_was_put_back_is_the_oldest_that_waits_again(
     assert (await relay.backlog()).oldest >= timedelta(minutes=5)
 
 
-@pytest.fixture
-def told() -> Iterator[InMemoryMetricReader]:
-    reader = InMemoryMetricReader()
-    metrics.setup("test", TelemetrySettings(), reader=reader)
-    yield reader
-    metrics.shutdown()
-
-
-def numbers(reader: InMemoryMetricReader) -> dict[str, float]:
-    """Give what was counted and what is observed; of durations, how often they were measured."""
-    data = reader.get_metrics_data()
-    found: dict[str, float] = {}
-    for metric in data.resource_metrics[0].scope_metrics[0].metrics if data is not None else ():
-        for point in metric.data.data_points:
-            if isinstance(point, HistogramDataPoint):
-                assert 0 < point.sum < 60 * point.count
-                found[metric.name] = point.count
-            elif isinstance(point, NumberDataPoint):
-                found[metric.name] = point.value
-    return found
-
-
 async def test_what_was_sent_and_refused_and_what_waits_is_told_as_metrics(
-    told: InMemoryMetricReader,
+    told: Callable[[], dict[str, float]],
     database: Database,
     kafka_settings: KafkaSettings,
     monkeypatch: pytest.MonkeyPatch,
@@ -350,24 +326,15 @@ async def test_what_was_sent_and_refused_and_what_waits_is_told_as_metrics(
         watching = asyncio.create_task(relay.watch_forever())
 
         def all_told() -> None:
-            found = numbers(told)
+            found = told()
             assert (found["outbox.sent"], found["outbox.refused"]) == (3, 1)
             assert (found["outbox.backlog.rows"], found["outbox.refused.rows"]) == (2, 1)
             assert 300 <= found["outbox.backlog.age"] < 400
 
         await eventually(all_told)
         await add(database, row(good))
-        await eventually(lambda: numbers(told)["outbox.sent"] == 4)
-        assert numbers(told)["outbox.send.duration"] >= 2
+        await eventually(lambda: told()["outbox.sent"] == 4)
+        assert told()["outbox.send.duration"] >= 2
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-
-
-async def test_an_empty_outbox_tells_of_no_backlog(
-    told: InMemoryMetricReader, database: Database, kafka_settings: KafkaSettings
-) -> None:
-    relay = Relay(database, kafka_settings, SOURCE, Outbox())
-    assert (relay.progress.active, relay.progress.sent, relay.progress.refused) == (False, 0, 0)
-    found = numbers(told)
-    assert [found[f"outbox.{name}"] for name in ("backlog.rows", "backlog.age", "refused.rows")] == [0, 0, 0]

@@ -13,9 +13,9 @@ import pytest
 from cvhub.servers.jars import class_path, parse
 from cvhub.testing import FreshDatabase
 from pdf_renderer.app import create_app
+from pdf_renderer.cv_testing import Check
 from pdf_renderer.settings import Settings
-from pdf_renderer.standins import Owners, World
-from pdf_renderer.testing import Check
+from pdf_renderer.testing import Owners, World
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.settings import KafkaSettings, PostgresSettings

@@ -9,10 +9,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pdf_renderer.cv_testing import SAMPLE, cv_of, letter_json, made
 from pdf_renderer.document import read
 from pdf_renderer.documents import asked_for
 from pdf_renderer.templates import TEMPLATES
-from pdf_renderer.testing import SAMPLE, cv_of, letter_json, made
 from pdf_renderer.typesetting import ENGINE, Typesetter
 
 KNOWN = orjson.loads(Path(__file__).with_name("known_hashes.json").read_bytes())

@@ -14,12 +14,12 @@ import orjson
 import pypdfium2
 import pytest
 
+from pdf_renderer.cv_testing import FROZEN_AT, SAMPLE, cv_of, document_json, letter_json, made
 from pdf_renderer.documents import Documents
 from pdf_renderer.settings import Settings
-from pdf_renderer.standins import World
 from pdf_renderer.store import erase
 from pdf_renderer.templates import TEMPLATES, Template
-from pdf_renderer.testing import FROZEN_AT, SAMPLE, cv_of, document_json, letter_json, made
+from pdf_renderer.testing import World
 from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.testing import eventually
 

@@ -10,8 +10,8 @@ import pytest
 
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
-from pdf_renderer.standins import World
-from pdf_renderer.testing import SAMPLE, document_json
+from pdf_renderer.cv_testing import SAMPLE, document_json
+from pdf_renderer.testing import World
 from servicekit.follow.testing import EventLog, changed
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually

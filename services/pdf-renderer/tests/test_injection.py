@@ -10,8 +10,8 @@ import orjson
 import pypdfium2
 import pytest
 
+from pdf_renderer.cv_testing import SAMPLE, cv_of, profile
 from pdf_renderer.glyphs import MISSING
-from pdf_renderer.testing import SAMPLE, cv_of, profile
 from pdf_renderer.typesetting import Typesetter
 
 CORPUS = (

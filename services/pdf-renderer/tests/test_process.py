@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from cvhub.testing import FreshDatabase
-from pdf_renderer.standins import Owners
-from pdf_renderer.testing import letter_json
+from pdf_renderer.cv_testing import letter_json
+from pdf_renderer.testing import Owners
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually, free_port
 from servicekit.web.testing import Identities

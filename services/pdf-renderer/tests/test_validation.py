@@ -11,8 +11,8 @@ import orjson
 import pypdfium2
 import pytest
 
+from pdf_renderer.cv_testing import Check, cv_of, letter_json, made, words_of
 from pdf_renderer.document import read
-from pdf_renderer.testing import Check, cv_of, letter_json, made, words_of
 from pdf_renderer.workers import Workers
 
 _HYPHEN = re.compile("[\u0002\ufffe]")

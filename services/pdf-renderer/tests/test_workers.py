@@ -10,7 +10,7 @@ import orjson
 import psutil
 import pytest
 
-from pdf_renderer.testing import SAMPLE, cv_of, made, profile
+from pdf_renderer.cv_testing import SAMPLE, cv_of, made, profile
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.testing import eventually

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from cvhub.cli import app, main
 from cvhub.doctor.command import _in_short
 from cvhub.doctor.findings import warning, well, wrong
+from cvhub.doctor.services import _following
 from cvhub.health import what_fails
 from cvhub.ports import DEFAULT_PORTS
 from cvhub.servers.process import CannotStart
@@ -21,6 +22,7 @@ from servicekit.testing import free_port
 def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder in which a stack says that it runs, and nobody listens at its ports."""
     monkeypatch.setenv("CVHUB_STATE", str(tmp_path))
+    monkeypatch.delenv("CVHUB_SERVICES", raising=False)
     state, port = State(tmp_path), free_port()
     state.prepare()
     with state.held():
@@ -45,6 +47,76 @@ def test_what_is_away_or_was_never_there_is_said_in_a_sentence(command: list[str
     result = CliRunner().invoke(app, command)
     assert isinstance(result.exception, CannotStart), result.exception
     assert says in str(result.exception)
+
+
+ELSEWHERE = '{"cv-status": "http://127.0.0.1:1"}'
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "says"),
+    [
+        ("projections cv-status", {}, "start it with `make up`, or name one elsewhere by CVHUB_SERVICES"),
+        (
+            "erase 0101011234 --reason x",
+            {},
+            "start it with `make up`, or name one elsewhere by CVHUB_SERVICES",
+        ),
+        ("projections cv-status", {"SERVICES": '{"cv-status": null}'}, "is the base URL of each service"),
+        (
+            "projections cv-registry",
+            {"SERVICES": ELSEWHERE},
+            "CVHUB_SERVICES does not say where cv-registry is",
+        ),
+        (
+            "projections nobody",
+            {"SERVICES": ELSEWHERE},
+            "There is no service 'nobody'; there are: cv-status.",
+        ),
+        ("doctor", {"SERVICES": ELSEWHERE}, "missing or invalid: KAFKA."),
+        (
+            "doctor",
+            {"SERVICES": ELSEWHERE, "OPERATOR_KEY": None},
+            "name the file of its operator's key in CVHUB_OPERATOR_KEY",
+        ),
+        (
+            "doctor",
+            {"SERVICES": ELSEWHERE, "OPERATOR_KEY": "nowhere.pem"},
+            "There is no file nowhere.pem, which CVHUB_OPERATOR_KEY",
+        ),
+    ],
+)
+def test_where_the_system_is_and_whose_key_it_takes_is_asked_for_in_a_sentence(
+    command: str, given: dict[str, str | None], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "operator.pem"
+    key.touch()
+    settings = {"STATE": str(tmp_path / "none"), "SERVICES": None, "OPERATOR_KEY": str(key), **given}
+    for name, value in settings.items():
+        if value is None:
+            monkeypatch.delenv(f"CVHUB_{name}", raising=False)
+        else:
+            monkeypatch.setenv(f"CVHUB_{name}", value)
+    result = CliRunner().invoke(app, command.split())
+    assert isinstance(result.exception, CannotStart), result.exception
+    assert says in str(result.exception)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["projections", "cv-status"], ["access-log", "list", "--user", "x"]]
+)
+def test_a_file_that_is_no_key_is_said_in_a_sentence(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "CVHUB_SERVICES", '{"cv-registry": "http://127.0.0.1:1", "cv-status": "http://127.0.0.1:1"}'
+    )
+    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(tmp_path / "operator.pem"))
+    monkeypatch.setenv("KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    (tmp_path / "operator.pem").write_text("no key")
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, CannotStart), result.exception
+    assert "operator.pem holds no private key" in str(result.exception)
 
 
 def test_a_sentence_shows_what_was_typed_as_it_was_typed(
@@ -73,3 +145,15 @@ def test_the_doctor_tells_at_the_end_what_is_not_well_and_before_it_how_many_are
         bad,
         odd,
     ]
+
+
+def test_the_doctor_finds_a_build_that_waits_for_an_operator() -> None:
+    building = {"generation": 2, "rows": 40, "share": 1.0, "held": False}
+    one = {"name": "citizens", "live": 1, "building": building, "heartbeatAge": 3.0, "lag": 0, "pending": 0}
+
+    def levels(row: dict[str, object]) -> dict[str, str]:
+        return {found.check: found.level for found in _following("cv-status", [{**row, "unreadable": 0}])}
+
+    well_ = dict.fromkeys(("replicas", "lag", "pending", "unreadable"), "well")
+    assert levels(one) == levels({**one, "building": None}) == well_
+    assert levels({**one, "building": {**building, "held": True}}) == {**well_, "replicas": "wrong"}

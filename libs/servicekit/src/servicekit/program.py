@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from servicekit.data.postgres import migrate
-from servicekit.observe import logging, metrics, telemetry
+from servicekit.observe import logging, telemetry
 from servicekit.settings import HttpSettings, PostgresSettings, TelemetrySettings
 from servicekit.web.http import Routes
 from servicekit.web.server import serve
@@ -52,6 +52,5 @@ def program(
         sys.exit(f"usage: python -m {package} [{' | '.join(('serve', 'migrate', *(commands or {})))}]")
     if command == "serve":
         telemetry.setup(service, settings.telemetry)
-        metrics.setup(service, settings.telemetry)
         app = create_app(settings)
         serve(app, settings.http, app.health)

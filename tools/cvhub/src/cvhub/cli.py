@@ -99,7 +99,7 @@ def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Show what runs, where, and how it feels. Ends with 1 if anything is not well."""
     from cvhub.health import states_of  # noqa: PLC0415
 
-    rows = states_of(State().running())
+    rows = states_of(State())
     if as_json:
         print(json.dumps([row.__dict__ for row in rows]))
     else:

@@ -35,8 +35,8 @@ def erase(
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
     """Erase a citizen in every service, and report what each has removed. Ends with 1 while a receipt is missing."""
-    orders = Orders()
-    erasing = Erasing(orders, Services())
+    services, orders = Services(), Orders()
+    erasing = Erasing(orders, services)
     if pending or repeat_all:
         chosen = orders.all() if repeat_all else erasing.open_orders()
     else:

@@ -1,16 +1,16 @@
 """How each part of the running stack feels."""
 
-import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 import psutil
 
 from cvhub.services import SERVICES, SINKS
-from cvhub.state import Run
+from cvhub.state import Run, State
 from servicekit.web.tls import trusting
 
 
@@ -29,23 +29,32 @@ class PartState:
         return self.state == "ready"
 
 
-def states_of(run: Run) -> list[PartState]:
-    brokers = [
-        _server(run, *names) for names in (("Kafka", "kafka"), ("Kafka 2", "kafka-2"), ("Kafka 3", "kafka-3"))
-    ]
-    servers = [_server(run, "PostgreSQL", "postgres"), *brokers]
+def states_of(state: State) -> list[PartState]:
+    """Ask all parts that run here, at the same time; none of them is waited for longer than some seconds."""
+    from cvhub.servers.kafka import takes_part  # noqa: PLC0415 - an image of cvhub does without the servers
+    from cvhub.servers.postgres import PostgresServer  # noqa: PLC0415
+
+    run = state.running()
+    ports = run.ports
+    postgres = PostgresServer(state.folder / "postgres", ports["postgres"])
+    servers: dict[str, tuple[str, Callable[[], bool]]] = {
+        "PostgreSQL": ("postgres", postgres.answers),
+        "Kafka": ("kafka", partial(takes_part, ports["kafka"])),
+        "Kafka 2": ("kafka-2", partial(takes_part, ports["kafka-2"])),
+        "Kafka 3": ("kafka-3", partial(takes_part, ports["kafka-3"])),
+    }
     names = ["idp", SINKS, *(service.name for service in SERVICES)]
-    with ThreadPoolExecutor(len(names)) as pool:
-        parts = list(pool.map(lambda name: _http(run, name), names))
-    return [*(server for server in servers if server.pid is not None), *parts]
+    with ThreadPoolExecutor(len(servers) + len(names)) as pool:
+        asked = [
+            *(pool.submit(_server, run, name, *its) for name, its in servers.items() if name in run.pids),
+            *(pool.submit(_http, run, name) for name in names),
+        ]
+        return [one.result() for one in asked]
 
 
-def _server(run: Run, name: str, port_of: str) -> PartState:
-    port, pid = run.ports[port_of], run.pids.get(name)
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        open_ = probe.connect_ex(("127.0.0.1", port)) == 0
-    return PartState(name, port, pid, _memory(pid), "ready" if open_ else "not reachable")
+def _server(run: Run, name: str, port_of: str, answers: Callable[[], bool]) -> PartState:
+    pid = run.pids[name]
+    return PartState(name, run.ports[port_of], pid, _memory(pid), "ready" if answers() else "does not answer")
 
 
 def _http(run: Run, name: str) -> PartState:

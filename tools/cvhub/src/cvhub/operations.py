@@ -35,6 +35,9 @@ def _known(service: str) -> str:
 Service = Annotated[str, typer.Argument(help="The service to ask, such as cv-status.", callback=_known)]
 Reason = Annotated[str, typer.Option(help="Why; it is recorded with your name.", prompt="Why")]
 Of = Annotated[str | None, typer.Option("--projection", help="Only what this projection waits for.")]
+Named = Annotated[str, typer.Argument(help="One of `cvhub projections`.")]
+Number = Annotated[int, typer.Argument(help="Its number in the list.")]
+Numbers = Annotated[list[int], typer.Argument(help="Their ids in the list.")]
 OneOf = Annotated[str, typer.Option("--projection", help="The projection that it belongs to.")]
 
 
@@ -130,17 +133,13 @@ def unreadable_list(service: Service, projection: Of = None) -> None:
 
 
 @unreadable.command("retry")
-def unreadable_retry(
-    service: Service, projection: OneOf, reason: Reason, number: Annotated[list[int], typer.Argument()]
-) -> None:
+def unreadable_retry(service: Service, projection: OneOf, reason: Reason, number: Numbers) -> None:
     """Read records again, after an update that knows them; what still cannot be read stays."""
     _decide(service, "/unreadable/retry", reason, "read", projection=projection, ids=number)
 
 
 @unreadable.command("discard")
-def unreadable_discard(
-    service: Service, projection: OneOf, reason: Reason, number: Annotated[list[int], typer.Argument()]
-) -> None:
+def unreadable_discard(service: Service, projection: OneOf, reason: Reason, number: Numbers) -> None:
     """Give records up, each by its id in the list."""
     _decide(service, "/unreadable/discard", reason, "discarded", projection=projection, ids=number)
 
@@ -154,13 +153,13 @@ def refused_list(service: Service) -> None:
 
 
 @refused.command("retry")
-def refused_retry(service: Service, number: int, reason: Reason) -> None:
+def refused_retry(service: Service, number: Number, reason: Reason) -> None:
     """Send a record again, before the later ones of its key."""
     _decide(service, "/refused/retry", reason, "to be sent again", seq=number)
 
 
 @refused.command("discard")
-def refused_discard(service: Service, number: int, reason: Reason) -> None:
+def refused_discard(service: Service, number: Number, reason: Reason) -> None:
     """Give a record up, and let the later ones of its key go on."""
     _decide(service, "/refused/discard", reason, "discarded", seq=number)
 
@@ -182,7 +181,7 @@ def _building(build: dict[str, Any] | None) -> str:
 
 def rebuild(
     service: Service,
-    projection: str,
+    projection: Named,
     reason: Reason,
     accept_fewer: Annotated[
         bool,

@@ -21,6 +21,7 @@ IDENTITY = "operator"
 URLS = "CVHUB_SERVICES"
 KEY = "CVHUB_OPERATOR_KEY"
 ANSWER_SECONDS = 60.0
+_MADE = "`python -m cvhub.prepare keys FOLDER` makes keys, operator.pem among them"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,13 @@ class Place:
     """Of the system on this machine; one elsewhere has none here."""
 
     def url(self, service: str) -> str:
-        """Give the base URL of a service; refuses one that there is not."""
-        if service not in self.urls:
-            raise CannotStart(f"There is no service '{service}'; there are: {', '.join(sorted(self.urls))}.")
-        return self.urls[service]
+        """Give the base URL of a service; refuses one that there is not, or that nobody says where it is."""
+        if service in self.urls:
+            return self.urls[service]
+        there = f"there are: {', '.join(sorted(self.urls))}."
+        if service in (one.name for one in SERVICES):
+            raise CannotStart(f"{URLS} does not say where {service} is: add its base URL; {there}")
+        raise CannotStart(f"There is no service '{service}'; {there}")
 
 
 def place(state: State | None = None) -> Place:
@@ -44,7 +48,12 @@ def place(state: State | None = None) -> Place:
     named = None if state is not None else os.environ.get(URLS)
     if named is not None:
         return Place(_urls(named), _key(os.environ.get(KEY)))
+    here = state is not None
     state = state or State()
+    if not here and not state.is_held():
+        raise CannotStart(
+            f"cvhub is not running here: start it with `make up`, or name one elsewhere by {URLS} and {KEY}."
+        )
     run = state.running()
     urls = {service.name: run.url(service.name) for service in SERVICES}
     return Place(urls, key_file(state.keys, IDENTITY), state)
@@ -52,16 +61,21 @@ def place(state: State | None = None) -> Place:
 
 def _urls(named: str) -> dict[str, str]:
     try:
-        return {str(service): str(url).rstrip("/") for service, url in json.loads(named).items()}
+        urls = {str(service): str(url).rstrip("/") for service, url in json.loads(named).items()}
     except (ValueError, AttributeError):
+        urls = {"": ""}
+    if not all(url.startswith(("http://", "https://")) for url in urls.values()):
         raise CannotStart(
             f'{URLS} is the base URL of each service, as JSON: {{"cv-registry": "http://…", …}}.'
-        ) from None
+        )
+    return urls
 
 
 def _key(named: str | None) -> Path:
-    if not named or not Path(named).is_file():
+    if not named:
         raise CannotStart(f"{URLS} names a system elsewhere: name the file of its operator's key in {KEY}.")
+    if not Path(named).is_file():
+        raise CannotStart(f"There is no file {named}, which {KEY} names: {_MADE}.")
     return Path(named)
 
 
@@ -72,7 +86,10 @@ class Calls:
         from servicekit.web.identity import ServiceSigner, load_private_key  # noqa: PLC0415 - `--help` comes faster without
 
         self._place = where
-        self._signer = ServiceSigner(IDENTITY, load_private_key(where.key))
+        try:
+            self._signer = ServiceSigner(IDENTITY, load_private_key(where.key))
+        except (OSError, ValueError, TypeError):
+            raise CannotStart(f"{where.key} holds no private key that can be read here: {_MADE}.") from None
 
     def __call__(
         self, verb: str, service: str, path: str, *, timeout: float = ANSWER_SECONDS, **options: Any

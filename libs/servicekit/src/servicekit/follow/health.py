@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -20,6 +21,7 @@ from servicekit.settings import KafkaSettings
 __all__ = ["FollowHealth", "FollowerStuck", "Progress", "Standing"]
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 LOOK_EVERY = 5.0
 STUCK_AFTER = timedelta(seconds=120)
@@ -39,6 +41,7 @@ select
     (select extract(epoch from now() - min(first_seen))::float8 from pending_subjects where projection = $1) as pending_age,
     (select count(*) from unreadable_records where projection = $1) as unreadable,
     (select count(*) from follow_positions where projection = $1 and gap_at is not null) as gaps,
+    exists (select 1 from projection_generations where projection = $1 and status = 'building' and held) as held,
     exists (select 1 from projection_generations where projection = $1 and status = 'live') as live
 """
 
@@ -64,6 +67,8 @@ class Standing:
     pending_age: float | None
     unreadable: int
     gaps: int
+    held: bool
+    """A new build of it waits for an operator to say yes: it has far fewer subjects."""
     live: bool
 
 
@@ -101,17 +106,18 @@ class FollowHealth:
         self._measured: dict[str, Progress] = {}
         self._progress_at: dict[str, float] = {}
         self._alarm_at: dict[str, float] = {}
-        metrics.observe("events.lag", lambda: sum(p.lag for p in self._measured.values()))
-        metrics.observe("events.gaps", lambda: self._total(lambda one: one.gaps))
-        metrics.observe("pending.rows", lambda: self._total(lambda one: one.pending))
-        metrics.observe("pending.age", lambda: self._most(lambda one: one.pending_age))
-        metrics.observe("unreadable.rows", lambda: self._total(lambda one: one.unreadable))
-        metrics.observe("heartbeat.age", lambda: self._most(lambda one: one.heartbeat_age))
+        metrics.observe("builds.held", lambda: _total(self._standings, lambda one: one.held))
+        metrics.observe("events.lag", lambda: _total(self._measured, lambda one: one.lag))
+        metrics.observe("events.gaps", lambda: _total(self._standings, lambda one: one.gaps))
+        metrics.observe("pending.rows", lambda: _total(self._standings, lambda one: one.pending))
+        metrics.observe("pending.age", lambda: _most(self._standings, lambda one: one.pending_age or 0.0))
+        metrics.observe("unreadable.rows", lambda: _total(self._standings, lambda one: one.unreadable))
+        metrics.observe("heartbeat.age", lambda: _most(self._standings, lambda one: one.heartbeat_age))
 
     async def ready(self) -> dict[str, Any]:
         """Give each projection's standing, as last measured; raise NotLive while one was never built.
 
-        A broker that is away hides the lag, and sends nobody away: what is live can be read.
+        A broker that is away hides the lag (None), and sends nobody away: what is live can be read.
         """
         names = [following.projection.name for following in self._followings]
         if await self._database.fetchval(_ALL_LIVE, names) < len(names):
@@ -133,18 +139,12 @@ class FollowHealth:
             for name, standing in self._standings.items()
         }
 
-    def _total(self, of: Callable[[Standing], int]) -> int:
-        return sum(of(one) for one in self._standings.values())
-
-    def _most(self, of: Callable[[Standing], float | None]) -> float:
-        return max((of(one) or 0.0 for one in self._standings.values()), default=0.0)
-
     def standing_of(self, projection: str) -> Standing | None:
-        """Give how a projection was when the database was last asked."""
+        """Give how a projection was when the database was last asked; None if it did not answer."""
         return self._standings.get(projection)
 
     def lag_of(self, projection: str) -> int | None:
-        """Give how many records a projection lacked when the broker was last asked."""
+        """Give how many records a projection lacked when the broker was last asked; None if it did not answer."""
         progress = self._measured.get(projection)
         return None if progress is None else progress.lag
 
@@ -159,11 +159,16 @@ class FollowHealth:
             await self._drop_consumer()
 
     async def measure(self) -> None:
-        """Measure all projections now: what the database says first, for it is true also while the broker does not answer."""
+        """Measure all projections now: what the database says first, for it is true also while the broker does not answer.
+
+        Of whoever does not answer nothing is known then, not what it said before.
+        """
         async with self._measuring:
-            positions = {following: await self._stand(following) for following in self._followings}
-            for following, at in positions.items():
-                self._note(following, await self._progress(following, at))
+            with _forgotten_on_trouble(self._measured):
+                with _forgotten_on_trouble(self._standings):
+                    positions = {following: await self._stand(following) for following in self._followings}
+                for following, at in positions.items():
+                    self._note(following, await self._progress(following, at))
 
     async def _stand(self, following: Following) -> dict[int, int]:
         """Note how a projection is by its own database, and give its positions."""
@@ -242,3 +247,22 @@ class FollowHealth:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
+
+
+@contextmanager
+def _forgotten_on_trouble(known: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        known.clear()
+        raise
+
+
+# Whoever exports metrics asks from a thread of its own, while others may be measured: hence the copies.
+def _total(known: Mapping[str, T], of: Callable[[T], int]) -> float | None:
+    values = [of(one) for one in list(known.values())]
+    return sum(values) if values else None
+
+
+def _most(known: Mapping[str, T], of: Callable[[T], float | None]) -> float | None:
+    return max((age for age in map(of, list(known.values())) if age is not None), default=None)

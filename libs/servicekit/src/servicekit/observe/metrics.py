@@ -39,6 +39,7 @@ HistogramName = Literal[
     "outbox.send.duration",
 ]
 GaugeName = Literal[
+    "builds.held",
     "code_lists.refused",
     "events.gaps",
     "events.lag",
@@ -68,7 +69,7 @@ class _Metering:
     meter: Meter | None = None
     counters: dict[str, Counter] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
-    gauges: dict[GaugeName, Callable[[], float]] = field(default_factory=dict)
+    gauges: dict[GaugeName, Callable[[], float | None]] = field(default_factory=dict)
 
 
 _metering = _Metering()
@@ -133,8 +134,11 @@ def record(name: HistogramName, seconds: float, attributes: Attributes | None = 
     histogram.record(seconds, allowed(attributes or {}))
 
 
-def observe(name: GaugeName, read: Callable[[], float]) -> None:
-    """Ask `read` for the present value whenever metrics are exported; a second call replaces the first."""
+def observe(name: GaugeName, read: Callable[[], float | None]) -> None:
+    """Ask `read` for the present value whenever metrics are exported; a second call replaces the first.
+
+    None is told as nothing: a value that cannot be measured now must not look like the last one that could.
+    """
     known = name in _metering.gauges
     _metering.gauges[name] = read
     if _metering.meter is not None and not known:
@@ -153,6 +157,7 @@ def request_served(method: str, route: str, status: int, seconds: float) -> None
 def _make_gauge(meter: Meter, name: GaugeName) -> None:
     def observed(_options: CallbackOptions) -> Iterable[Observation]:
         read = _metering.gauges.get(name)
-        return [] if read is None else [Observation(read())]
+        value = None if read is None else read()
+        return [] if value is None else [Observation(value)]
 
     meter.create_observable_gauge(name, [observed])

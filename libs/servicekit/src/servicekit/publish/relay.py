@@ -9,7 +9,7 @@ sent is dropped at once; two relays in the moment of a takeover can only repeat 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -144,11 +144,11 @@ class Relay:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self.progress = Progress()
-        self._standing = Backlog(0, timedelta(0), 0)
+        self._measured: Backlog | None = None
         outbox.on_commit(self._wake.set)
-        metrics.observe("outbox.backlog.rows", lambda: self._standing.rows)
-        metrics.observe("outbox.backlog.age", lambda: self._standing.oldest / timedelta(seconds=1))
-        metrics.observe("outbox.refused.rows", lambda: self._standing.refused)
+        metrics.observe("outbox.backlog.rows", lambda: self._told(lambda one: one.rows))
+        metrics.observe("outbox.backlog.age", lambda: self._told(lambda one: one.oldest.total_seconds()))
+        metrics.observe("outbox.refused.rows", lambda: self._told(lambda one: one.refused))
 
     async def run(self) -> None:
         """Relay until `stop` or cancelled; trouble with Kafka or the database is waited out, anything else is raised."""
@@ -183,12 +183,16 @@ class Relay:
         """Measure what waits, for the metrics, until cancelled."""
         while True:
             try:
-                self._standing = await self.backlog()
+                self._measured = await self.backlog()
             except Exception as error:
+                self._measured = None
                 if passing_trouble(error) is None:
                     raise
                 log.warning("backlog_not_measured", error_type=type(error).__name__)
             await asyncio.sleep(MEASURE_EVERY.total_seconds())
+
+    def _told(self, of: Callable[[Backlog], float]) -> float | None:
+        return None if self._measured is None else of(self._measured)
 
     async def _hold_and_follow(self) -> None:
         async with self._lease() as lease:

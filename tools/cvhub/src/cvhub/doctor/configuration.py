@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from cvhub.doctor.findings import Finding, warning, well, wrong
-from cvhub.doctor.patient import Patient, settings_class
+from cvhub.doctor.patient import Patient, names_of, settings_class
 from cvhub.keys import DEVELOPMENT
 from cvhub.services import SERVICES
 
@@ -29,8 +29,7 @@ def configuration(patient: Patient) -> Iterator[Finding]:
             with _only(given):
                 settings = settings_class(service)()
         except ValidationError as error:
-            names = ", ".join(sorted({"__".join(map(str, one["loc"])).upper() for one in error.errors()}))
-            yield wrong("configuration", service.name, f"missing or invalid: {names}", ADVICE)
+            yield wrong("configuration", service.name, f"missing or invalid: {names_of(error)}", ADVICE)
             continue
         yield from _fitness(service.name, settings, production=patient.production)
 

@@ -59,10 +59,16 @@ def patient(*, production: bool, environments: Path | None) -> Patient:
 def _kafka() -> KafkaSettings:
     try:
         return Elsewhere().kafka
-    except ValidationError:
+    except ValidationError as error:
         raise CannotStart(
-            "The doctor looks at Kafka too: KAFKA__BOOTSTRAP_SERVERS and what else docs/settings.md lists must say how it is reached."
+            "The doctor looks at Kafka too: KAFKA__BOOTSTRAP_SERVERS and what else docs/settings.md lists must say how it is reached; "
+            f"missing or invalid: {names_of(error)}."
         ) from None
+
+
+def names_of(error: ValidationError) -> str:
+    """Give the variables that settings miss or cannot take; their values stay unsaid."""
+    return ", ".join(sorted({"__".join(map(str, one["loc"])).upper() for one in error.errors()}))
 
 
 def _read(folder: Path) -> dict[str, dict[str, str]]:

@@ -250,6 +250,11 @@ def _following(name: str, projections: list[dict[str, Any]]) -> Iterator[Finding
                 f"the newest heartbeat is {one['heartbeatAge']:.0f} s old",
                 "docs/runbook.md, CvhubReplicaStale",
             )
+        elif (one["building"] or {}).get("held"):
+            text = (
+                f"a new build is held: it has {one['building']['rows']} subjects, far fewer than the live one"
+            )
+            yield wrong("replicas", subject, text, "docs/runbook.md, CvhubBuildHeld")
         else:
             yield well("replicas", subject, "fresh")
         lag = one["lag"]

@@ -1,5 +1,6 @@
 """PostgreSQL 18 from a wheel, over TCP on the loopback address with a password."""
 
+import asyncio
 import contextlib
 import importlib.util
 import os
@@ -19,6 +20,7 @@ from cvhub.servers.process import CannotStart, ServerProcess, group_of
 from servicekit.testing import free_port
 
 START_SECONDS = 60.0
+ANSWER_SECONDS = 3.0
 SUPERUSER = "postgres"
 _STAND_INS = ("pgserver", "postgres", "nobody")
 _QUICK = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"}
@@ -140,6 +142,13 @@ class PostgresServer:
             return False
         return lines[0] == str(self._process.pid) and lines[-1].strip() == "ready"
 
+    def answers(self) -> bool:
+        """Whether it answers a question now, whoever started it. Taking a connection proves nothing: the system does that for it."""
+        try:
+            return asyncio.run(_answers(self.dsn))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+
     def stop(self) -> None:
         if self._process:
             self._process.stop()
@@ -158,6 +167,15 @@ class PostgresServer:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+
+async def _answers(dsn: str) -> bool:
+    async with asyncio.timeout(ANSWER_SECONDS):
+        connection = await asyncpg.connect(dsn)
+        try:
+            return bool(await connection.fetchval("select true"))
+        finally:
+            connection.terminate()
 
 
 async def ensure_role_and_database(admin_dsn: str, name: str, password: str) -> None:
