@@ -24,7 +24,7 @@ from uuid import UUID
 
 import asyncpg
 
-from bench.measured import Row, Servers, megabytes, shown
+from bench.measured import Row, Servers, megabytes
 from bench.search_peers import SETTINGS, OpenSearchPeer, PostgresPeer
 from cv_contracts.codelists import default
 from cv_search.made_up import MadeUp
@@ -231,28 +231,11 @@ def _timed(rates: list[float], count: int) -> Iterator[None]:
 
 
 def _alone(field: "Field", built: Built, opensearch: OpenSearchServer) -> list[Row]:
-    snapshot = open_reader(field.folder, field.reference.digest).snapshot()
-    begun = time.perf_counter()
-    for query in built.wishes["broad"]:
-        snapshot.search(query, FIRST)
-    first = time.perf_counter() - begun
-    begun = time.perf_counter()
-    for query in built.wishes["broad"]:
-        snapshot.ids(query, 20, 40)
-    share = (time.perf_counter() - begun) / first
     size = sum(path.stat().st_size for path in field.folder.iterdir()) / 1_000_000
     memory = int(subprocess.check_output([sys.executable, "-c", _READER, str(field.folder)]))  # noqa: S603
     assert opensearch.process is not None
     assert opensearch.process.pid is not None
     return [
-        Row(
-            "P6 second page of a broad search against the first",
-            shown(share),
-            None,
-            None,
-            "<= 0.1",
-            share <= 0.1,
-        ),
         Row.alone(f"P6 MB of the index of {built.count:,} CVs", size),
         Row.alone("P6 MB of a process that searches it", memory),
         Row.alone("P6 MB of OpenSearch's index", field.opensearch.megabytes()),

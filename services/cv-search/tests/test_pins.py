@@ -1,6 +1,5 @@
 """Searches are kept for their later pages: for a while, for their caller, in bounded room, the oldest out first."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
@@ -14,7 +13,6 @@ from cv_search.query import Page
 from cv_search.settings import PinSettings
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.workers import WorkerDied
 
 pytestmark = pytest.mark.infra
 
@@ -29,13 +27,13 @@ async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
     await database.close()
 
 
-def pins_of(database: Database, longest_search: float = 10.0, **settings: object) -> Pins:
-    return Pins(database, PinSettings.model_validate(settings), longest_search)
+def pins_of(database: Database, **settings: object) -> Pins:
+    return Pins(database, PinSettings.model_validate(settings))
 
 
 async def keep(pins: Pins, ids: list[UUID]) -> UUID:
     pin = Pin(len(ids), len(ids), {}, b"")
-    return await pins.keep(MINE, pin, b"".join(one.bytes for one in ids), asyncio.Future())
+    return await pins.keep(MINE, pin, b"".join(one.bytes for one in ids))
 
 
 async def is_kept(pins: Pins, number: UUID) -> bool:
@@ -46,38 +44,13 @@ async def is_kept(pins: Pins, number: UUID) -> bool:
     return True
 
 
-async def test_any_instance_cuts_pages_from_the_result_as_it_was_also_before_all_persons_are_named(
-    database: Database,
-) -> None:
+async def test_any_instance_cuts_pages_from_the_result_as_it_was(database: Database) -> None:
     ids = [uuid4() for _ in range(25)]
     here, there = pins_of(database), pins_of(database)
-    arrived = asyncio.Event()
-
-    async def others() -> bytes:
-        await arrived.wait()
-        return b"".join(one.bytes for one in ids[12:])
-
     pin = Pin(30, 25, {"SearchString": 1}, b'"Cities":[]')
-    number = await here.keep(MINE, pin, b"".join(one.bytes for one in ids[:12]), others())
-    assert await there.page(number, MINE, FIRST) == (pin, ids[:10])
-    later = [asyncio.create_task(there.page(number, MINE, Page(page, 10))) for page in (2, 3)]
-    arrived.set()
-    assert await asyncio.gather(*later) == [(pin, ids[10:20]), (pin, ids[20:])]
-    assert await here.page(number, MINE, Page(4, 10)) == (pin, [])
-
-
-async def test_persons_who_could_not_be_named_are_as_those_of_a_search_that_has_expired(
-    database: Database,
-) -> None:
-    pins, ids = pins_of(database, longest_search=0.05), [uuid4() for _ in range(10)]
-
-    async def others() -> bytes:
-        raise WorkerDied
-
-    number = await pins.keep(MINE, Pin(25, 25, {}, b""), b"".join(one.bytes for one in ids), others())
-    assert await is_kept(pins, number)
-    with pytest.raises(Fault):
-        await pins.page(number, MINE, Page(2, 10))
+    number = await here.keep(MINE, pin, b"".join(one.bytes for one in ids))
+    pages = [await there.page(number, MINE, Page(page, 10)) for page in (1, 2, 3, 4)]
+    assert pages == [(pin, ids[:10]), (pin, ids[10:20]), (pin, ids[20:]), (pin, [])]
 
 
 async def test_an_id_is_good_for_its_time(database: Database) -> None:

@@ -11,8 +11,8 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from signal import SIGPROF
 from types import TracebackType
@@ -29,8 +29,6 @@ log = structlog.get_logger(__name__)
 START_WITHIN: Final = 30.0
 LONGEST_REST: Final = 5.0
 LARGEST_ANSWER: Final = 256 * 1024 * 1024
-
-Work = Callable[[bytes], Awaitable[bytes]]
 
 
 class WorkFailed(Exception):  # noqa: N818 - says what happened
@@ -193,6 +191,11 @@ class Workers:
         """Process ids of the workers that are there now."""
         return [worker.pid for worker in self._all if worker.alive]
 
+    @property
+    def idle(self) -> bool:
+        """Whether one of them has nothing to do."""
+        return not self._idle.empty()
+
     async def ready(self) -> dict[str, int]:
         """Show how many workers there are; raises WorkerDied when there is none."""
         if not self.pids:
@@ -210,28 +213,16 @@ class Workers:
             return await self._work(asked)
 
     async def _work(self, asked: bytes) -> bytes:
-        async with self.lent() as work:
-            return await work(asked)
-
-    @asynccontextmanager
-    async def lent(self) -> AsyncIterator[Work]:
-        """Have one worker for several pieces of work; whatever of them fails is not tried again.
-
-        A worker that anything but an answer came out of is not used again.
-        """
+        """Let one worker do it; one that anything but an answer came out of is not used again."""
         worker = await self._lend()
         usable = False
-
-        async def work(asked: bytes) -> bytes:
-            try:
-                async with asyncio.timeout(self._plan.timeout):
-                    return await worker.work(asked)
-            except TimeoutError:
-                raise TooSlow from None
-
         try:
-            yield work
+            async with asyncio.timeout(self._plan.timeout):
+                answer = await worker.work(asked)
             usable = True
+        except TimeoutError:
+            log.warning("work_cost_a_worker", error_type=TooSlow.__name__)
+            raise TooSlow from None
         except Refused:
             usable = True
             raise
@@ -243,9 +234,10 @@ class Workers:
                 self._idle.put_nowait(worker)
             else:
                 self._replace(worker)
+        return answer
 
     async def _lend(self) -> _Worker:
-        if self._idle.empty() and self._waiting >= self._plan.waiting:
+        if not self.idle and self._waiting >= self._plan.waiting:
             raise Crowded
         self._waiting += 1
         try:

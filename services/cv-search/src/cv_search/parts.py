@@ -17,7 +17,7 @@ from cv_search.indexing import Indexer
 from cv_search.lease import Lease
 from cv_search.opensearch_engine.calling import Cluster
 from cv_search.pins import Pins
-from cv_search.readers import Readers, longest_search, plan_of
+from cv_search.readers import Readers, plan_of
 from cv_search.refreshing import Refresh
 from cv_search.searching import Searching
 from cv_search.settings import SERVICE, IndexSettings, Settings
@@ -100,7 +100,7 @@ def _parts(
     follower = Follower(database, settings.kafka, SERVICE, receipted(followed, HOLDINGS))
     purging = Purging(documents, indexer)
     access_log = AccessLog(database)
-    pins = Pins(database, settings.pins, longest_search(settings.readers))
+    pins = Pins(database, settings.pins)
 
     async def take_up() -> None:
         before = in_force.reference().digest

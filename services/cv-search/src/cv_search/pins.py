@@ -5,8 +5,7 @@ persons are kept by their random ids: a moment of the index need not be held, an
 not shown.
 """
 
-import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b
@@ -14,31 +13,25 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import orjson
-import structlog
 
 from cv_contracts.faults import Fault, FieldError
 from cv_search.port import ID_BYTES, cvs_of
 from cv_search.query import Page
 from cv_search.settings import PinSettings
-from servicekit.data.postgres import Database, passing_trouble
+from servicekit.data.postgres import Database
 from servicekit.web.identity import Caller
-from servicekit.workers import WorkFailed
 
 __all__ = ["TIDY_EVERY", "Kept", "Pin", "Pins", "owner_of"]
 
-log = structlog.get_logger(__name__)
-
 TIDY_EVERY: Final = timedelta(seconds=1)
-LOOK_AGAIN_AFTER: Final = 0.02
 OVERHEAD: Final = 1_000
 """What one costs beside what it holds, in bytes."""
 
 _KEEP: Final = """
 insert into kept_searches (id, owner, total, named, shape, groups, ids) values ($1, $2, $3, $4, $5, $6, $7)
 """
-_ADD: Final = "update kept_searches set ids = ids || $2 where id = $1"
 _GET: Final = """
-select total, named, shape, groups, substring(ids from $4 for $5) as ids, octet_length(ids) as known
+select total, named, shape, groups, substring(ids from $4 for $5) as ids
 from kept_searches where id = $1 and owner = $2 and made_at > clock_timestamp() - $3::interval
 """
 _SIZE: Final = f"named * {ID_BYTES} + octet_length(groups) + {OVERHEAD}"
@@ -72,23 +65,16 @@ class Kept:
 class Pins:
     """The searches of all instances, by id. Each is its caller's own; the oldest make room for new ones."""
 
-    def __init__(self, database: Database, settings: PinSettings, longest_search: float) -> None:
-        """Persons that come after the answer have come, or come no more, after `longest_search` seconds."""
+    def __init__(self, database: Database, settings: PinSettings) -> None:
         self._database = database
         self._lifetime = settings.lifetime
         self._room = settings.memory_mb << 20
-        self._longest = longest_search
-        self._adding: set[asyncio.Task[None]] = set()
 
-    async def keep(self, owner: bytes, pin: Pin, ids: bytes, others: Awaitable[bytes]) -> UUID:
-        """Keep a search; gives its id. Those of the persons who are not named yet are added when they are."""
+    async def keep(self, owner: bytes, pin: Pin, ids: bytes) -> UUID:
+        """Keep a search with the ids of the persons it names; gives its id."""
         number = uuid4()
         shape = orjson.dumps(pin.shape)
         await self._database.execute(_KEEP, number, owner, pin.total, pin.named, shape, pin.groups, ids)
-        if len(ids) < pin.named * ID_BYTES:
-            task = asyncio.create_task(self._add(number, others), name="name the others")
-            self._adding.add(task)
-            task.add_done_callback(self._adding.discard)
         return number
 
     async def page(self, number: UUID, owner: bytes, page: Page) -> tuple[Pin, list[UUID]]:
@@ -97,17 +83,12 @@ class Pins:
         Raises fault 1014 where nothing is kept (any more).
         """
         begin, size = page.begin * ID_BYTES + 1, page.size * ID_BYTES
-        until = asyncio.get_running_loop().time() + self._longest
-        while True:
-            row = await self._database.fetchrow(_GET, number, owner, self._lifetime, begin, size)
-            if row is None:
-                raise _expired()
-            if row["known"] >= min(page.end, row["named"]) * ID_BYTES:
-                pin = Pin(row["total"], row["named"], orjson.loads(row["shape"]), row["groups"])
-                return pin, cvs_of(row["ids"])
-            if asyncio.get_running_loop().time() >= until:
-                raise _expired()
-            await asyncio.sleep(LOOK_AGAIN_AFTER)
+        row = await self._database.fetchrow(_GET, number, owner, self._lifetime, begin, size)
+        if row is None:
+            reason = "is not the id of a search of yours, or the search has expired: search again"
+            raise Fault(1014, errors=(FieldError("searchInput.Id", reason),))
+        pin = Pin(row["total"], row["named"], orjson.loads(row["shape"]), row["groups"])
+        return pin, cvs_of(row["ids"])
 
     async def tidy(self) -> None:
         """Let go of the searches that have expired, and of the oldest beyond the room there is."""
@@ -115,20 +96,6 @@ class Pins:
 
     async def kept(self) -> Kept:
         return Kept(**dict(await self._database.fetchrow(_KEPT) or {}))
-
-    async def _add(self, number: UUID, others: Awaitable[bytes]) -> None:
-        """Where it fails, whoever asks for these persons is told that the search has expired."""
-        try:
-            await self._database.execute(_ADD, number, await others)
-        except Exception as error:
-            if not isinstance(error, WorkFailed) and passing_trouble(error) is None:
-                raise
-            log.warning("persons_not_named", error_type=type(error).__name__)
-
-
-def _expired() -> Fault:
-    reason = "is not the id of a search of yours, or the search has expired: search again"
-    return Fault(1014, errors=(FieldError("searchInput.Id", reason),))
 
 
 def owner_of(caller: Caller) -> bytes:

@@ -159,7 +159,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A result: its number, the ids of its first CVs (see `ids`), and the twelve groups over all of it.
+    """A result: its number, the 16 bytes of each id of its first CVs, and the twelve groups over all of it.
 
     Groups are ordered by count, then name, and cut at the group limit.
     """
@@ -183,13 +183,9 @@ class Snapshot(Protocol):
         ...
 
     def search(self, query: Query, first: int, budget: float = BUDGET_SECONDS) -> Found:
-        """Search, and name the first so many CVs; raises TooCostly once the budget (seconds) is spent."""
-        ...
+        """Search, and name the first so many CVs; raises TooCostly once the budget (seconds) is spent.
 
-    def ids(self, query: Query, begin: int, end: int, budget: float = BUDGET_SECONDS) -> bytes:
-        """Name the CVs of a stretch of the result, in its order: the 16 bytes of each id; none past the end.
-
-        The service keeps them for the later pages of a search, so that no moment is held for 15 minutes.
+        The service keeps them for the later pages of the search, so that no moment is held for 15 minutes.
         """
         ...
 

@@ -1,29 +1,24 @@
 """Searches in processes of their own: off the event loop, several at once, each within its budget or not at all."""
 
-import asyncio
 import pickle
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from cv_contracts.faults import Unavailable
 from cv_search.port import Query
-from cv_search.searcher import BEHIND, COSTLY, Answered, Asked, Rest
-from cv_search.settings import ReaderSettings, Settings
+from cv_search.searcher import BEHIND, COSTLY, Answered, Asked
+from cv_search.settings import Settings
 from cv_search.writing import Serving
 from servicekit.workers import Crowded, Refused, TooSlow, Workers, WorkersPlan, WorkFailed
 
-__all__ = ["IndexGone", "Readers", "Result", "longest_search", "plan_of"]
+__all__ = ["IndexGone", "Readers", "plan_of"]
 
 PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
-TRIES: Final = 2
-"""A process may have been killed for no fault of the search's."""
 WALL_FACTOR: Final = 4
 """By the clock a search may take so many times its budget: the machine may be busy with others."""
-
-
-def longest_search(settings: ReaderSettings) -> float:
-    """Give how many seconds one search may take by the clock."""
-    return WALL_FACTOR * settings.budget.total_seconds()
+SHARE: Final = 0.1
+"""What the newest search counts for, of those that tell how many find no process free."""
+OVERRUN: Final = 0.4
+"""Where more than this share of the searches would wait it is no burst, and waiting only makes all of them late."""
 
 
 def plan_of(settings: Settings) -> WorkersPlan:
@@ -34,7 +29,7 @@ def plan_of(settings: Settings) -> WorkersPlan:
     return WorkersPlan(
         program=("-m", "cv_search.reader", str(budget), str(readers.memory_mb), cluster),
         processes=readers.processes if settings.role.searches else 0,
-        timeout=longest_search(readers),
+        timeout=WALL_FACTOR * budget,
         pieces=readers.searches,
         waiting=readers.waiting * readers.processes,
         environment={"RAYON_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
@@ -48,68 +43,45 @@ class IndexGone(Unavailable):
         super().__init__(retry_after=1, detail="The index is being built anew")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What was found. The first persons are there; the others come a little later, of the same moment."""
-
-    answered: Answered
-    others: "asyncio.Task[bytes]"
-
-
 class Readers:
     """Answers searches; whatever keeps one from its answer is Unavailable (503), and nothing of it is left running."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
+        self._waited = 0.0
 
-    async def search(self, serving: Serving, query: Query, first: int, most: int) -> Result:
-        """Search in the index that is served, at its position or later: the `first` persons now, `most` in the end."""
-        asked = Asked(serving.place.path, serving.digest, serving.position, query, first)
-        tries = 0
-        while True:
-            begun: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-            others = asyncio.create_task(self._both(asked, most, begun), name="search")
-            others.add_done_callback(_looked_at)
-            try:
-                waited_for: list[asyncio.Future[Any]] = [begun, others]
-                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-                if begun.done():
-                    return Result(begun.result(), others)
-                others.result()
-            except Refused as refused:
-                raise _unavailable(refused) from None
-            except TooSlow:
-                raise _too_costly() from None
-            except Crowded:
-                raise Unavailable(retry_after=1, detail="Too many searches are waiting") from None
-            except WorkFailed:
-                tries += 1
-                if tries == TRIES:
-                    raise Unavailable(retry_after=1) from None
-            except BaseException:
-                others.cancel()
-                raise
+    async def search(self, serving: Serving, query: Query, persons: int) -> Answered:
+        """Search in the index that is served, at its position or later, and name the first so many persons."""
+        self._admit()
+        asked = Asked(serving.place.path, serving.digest, serving.position, query, persons)
+        try:
+            answer = await self._workers.work(pickle.dumps(asked, PROTOCOL))
+        except Refused as refused:
+            raise _unavailable(refused) from None
+        except TooSlow:
+            raise _too_costly() from None
+        except Crowded:
+            raise _too_many() from None
+        except WorkFailed:
+            raise Unavailable(retry_after=1) from None
+        answered: Answered = pickle.loads(answer)  # noqa: S301 - our own
+        return answered
 
-    async def _both(self, asked: Asked, most: int, begun: "asyncio.Future[Answered]") -> bytes:
-        """Search, and once that is answered, let the same process name the others: it holds the moment."""
-        async with self._workers.lent() as work:
-            answered: Answered = pickle.loads(await work(pickle.dumps(asked, PROTOCOL)))  # noqa: S301 - our own
-            begun.set_result(answered)
-            if asked.persons >= min(answered.total, most):
-                return b""
-            return await work(pickle.dumps(Rest(asked.query, asked.persons, most), PROTOCOL))
-
-
-def _looked_at(others: "asyncio.Task[bytes]") -> None:
-    """Let whatever happened be told to whoever asks for these persons, and to nobody else."""
-    if not others.cancelled():
-        others.exception()
+    def _admit(self) -> None:
+        waits = not self._workers.idle
+        self._waited += SHARE * (waits - self._waited)
+        if waits and self._waited > OVERRUN:
+            raise _too_many()
 
 
 def _unavailable(refused: Refused) -> Unavailable:
     if refused.kind == COSTLY:
         return _too_costly()
     return Unavailable(retry_after=1) if refused.kind == BEHIND else IndexGone()
+
+
+def _too_many() -> Unavailable:
+    return Unavailable(retry_after=1, detail="Too many searches are waiting")
 
 
 def _too_costly() -> Unavailable:

@@ -10,7 +10,7 @@ from cv_search.port import EngineError, Query, Reader, Snapshot, TooCostly
 from cv_search.showing import groups_json
 from servicekit.worker import WORKED
 
-__all__ = ["BEHIND", "COSTLY", "GONE", "Answered", "Asked", "Rest", "Searcher"]
+__all__ = ["BEHIND", "COSTLY", "GONE", "Answered", "Asked", "Searcher"]
 
 COSTLY: Final = b"c"
 GONE: Final = b"g"
@@ -27,15 +27,6 @@ class Asked:
     position: int
     query: Query = field(repr=False)
     persons: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """What more there is of the search just answered: the persons from one number on up to another."""
-
-    query: Query = field(repr=False)
-    begin: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +54,8 @@ class Searcher:
 
     def work(self, frame: bytes) -> tuple[bytes, bytes]:
         """Search as a frame says."""
-        asked: Asked | Rest = pickle.loads(frame)  # noqa: S301 - from the process that started this one
+        asked: Asked = pickle.loads(frame)  # noqa: S301 - from the process that started this one
         try:
-            if isinstance(asked, Rest):
-                return WORKED, self._rest(asked)
             snapshot = self._at(asked)
             if snapshot.position < asked.position:
                 return BEHIND, b""
@@ -80,11 +69,6 @@ class Searcher:
     def _search(self, snapshot: Snapshot, asked: Asked) -> Answered:
         found = snapshot.search(asked.query, asked.persons, self._budget)
         return Answered(found.total, groups_json(found.groups), found.ids, snapshot.position)
-
-    def _rest(self, asked: Rest) -> bytes:
-        if self._snapshot is None:
-            raise EngineError("nothing was asked before")
-        return self._snapshot.ids(asked.query, asked.begin, asked.end, self._budget)
 
     def _at(self, asked: Asked) -> Snapshot:
         if self._reader is None or asked.path != self._path:

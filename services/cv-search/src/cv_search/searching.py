@@ -13,7 +13,8 @@ from cv_search.indexing import Indexer
 from cv_search.pins import Pin, Pins, owner_of
 from cv_search.port import ID_BYTES, Query, cvs_of
 from cv_search.query import Page, Queries, page_of
-from cv_search.readers import IndexGone, Readers, Result
+from cv_search.readers import IndexGone, Readers
+from cv_search.searcher import Answered
 from cv_search.showing import cut_groups
 from cv_search.store import SearchDocuments, Shown
 from servicekit.data.access_log import AccessLog, AccessRow
@@ -27,8 +28,6 @@ METHOD: Final = 5
 NAME: Final = "SearchCVText"
 NO_RESULT: Final = b"{}"
 NEW: Final = UUID(int=0)
-FIRST: Final = 200
-"""So many persons are named before a search is answered, for its first pages; the others after it."""
 
 _NOT_SHAPE: Final = {"Id", "GroupLimit", "PageNumber", "ResultsPerPage", "UpdatedBefore", "UpdatedLaterThan"}
 
@@ -97,18 +96,17 @@ class Searching:
         self, call: SearchCall, wanted: SearchInputType, query: Query, page: Page
     ) -> tuple[UUID, Pin, list[UUID]]:
         """Search, and keep what was found for its later pages."""
-        result = await self._found(query, max(FIRST, page.end))
-        found = result.answered
+        found = await self._found(query)
         pin = Pin(found.total, min(found.total, self._persons), _shape(wanted), found.groups)
-        number = await self._pins.keep(owner_of(call.caller), pin, found.ids, result.others)
+        number = await self._pins.keep(owner_of(call.caller), pin, found.ids)
         return number, pin, cvs_of(found.ids[page.begin * ID_BYTES : page.end * ID_BYTES])
 
-    async def _found(self, query: Query, first: int) -> Result:
+    async def _found(self, query: Query) -> Answered:
         """Search; where another index took the place of the one being searched, search that one."""
         while True:
             serving = self._indexer.serving
             try:
-                return await self._readers.search(serving, query, min(first, self._persons), self._persons)
+                return await self._readers.search(serving, query, self._persons)
             except IndexGone:
                 if self._indexer.serving.place == serving.place:
                     raise

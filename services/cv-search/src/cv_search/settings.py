@@ -73,7 +73,7 @@ class ReaderSettings(BaseModel):
     searches: int = Field(default=50_000, ge=1)
     """Searches after which a process is replaced by a new one."""
     waiting: int = Field(default=2, ge=0)
-    """Searches that may wait for each process, as many as it answers soon; further ones are answered 503 at once."""
+    """Searches that may wait for each process in a burst; further ones are answered 503 at once, and where most would wait nobody does."""
 
 
 class PinSettings(BaseModel):
@@ -85,8 +85,8 @@ class PinSettings(BaseModel):
     """How long the id of a search is good for."""
     memory_mb: int = Field(default=128, ge=1)
     """Room for all of them, in the database; the oldest leave when it is full."""
-    persons: int = Field(default=10_000, ge=100)
-    """How many persons of one result can be paged through; its total and groups are about all of it."""
+    persons: int = Field(default=2_500, ge=100)
+    """How many persons of one result can be paged through; its total and groups are about all of it. Each search names them."""
 
 
 class Settings(BaseSettings):

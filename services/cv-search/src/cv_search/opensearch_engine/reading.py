@@ -52,12 +52,9 @@ class OpenSearchSnapshot:
 
     def search(self, query: Query, first: int, budget: float = BUDGET_SECONDS) -> Found:
         end = monotonic() + budget
-        total, ids = self._stretch(query, 0, first, end)
+        total, ids = self._first(query, first, end)
         groups = self._groups.get(query, lambda: self._counted(query, end))
         return Found(total, ids, {one: counts[: query.group_limit] for one, counts in groups.items()})
-
-    def ids(self, query: Query, begin: int, end: int, budget: float = BUDGET_SECONDS) -> bytes:
-        return self._stretch(query, begin, end, monotonic() + budget)[1]
 
     def count(self) -> int:
         return self._total(CVS, monotonic() + BUDGET_SECONDS)
@@ -67,8 +64,8 @@ class OpenSearchSnapshot:
         if point is not None:
             self._cluster.ask("DELETE", "/_search/point_in_time", {"pit_id": [point]})
 
-    def _stretch(self, query: Query, first: int, last: int, end: float) -> tuple[int, bytes]:
-        wanted = {"from": first, "size": last - first, "_source": False, "sort": order_of(query)}
+    def _first(self, query: Query, count: int, end: float) -> tuple[int, bytes]:
+        wanted = {"size": count, "_source": False, "sort": order_of(query)}
         hits = self._ask({**wanted, "query": self._query(query, end)}, end)["hits"]
         return int(hits["total"]["value"]), b"".join(bytes.fromhex(found["_id"]) for found in hits["hits"])
 

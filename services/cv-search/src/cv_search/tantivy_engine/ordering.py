@@ -11,7 +11,7 @@ from cv_search.tantivy_engine.guarding import Budget, integers, total_of
 from cv_search.tantivy_engine.planning import Plan
 
 BEYOND: Final = 200
-"""Hits fetched past a stretch, for equals that go on there."""
+"""Hits fetched past the last one wanted, for its equals."""
 LARGE: Final = 500
 """CVs at one place from which on they are not all fetched to be put in order."""
 PLACES_MOST: Final = 65_000
@@ -19,7 +19,7 @@ Addresses = list[DocAddress]
 
 
 class Ordering:
-    """Finds stretches of one plan's result: by relevance, then distance, then newest change, then CV number."""
+    """Finds the first of one plan's result: by relevance, then distance, then newest change, then CV number."""
 
     def __init__(self, searcher: Searcher, schema: Schema, plan: Plan, budget: Budget) -> None:
         self._searcher = searcher
@@ -27,47 +27,41 @@ class Ordering:
         self._plan = plan
         self._budget = budget
 
-    def stretch(self, begin: int, end: int) -> tuple[int, Addresses]:
-        """Give how many there are in all, and those from one place up to another."""
+    def first(self, count: int) -> tuple[int, Addresses]:
+        """Give how many there are in all, and the first so many."""
         if self._plan.scored:
-            return self._by_relevance(begin, end)
+            return self._by_relevance(count)
         if self._plan.distances:
-            return self._by_distance(begin, end)
-        return self._newest(self._plan.query, begin, end)
+            return self._by_distance(count)
+        return self._newest(self._plan.query, count)
 
-    def _by_relevance(self, begin: int, end: int) -> tuple[int, Addresses]:
-        total, hits = self._best(end)
-        end = min(end, len(hits))
-        if begin >= end:
-            return total, []
-        first, last = begin, end
-        while first > 0 and hits[first - 1][0] == hits[begin][0]:
-            first -= 1
-        while last < len(hits) and hits[last][0] == hits[end - 1][0]:
+    def _by_relevance(self, count: int) -> tuple[int, Addresses]:
+        total, hits = self._best(count)
+        last = min(count, len(hits))
+        while last < len(hits) and hits[last][0] == hits[last - 1][0]:
             last += 1
-        near = hits[first:last]
-        best_first = [-score for score, _ in near]
-        return total, self._in_order([one for _, one in near], best_first)[begin - first : end - first]
+        best_first = [-score for score, _ in hits[:last]]
+        return total, self._in_order([one for _, one in hits[:last]], best_first)[:count]
 
-    def _best(self, needed: int) -> tuple[int, list[tuple[Any, DocAddress]]]:
+    def _best(self, count: int) -> tuple[int, list[tuple[Any, DocAddress]]]:
         """Fetch so many hits and all those equal to the last."""
-        limit = needed + BEYOND
+        limit = count + BEYOND
         while True:
             result = self._searcher.search(self._plan.query, limit=limit)
             hits = result.hits
-            if len(hits) < limit or hits[-1][0] < hits[needed - 1][0]:
+            if len(hits) < limit or hits[-1][0] < hits[count - 1][0]:
                 return total_of(result), hits
             self._budget.check()
-            limit *= 4
+            limit *= 2
 
-    def _by_distance(self, begin: int, end: int) -> tuple[int, Addresses]:
-        """Take the places one after the other, as far as the stretch reaches into them; small ones together."""
+    def _by_distance(self, count: int) -> tuple[int, Addresses]:
+        """Take the places one after the other, until there are enough; small ones together."""
         counts = self._counts_of_places()
         runs: list[tuple[int, bool, list[int]]] = []
         total = 0
         for place in sorted(counts, key=lambda one: (self._plan.distances[one], one)):
             before, total = total, total + counts[place]
-            if total <= begin or before >= end:
+            if before >= count:
                 continue
             large = counts[place] > LARGE
             if large or not runs or runs[-1][1]:
@@ -76,14 +70,13 @@ class Ordering:
                 runs[-1][2].append(place)
         found: Addresses = []
         for before, large, places in runs:
-            first, last = max(begin - before, 0), end - before
             there = self._plan.query.and_must_match(
                 Query.term_set_query(self._schema, TAG, tags(PLACE, places))
             )
             if large:
-                found += self._newest(there, first, last)[1]
+                found += self._newest(there, count - before)[1]
             else:
-                found += self._ordered(there, sum(counts[one] for one in places))[first:last]
+                found += self._ordered(there, sum(counts[one] for one in places))[: count - before]
             self._budget.check()
         return total, found
 
@@ -106,31 +99,19 @@ class Ordering:
             keys.insert(len(before), away)
         return [addresses[row[-1]] for row in sorted(zip(*keys, range(len(addresses)), strict=True))]
 
-    def _newest(self, query: Query, begin: int, end: int) -> tuple[int, Addresses]:
+    def _newest(self, query: Query, count: int) -> tuple[int, Addresses]:
         """Order by change as tantivy does, then put right those that changed in the same microsecond."""
-        result = self._searcher.search(query, limit=end - begin, offset=begin, order_by_field=CHANGED)
+        result = self._searcher.search(query, limit=count, order_by_field=CHANGED)
         hits = result.hits
         if not hits:
             return total_of(result), []
         times, addresses = [when for when, _ in hits], [address for _, address in hits]
-        first = times.count(times[0])
-        ordered = self._edge(query, begin, times[0], first)
-        if first < len(times):
-            last = times.count(times[-1])
-            ordered += self._in_order(addresses[first:-last])
-            ordered += self._edge(query, begin, times[-1], last)
+        last = times.count(times[-1])
+        ordered = self._in_order(addresses[:-last]) + self._changed_at(query, times[-1], last)
         return total_of(result), ordered
 
-    def _edge(self, query: Query, begin: int, when: int, count: int) -> Addresses:
-        """Give those of the stretch that changed at the time where it begins or ends; more may have before or after it."""
-        newer = Query.range_query(self._schema, CHANGED, FieldType.Integer, when, None, include_lower=False)
-        before = total_of(self._searcher.search(query.and_must_match(newer), limit=1))
+    def _changed_at(self, query: Query, when: int, count: int) -> Addresses:
+        """Give the first of those that changed at that time; there may be more of them than were found."""
         then = query.and_must_match(Query.range_query(self._schema, CHANGED, FieldType.Integer, when, when))
-        hits = self._searcher.search(
-            then,
-            limit=count,
-            offset=max(begin - before, 0),
-            order_by_field=NUMBER,
-            order=Order.Asc,
-        ).hits
+        hits = self._searcher.search(then, limit=count, order_by_field=NUMBER, order=Order.Asc).hits
         return [address for _, address in hits]

@@ -38,14 +38,9 @@ class Moment:
     def search(self, query: Query, first: int, budget: Budget) -> Found:
         with guarded():
             plan = self._plan(query, budget)
-            total, addresses = self._ordering(plan, budget).stretch(0, first)
+            total, addresses = Ordering(self.searcher, self._schema, plan, budget).first(first)
             budget.check()
             return Found(total, self._ids(addresses), self._grouped(query, plan, budget))
-
-    def ids(self, query: Query, begin: int, end: int, budget: Budget) -> bytes:
-        with guarded():
-            _, addresses = self._ordering(self._plan(query, budget), budget).stretch(begin, end)
-            return self._ids(addresses)
 
     def count(self) -> int:
         with guarded():
@@ -54,9 +49,6 @@ class Moment:
                     TQuery.term_query(self._schema, f.TAG, f.tag(f.KIND, f.Kind.CV)), limit=1
                 )
             )
-
-    def _ordering(self, plan: Plan, budget: Budget) -> Ordering:
-        return Ordering(self.searcher, self._schema, plan, budget)
 
     def _ids(self, addresses: Addresses) -> bytes:
         halves = array("q", bytes(ID_BYTES * len(addresses)))
@@ -96,9 +88,6 @@ class TantivySnapshot:
 
     def search(self, query: Query, first: int, budget: float = BUDGET_SECONDS) -> Found:
         return self._held().search(query, first, Budget(budget))
-
-    def ids(self, query: Query, begin: int, end: int, budget: float = BUDGET_SECONDS) -> bytes:
-        return self._held().ids(query, begin, end, Budget(budget))
 
     def count(self) -> int:
         return self._held().count()

@@ -35,6 +35,8 @@ _SETTINGS = {
     # Terse: the DETAIL of a violated constraint quotes the row, and rows hold personal data.
     "log_error_verbosity": "terse",
     "scram_iterations": "4096",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
 }
 
 
@@ -51,7 +53,7 @@ class PostgresServer:
         *,
         durable: bool = True,
         log: Path | None = None,
-        shared_buffers: str = "128MB",
+        shared_buffers: str = "256MB",
     ) -> None:
         self.folder = folder
         self._log = log or folder / "postgres.log"
