@@ -94,7 +94,7 @@ class AccountLetters:
             raise Fault(code)
         if citizen.cv_number is None:
             raise Fault(4103)
-        if citizen.dead or not addressee.has_account:
+        if not addressee.has_account:
             raise Fault(4400)
         return addressee
 
