@@ -9,7 +9,9 @@ import httpx
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from cv_contracts.methods import METHODS, Method
+from cv_contracts.methods import METHOD_BY_NUMBER, METHODS, Method
+from cv_gateway.calls import BY_NUMBER
+from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
 from cv_gateway.testing import (
     Answering,
     Provider,
@@ -289,3 +291,22 @@ async def test_only_listed_request_headers_reach_the_owner_and_the_trace_goes_on
     }  # fmt: skip
     assert (request.header("traceparent") or "")[3:35] == trace
     assert int(request.header("x-deadline-ms") or 0) <= 10_000
+
+
+async def test_a_call_by_soap_that_its_owner_has_no_room_for_takes_nothing_of_the_quota(
+    start: Start, provider: Provider, registry: ScriptedOwner
+) -> None:
+    headers = jobnet_headers(provider)
+    method = METHOD_BY_NUMBER[BY_NUMBER]
+    sent = call_envelope(method, Generator(3).request(method), caller_blocks(101, "1"))
+    registry.answering = hang
+    async with start(limits={"by_number": 1, "connections": 1, "waiting": 0}) as (_, client):
+        held = asyncio.create_task(client.get("/v6/Cv", headers=headers))
+        await eventually(lambda: is_now(len(registry.received), 1))
+        crowded = await client.post("/soap/v6", content=sent, headers=headers)
+        assert b"<ErrorCode>1011<" in crowded.content
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        await eventually(lambda: is_now(registry.open, 0))
+        registry.answering = plain(json.dumps(Generator(3).answer(method)).encode())
+        assert (await client.post("/soap/v6", content=sent, headers=headers)).status_code == 200

@@ -99,7 +99,7 @@ class Calls:
         }
 
     def demand_room(self, method: Method) -> None:
-        """Turn a call away (503) before anything of it is read, when its owner could not take it anyway."""
+        """Turn a call away (503) before its caller is judged, when its owner could not take it anyway."""
         owner = self._owners.get(POLLS if method is FEED else method.owner)
         if owner is not None and owner.crowded:
             raise Busy(method)
