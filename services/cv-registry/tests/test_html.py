@@ -16,6 +16,7 @@ from cv_registry.html import plain_text, sanitise
         ("<ul><li>a</li><li>b</li></ul>", "<ul><li>a</li><li>b</li></ul>", "a\nb"),
         ('<p class="x" onclick="y()">Hej</p>', "<p>Hej</p>", "Hej"),
         ("a<script>alert(1)</script>b", "ab", "ab"),
+        ('<p title="x" lang="da" style="y">Hej</p>', "<p>Hej</p>", "Hej"),
         ('<a href="javascript:x">link</a>', "link", "link"),
         ("<img src=x onerror=y>", "", ""),
         ("<h1>Titel</h1>", "Titel", "Titel"),

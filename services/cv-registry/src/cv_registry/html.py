@@ -8,7 +8,8 @@ import nh3
 
 TAGS: Final = {"p", "br", "ul", "ol", "li", "strong", "b", "em", "i", "u", "span"}
 
-_CLEANER: Final = nh3.Cleaner(tags=TAGS, attributes={}, link_rel=None)
+# "*" is every tag: where it is not named, ammonia lets `title` and `lang` through.
+_CLEANER: Final = nh3.Cleaner(tags=TAGS, attributes={"*": set()}, link_rel=None)
 _LINE_END = re.compile(r"<br>|</(?:p|li|ul|ol)>")
 _TAG = re.compile(r"<[^>]*>")
 
