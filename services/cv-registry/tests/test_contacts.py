@@ -1,5 +1,6 @@
 """ReplaceCV's contact data: prepared by contact-verification (a stand-in), committed with the CV, shown by GetCV at once."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from cv_registry.testing import (
     a_cv,
     some_settings,
 )
+from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.states import Erased, Known
@@ -110,6 +112,22 @@ async def test_what_is_followed_is_shown_once_it_has_the_cvs_data(
     assert await shown(registry, number) == {"E-mail": MAIL, "PhoneNumber": [MOBILE]}
     await heard(database, person, version + 1, version, t1=(version + 1, None), t3=(version, MAIL))
     assert await shown(registry, number) == {"E-mail": MAIL}
+
+
+async def test_by_number_too_a_read_waits_for_the_contact_data_that_its_caller_has_seen(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    await registry.replace(citizen["personNumber"], a_cv())
+    person = UUID(ids["personId"])
+    saved = ContactSaved(id=uuid4(), subject=person, version=2_000, time=datetime.now(UTC))
+    token = ConsistencyToken.of(saved).encode()
+    early = await registry.by_number(ids["cvNumber"], x_consistency_token=token)
+    assert (early.status_code, early.headers.get("retry-after")) == (503, "1")
+    await heard(database, ids["personId"], 2_000, 0, t3=(2_000, MAIL))
+    answer = await registry.by_number(ids["cvNumber"], x_consistency_token=token)
+    assert answer.json()["CVProfile"]["PersonalData"]["ContactInformation"] == {"E-mail": MAIL}
 
 
 async def test_a_later_direct_save_shows_before_the_cv_is_activated(

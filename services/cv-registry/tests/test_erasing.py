@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from cv_citizens.testing import JOBCENTER, a_caller
+from cv_registry.store_citizens import _parsed
 from cv_registry.testing import RegistryClient, a_citizen, a_cv
 from servicekit.data.postgres import Database
 
@@ -99,7 +100,9 @@ async def test_an_erasure_removes_every_row_of_the_citizen_and_none_of_another(
     registry: RegistryClient, database: Database
 ) -> None:
     one, other = await a_whole_citizen(registry, database), await a_whole_citizen(registry, database)
+    assert UUID(one["personId"]) in _parsed
     await erase(registry, one)
+    assert UUID(one["personId"]) not in _parsed, "nor is the citizen in memory"
     left = await rows_with(database, one["personNumber"], one["cvNumber"])
     assert left == set()
     assert await rows_with(database, one["personId"], one["cvId"]) <= LEDGERS

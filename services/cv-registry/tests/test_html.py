@@ -1,10 +1,11 @@
+import re
 from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cv_contracts.wire.common import HTML_TEXT_MAX
+from cv_contracts.wire.common import HTML_TEXT_MAX, TEXT
 from cv_registry.html import plain_text, sanitise
 
 
@@ -16,6 +17,7 @@ from cv_registry.html import plain_text, sanitise
         ("<ul><li>a</li><li>b</li></ul>", "<ul><li>a</li><li>b</li></ul>", "a\nb"),
         ('<p class="x" onclick="y()">Hej</p>', "<p>Hej</p>", "Hej"),
         ("a<script>alert(1)</script>b", "ab", "ab"),
+        ('<p title="x" lang="da" style="y">Hej</p>', "<p>Hej</p>", "Hej"),
         ('<a href="javascript:x">link</a>', "link", "link"),
         ("<img src=x onerror=y>", "", ""),
         ("<h1>Titel</h1>", "Titel", "Titel"),
@@ -28,6 +30,13 @@ from cv_registry.html import plain_text, sanitise
 def test_html_is_sanitised_and_its_plain_text_derived(given_text: str, kept: str, plain: str) -> None:
     assert sanitise(given_text) == kept
     assert plain_text(kept) == plain
+
+
+@pytest.mark.parametrize("code", [*range(32), 0x7F, 0xD800, 0xFFFE, 0xFFFF, 0x110000])
+def test_a_character_reference_never_becomes_what_xml_cannot_carry(code: int) -> None:
+    text = sanitise(f"<p>a&#{code};b</p>")
+    assert re.fullmatch(TEXT, text)
+    assert re.fullmatch(TEXT, plain_text(text))
 
 
 @given(st.text(alphabet=st.sampled_from("<>/&;\"'=!- \nabpulistrongxhrefonclick"), max_size=80))

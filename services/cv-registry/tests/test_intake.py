@@ -167,6 +167,19 @@ async def test_the_same_new_citizen_told_many_times_at_once_is_registered_once(
     assert await database.fetchval("SELECT count(*) FROM outbox WHERE partition IS NULL") == 1
 
 
+async def test_a_citizen_told_twice_in_one_delivery_is_taken_twice_in_its_order(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    changed = {**first, "sourceVersion": 2, "contactGroup": 2}
+    renumbered = {**a_citizen(), "sourceVersion": 3, "formerPersonNumber": first["personNumber"]}
+    results = await registry.register(first, a_citizen(), changed, renumbered)
+    assert [result["outcome"] for result in results] == ["applied"] * 4
+    person = results[0]["personId"]
+    assert [result["personId"] == person for result in results] == [True, False, True, True]
+    assert len(await events_of(database, person)) == 3
+
+
 async def test_a_new_person_number_stays_the_same_person_with_the_same_cv(
     registry: RegistryClient, database: Database
 ) -> None:

@@ -382,6 +382,16 @@ async def test_a_login_ends_with_the_cv_number_it_was_made_for(world: World) -> 
     assert await world.is_valid(world.login) is False
 
 
+@pytest.mark.parametrize("ended", [{"jobnetAccount": False}, {"dead": True}])
+async def test_a_login_ends_with_the_account_it_was_made_for(world: World, ended: dict[str, bool]) -> None:
+    citizen = await world.citizen()
+    await world.order(citizen)
+    assert await world.is_valid(world.login) is True
+    source = {name: value for name, value in citizen.items() if name in a_citizen()}
+    await world.registry.register({**source, "sourceVersion": 2, **ended})
+    assert await world.is_valid(world.login) is False
+
+
 async def test_logins_are_asked_about_by_jobnet_only(world: World) -> None:
     for service in ("operator", "cv-status", "stranger"):
         assert await world.is_valid(("1", "x"), service) == 1013

@@ -159,6 +159,13 @@ async def test_a_municipalitys_citizens_are_the_others_from_danish_midnight_on(
     assert await changes(database, (await registry.register(elsewhere))[0]["personId"]) == ["registered"]
 
 
+async def test_who_belongs_to_the_jobcenter_alone_moves_too(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    await registry.register(a_citizen(relations=[relation(JOBCENTER)]))
+    assert await merging(database, clock).municipalities(MERGER) == 1
+
+
 async def test_what_the_source_tells_again_after_a_merger_is_late_and_what_is_newer_counts(
     registry: RegistryClient, database: Database, clock: SettableClock
 ) -> None:

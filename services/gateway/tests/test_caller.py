@@ -1,17 +1,22 @@
 """Who calls: every way in which token and headers can be wrong, and which fault is answered first."""
 
+import time
+from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
 from cv_contracts.methods import METHODS, Method
-from cv_gateway.testing import Provider, ScriptedOwner, call_headers
+from cv_gateway.testing import AUDIENCE, ISSUER, Provider, ScriptedOwner, call_headers
+from servicekit.testing import eventually
 from servicekit.web.identity import Organisation, ServiceVerifier, User
 
 pytestmark = pytest.mark.slow
 
 Headers = dict[str, str | None]
+Start = Any
 
 FAULTS: dict[str, tuple[int, Headers]] = {
     "no organisation type": (8232, {"x-activeorganisation-type": None}),
@@ -136,6 +141,11 @@ async def test_verification_is_for_jobnet_only(
     assert (answer.status_code, answer.json()["code"]) == (403, 1013)
     # Another scope would not help.
     assert "www-authenticate" not in answer.headers
+    jobnets = {"organisation": {"type": 4, "code": "12345678"}, "may_act_as": [{"type": 101, "code": "1"}]}
+    headers = call_headers(
+        provider.token(**jobnets), x_activeorganisation_type="101", x_activeorganisation_code="1"
+    )
+    assert (await client.post(path, headers=headers)).json()["code"] == 1013
 
 
 async def test_an_unknown_fund_or_jobcenter_is_named_before_the_tokens_organisations_where_the_seed_lists_it(
@@ -235,3 +245,32 @@ async def test_a_remembered_caller_is_not_mistaken_for_one_with_other_headers(
     narrow = call_headers(provider.token(scope="cv.read"))
     assert (await client.get("/v6/Cv", headers=narrow)).status_code == 200
     assert (await client.put("/v6/Cv", headers=narrow)).json()["code"] == 1013
+
+
+async def test_a_remembered_caller_is_admitted_no_longer_than_its_token_is_good(
+    start: Start, provider: Provider
+) -> None:
+    headers = call_headers(provider.token(exp=int(time.time()) + 2))
+    async with start(token=_short(provider, leeway=timedelta(0))) as (_, client):
+        assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
+        await eventually(lambda: _is_refused(client, headers), timeout=timedelta(seconds=10))
+
+
+async def test_a_remembered_caller_is_refused_once_the_key_of_its_token_is_withdrawn(
+    start: Start, provider: Provider
+) -> None:
+    headers = call_headers(provider.token("ec"))
+    often = {"keys_max_age": timedelta(seconds=0.2), "keys_min_interval": timedelta(seconds=0.05)}
+    async with start(token=_short(provider, **often)) as (_, client):
+        assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
+        provider.withdraw_key("ec")
+        await eventually(lambda: _is_refused(client, headers), timeout=timedelta(seconds=10))
+
+
+def _short(provider: Provider, **times: timedelta) -> dict[str, Any]:
+    return {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": provider.jwks_url, **times}
+
+
+async def _is_refused(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    answer = await client.get("/v6/Cv", headers=headers)
+    assert (answer.status_code, answer.json().get("code")) == (401, 1012)

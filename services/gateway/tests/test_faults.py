@@ -1,13 +1,17 @@
 """What the caller is told when the owner is away, slow or unreadable, and when the gateway itself has had enough."""
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from cv_contracts.methods import METHODS, Method
+from cv_contracts.methods import METHOD_BY_NUMBER, METHODS, Method
+from cv_gateway.calls import BY_NUMBER
+from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
 from cv_gateway.testing import (
     Answering,
     Provider,
@@ -20,6 +24,8 @@ from cv_gateway.testing import (
     raw,
 )
 from cv_gateway.upstream_testing import is_now
+from servicekit.observe import metrics
+from servicekit.settings import TelemetrySettings
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.slow
@@ -131,6 +137,38 @@ async def test_a_caller_who_hangs_up_frees_its_place_at_the_owner(
         await eventually(lambda: is_now(registry.open, 0))
         registry.answering = plain()
         assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
+
+
+async def test_a_caller_who_hangs_up_is_counted_with_how_long_it_waited(
+    start: Start, provider: Provider, registry: ScriptedOwner
+) -> None:
+    registry.answering = hang
+    reader = InMemoryMetricReader()
+    metrics.setup("gateway", TelemetrySettings(), reader=reader)
+    try:
+        async with start() as (_, client):
+            task = asyncio.create_task(client.get("/v6/Cv", headers=call_headers(provider.token())))
+            await eventually(lambda: is_now(len(registry.received), 1))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await eventually(lambda: is_now(_served(reader, "/v6/Cv", 499), 1))
+    finally:
+        metrics.shutdown()
+
+
+def _served(reader: InMemoryMetricReader, route: str, status: int) -> int:
+    """Give how many calls have been counted with that outcome."""
+    told = json.loads(data.to_json()) if (data := reader.get_metrics_data()) else {"resource_metrics": []}
+    outcome = {"http.request.method": "GET", "http.route": route, "http.response.status_code": status}
+    return sum(
+        point["count"]
+        for resource in told["resource_metrics"]
+        for scope in resource["scope_metrics"]
+        for metric in scope["metrics"]
+        if metric["name"] == "http.server.request.duration"
+        for point in metric["data"]["data_points"]
+        if point["attributes"] == outcome
+    )
 
 
 async def test_a_slow_owner_takes_nothing_from_the_others(
@@ -253,3 +291,22 @@ async def test_only_listed_request_headers_reach_the_owner_and_the_trace_goes_on
     }  # fmt: skip
     assert (request.header("traceparent") or "")[3:35] == trace
     assert int(request.header("x-deadline-ms") or 0) <= 10_000
+
+
+async def test_a_call_by_soap_that_its_owner_has_no_room_for_takes_nothing_of_the_quota(
+    start: Start, provider: Provider, registry: ScriptedOwner
+) -> None:
+    headers = jobnet_headers(provider)
+    method = METHOD_BY_NUMBER[BY_NUMBER]
+    sent = call_envelope(method, Generator(3).request(method), caller_blocks(101, "1"))
+    registry.answering = hang
+    async with start(limits={"by_number": 1, "connections": 1, "waiting": 0}) as (_, client):
+        held = asyncio.create_task(client.get("/v6/Cv", headers=headers))
+        await eventually(lambda: is_now(len(registry.received), 1))
+        crowded = await client.post("/soap/v6", content=sent, headers=headers)
+        assert b"<ErrorCode>1011<" in crowded.content
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        await eventually(lambda: is_now(registry.open, 0))
+        registry.answering = plain(json.dumps(Generator(3).answer(method)).encode())
+        assert (await client.post("/soap/v6", content=sent, headers=headers)).status_code == 200

@@ -15,6 +15,7 @@ from lxml import etree
 
 from cv_contracts.methods import METHODS
 from cv_gateway.soap.door import BIG_AT_ONCE
+from cv_gateway.soap.envelope import REMEMBERED, REMEMBERED_BYTES, EnvelopeReader
 from cv_gateway.soap.faults import ENVELOPE
 from cv_gateway.soap.mapping import CITIZEN
 from cv_gateway.soap.tables import NAMESPACE
@@ -31,6 +32,7 @@ TEXT = GOOD.decode()
 BARE = TEXT.partition("?>\n")[2]
 MESSAGE = f'<GetCV xmlns="{NAMESPACE}"><{CITIZEN}>{PERSON}</{CITIZEN}></GetCV>'
 ROOT = "<soap:Envelope"
+NEXT = "http://schemas.xmlsoap.org/soap/actor/next"
 
 
 def _body(content: str) -> bytes:
@@ -124,6 +126,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "a header that must be understood": (
         _header(f'<S xmlns="urn:s" soap:mustUnderstand="1">{SECRET}</S>'),
+        "MustUnderstand",
+    ),
+    "a header that whoever is next must understand": (
+        _header(f'<S xmlns="urn:s" soap:mustUnderstand="1" soap:actor="{NEXT}">{SECRET}</S>'),
         "MustUnderstand",
     ),
     "a signature that must be understood": (
@@ -224,7 +230,8 @@ async def test_headers_for_others_and_those_that_need_not_be_understood_harm_nob
 ) -> None:
     other = '<S xmlns="urn:s" soap:mustUnderstand="1" soap:actor="urn:somebody"/><T xmlns="urn:t"/>'
     good = TEXT.replace("<soap:Header>", f"<soap:Header>{other}").replace(
-        "<ActiveOrganisationHeader ", '<ActiveOrganisationHeader soap:mustUnderstand="1" '
+        "<ActiveOrganisationHeader ",
+        f'<ActiveOrganisationHeader soap:mustUnderstand="1" soap:actor="{NEXT}" ',
     )
     await gateway.post("/soap/v6", content=good.encode(), headers=_headers(provider))
     assert len(registry.received) == 1
@@ -256,3 +263,13 @@ async def test_more_big_envelopes_than_may_wait_are_turned_away_and_small_ones_a
     assert {"1014"} <= set(codes[: len(big)]) <= {"1014", "1011"}
     assert all("retry-after" in answers[n].headers for n in range(len(big)) if codes[n] == "1011")
     assert len(registry.received) == len(small)
+
+
+def test_headers_are_remembered_only_while_they_are_short_and_few() -> None:
+    reader = EnvelopeReader()
+    for n in range(REMEMBERED + 10):
+        reader.read(_header(f'<T xmlns="urn:t">{n}</T>'))
+    assert len(reader._headers) == REMEMBERED
+    other = EnvelopeReader()
+    other.read(_header(f'<T xmlns="urn:t">{"x" * REMEMBERED_BYTES}</T>'))
+    assert len(other._headers) == 0

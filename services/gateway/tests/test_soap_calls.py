@@ -269,6 +269,22 @@ UNREADABLE = {
 }
 
 
+async def test_a_request_id_that_is_none_is_told_after_all_that_concerns_the_caller(
+    gateway: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
+) -> None:
+    wrong = {"RequestIdHeader": "x" * 47}
+    for blocks, code, elements in (
+        ({"ActiveOrganisationHeader": None}, 8232, []),
+        (caller_blocks(8, "75100"), 4575, []),
+        ({}, 1014, ["RequestIdHeader"]),
+    ):
+        given = {name: one for name, one in {**BLOCKS, **blocks, **wrong}.items() if one is not None}
+        sent = call_envelope(REPLACE_CV, Generator(1).request(REPLACE_CV), given)
+        answer = await gateway.post("/soap/v6", content=sent, headers=soap(provider))
+        assert fault(answer) == (code, "Client", elements)
+    assert registry.received == []
+
+
 @pytest.mark.parametrize("block", UNREADABLE, ids=range(len(UNREADABLE)))
 async def test_header_blocks_that_cannot_be_read_are_faults_of_their_own(
     gateway: httpx.AsyncClient, provider: Provider, block: str

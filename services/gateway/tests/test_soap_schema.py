@@ -204,3 +204,10 @@ def test_a_time_zone_of_a_date_a_year_or_a_month_says_nothing() -> None:
     assert Schema().accepts(element)
     found = read(element)
     assert (found["CVEditEndDate"], found["AsylumCVTransitionDate"]) == ("2026-12-31", "2026-11-22")
+
+
+def test_a_number_that_json_cannot_carry_goes_on_as_it_is_written_and_is_not_left_out() -> None:
+    number = "9" * 400
+    point = f"<searchInput><SearchFromGeoPointLat>{number}</SearchFromGeoPointLat></searchInput>"
+    element = etree.fromstring(f'<SearchCVText xmlns="urn:cvhub:cvservice:v6">{point}</SearchCVText>')
+    assert read(element) == {"searchInput": {"SearchFromGeoPointLat": number}}

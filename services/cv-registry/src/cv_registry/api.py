@@ -66,8 +66,7 @@ async def update_asylum_transition(request: Request, caller: CallerDep, parts: P
 
 @router.post("/v6/Cv/bynumber")
 async def get_cv_by_cv_number(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    if token := request.headers.get(CONSISTENCY_HEADER):
-        parse(token)
-    etag, body = await parts.reading.get_cv_by_cv_number(caller, await request.body())
+    seen = parse(request.headers.get(CONSISTENCY_HEADER))
+    etag, body = await parts.reading.get_cv_by_cv_number(caller, await request.body(), seen)
     headers = {"content-type": "application/json", "cache-control": "no-store", "etag": etag}
     return Response(body, headers=headers)

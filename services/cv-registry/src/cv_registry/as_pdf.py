@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from cv_citizens.documents import Documents
-from cv_contracts.methods import METHODS
+from cv_contracts.methods import METHOD_BY_NUMBER
 from cv_registry.reading import Reading, access_row
 from cv_registry.store_cvs import ReadableCv
 from servicekit.data.access_log import AccessLog
@@ -16,7 +16,7 @@ from servicekit.data.consistency import ConsistencyToken
 from servicekit.web.identity import Caller
 
 METHOD: Final = 2
-UNREACHABLE: Final = next(m.unreachable_fault for m in METHODS if m.number == METHOD)
+UNREACHABLE: Final = METHOD_BY_NUMBER[METHOD].unreachable_fault
 JSON: Final = "application/json"
 PDF: Final = "application/pdf"
 

@@ -41,8 +41,7 @@ class AsylumTransitions:
         request = _read(call.method, body)
         if code := fault_of_organisation(call.method, call.actor):
             raise Fault(code)
-        keys = [self._store.lock(call.person_number)] + ([call.lock] if call.request_id else [])
-        async with self._store.database.write(*keys) as tx:
+        async with self._store.database.write(self._store.lock(call.person_number)) as tx:
             known = await self._store.with_asylum(tx, call.person_number)
             citizen = self._permitted(known, call)
             if answer := await self._receipts.replay(tx, call, citizen, body):

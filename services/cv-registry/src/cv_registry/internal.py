@@ -101,8 +101,8 @@ class MergeBody(InternalBody):
 class LookupBody(InternalBody):
     """A person number or a CV number, of which an owner does not know whose it is now."""
 
-    person_number: str | None = None
-    cv_number: str | None = None
+    person_number: str | None = Field(default=None, repr=False)
+    cv_number: str | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

@@ -13,7 +13,7 @@ from cv_citizens.documents import Documents
 from cv_citizens.policy import decide, fault_of_organisation
 from cv_contracts.events.cv_registry import AccountLetterSent
 from cv_contracts.faults import Fault, FieldError
-from cv_contracts.methods import METHODS
+from cv_contracts.methods import METHOD_BY_NUMBER
 from cv_registry.passwords import Passwords, random_password
 from cv_registry.printing import NotTaken, PrintService, PrintTrouble, Unsure
 from cv_registry.receipts import WriteCall
@@ -25,7 +25,7 @@ from servicekit.web.calls import receipt
 log = structlog.get_logger(__name__)
 
 METHOD: Final = 3
-UNREACHABLE: Final = next(m.unreachable_fault for m in METHODS if m.number == METHOD)
+UNREACHABLE: Final = METHOD_BY_NUMBER[METHOD].unreachable_fault
 PRINT_FAILED: Final = 4431
 RETRY_SECONDS: Final = 5
 AT_ONCE: Final = 3
@@ -94,7 +94,7 @@ class AccountLetters:
             raise Fault(code)
         if citizen.cv_number is None:
             raise Fault(4103)
-        if citizen.dead or not addressee.has_account:
+        if not addressee.has_account:
             raise Fault(4400)
         return addressee
 

@@ -75,7 +75,7 @@ class Reading:
             raise Fault(code)
         return cv, decision.shows_address_of(cv.citizen)
 
-    async def get_cv_by_cv_number(self, caller: Caller, body: bytes) -> Shown:
+    async def get_cv_by_cv_number(self, caller: Caller, body: bytes, seen: ConsistencyToken) -> Shown:
         """Answer method 10, or raise the first fault that applies; without consent nobody learns which numbers exist."""
         request = read_body(GetCVByCVNumberRequest, body)
         actor = Actor.of(caller)
@@ -83,6 +83,7 @@ class Reading:
             raise Fault(code)
         if not request.CitizenConsentObtained:
             raise Fault(9192)
+        await self._applied.wait_for(seen)
         cv = await self._by_cv_number(request.CVNumber)
         decision = decide(GET_CV_BY_CV_NUMBER, actor, cv.citizen, self.today())
         if not may_be_shown_by_number(cv.state, dead=cv.citizen.dead):

@@ -16,10 +16,14 @@ from servicekit.data.idempotency import RequestName
 from servicekit.data.postgres import Database, WriteTx, lock_number
 from servicekit.publish.outbox import Outbox
 
-# The citizen as the letter addresses one. A citizen has an account unless the intake said otherwise.
-_ADDRESSEE: Final = """
-SELECT person_id, version, state, personal, (state ->> 'jobnetAccount') IS DISTINCT FROM 'false' AS has_account
-FROM citizens WHERE person_number = $1
+# The living have an account unless the intake said otherwise.
+_HAS_ACCOUNT: Final = """
+(c.state ->> 'jobnetAccount') IS DISTINCT FROM 'false' AND (c.state ->> 'dead') IS DISTINCT FROM 'true'
+"""
+
+# The citizen as the letter addresses one.
+_ADDRESSEE: Final = f"""
+SELECT person_id, version, state, personal, {_HAS_ACCOUNT} AS has_account FROM citizens c WHERE person_number = $1
 """
 
 # A letter may go out only while the citizen still has the CV number that is on it.
@@ -45,9 +49,9 @@ _FAIL: Final = """
 UPDATE account_letters SET state = 'failed', password_hash = NULL, settled_at = now()
 WHERE letter_id = $1 AND state = 'sending'
 """
-_LOGIN: Final = """
+_LOGIN: Final = f"""
 SELECT l.password_hash FROM account_letters l JOIN citizens c USING (cv_id)
-WHERE l.user_name = $1 AND l.state = 'valid' AND c.cv_number = $1
+WHERE l.user_name = $1 AND l.state = 'valid' AND c.cv_number = $1 AND {_HAS_ACCOUNT}
 """
 
 _LOCK: Final = "SELECT pg_advisory_lock($1)"

@@ -36,6 +36,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 
 SERVICE = "gateway"
+HUNG_UP = 499
+"""Counted in place of a status where nobody is left to be answered."""
 NO_SUCH_PATH = "There is no such path; /docs has all there are, and capitals count"
 
 
@@ -84,9 +86,10 @@ class Gateway:
         try:
             reply = await self._guarded(door, scope, receive, traceparent)
         except Departed:
-            return
-        await _send(send, reply)
-        outcome = reply.outcome or reply.status
+            outcome = HUNG_UP
+        else:
+            await _send(send, reply)
+            outcome = reply.outcome or reply.status
         metrics.request_served(door.verb, door.path, outcome, time.perf_counter() - begun)
         if span is not None:
             end_request(span, door.verb, door.path, outcome)

@@ -68,7 +68,7 @@ class Admission:
         self._verifier = verifier
         self._lists = lists
         self._admitted: Bounded[tuple[int, Identity], Admitted] = Bounded(remembered)
-        self._generation = verifier.generation
+        self._generation = 0
 
     async def forget(self) -> None:
         """Read all headers anew: who was admitted by other code lists may be refused now."""
@@ -80,8 +80,8 @@ class Admission:
 
     async def admit(self, method: Method, identity: Identity) -> Caller:
         """Give the caller; raises the first fault, or KeysUnavailable when no token can be judged."""
-        if self._generation != self._verifier.generation:
-            self._generation = self._verifier.generation
+        if self._generation != (generation := self._verifier.generation()):
+            self._generation = generation
             self._admitted.clear()
         known = self._admitted.get((method.number, identity))
         if known is not None and known.expires > time.time():

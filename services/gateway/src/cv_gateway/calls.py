@@ -26,7 +26,6 @@ log = structlog.get_logger(__name__)
 
 BY_NUMBER = 10
 UNREADABLE_ANSWER, INTERNAL_ERROR = 1002, 1011
-RETRY_SECONDS = 5
 POLLS = "polls of the feed"
 """The owner of the feed once more, with connections of their own for those who wait."""
 
@@ -36,7 +35,7 @@ class Shed(Unavailable):
 
     def __init__(self) -> None:
         metrics.count("requests.shed")
-        super().__init__(RETRY_SECONDS)
+        super().__init__()
 
 
 class Busy(Fault):
@@ -44,7 +43,7 @@ class Busy(Fault):
 
     def __init__(self, method: Method) -> None:
         metrics.count("requests.shed")
-        super().__init__(method.unreachable_fault, retry_after=RETRY_SECONDS)
+        super().__init__(method.unreachable_fault)
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ class Calls:
         }
 
     def demand_room(self, method: Method) -> None:
-        """Turn a call away (503) before anything of it is read, when its owner could not take it anyway."""
+        """Turn a call away (503) before its caller is judged, when its owner could not take it anyway."""
         owner = self._owners.get(POLLS if method is FEED else method.owner)
         if owner is not None and owner.crowded:
             raise Busy(method)
@@ -109,14 +108,14 @@ class Calls:
         try:
             await self._admission.check_token(identity)
         except KeysUnavailable:
-            raise Unavailable(RETRY_SECONDS) from None
+            raise Unavailable from None
 
     async def admit(self, method: Method, identity: Identity) -> Caller:
         """Give the caller, or the fault that comes first; counts the call where there is a quota."""
         try:
             caller = await self._admission.admit(method, identity)
         except KeysUnavailable:
-            raise Unavailable(RETRY_SECONDS) from None
+            raise Unavailable from None
         if method.number == BY_NUMBER:
             self._quota.take(caller.client)
         return caller
@@ -127,7 +126,7 @@ class Calls:
         """Find the owner and write the header lines for it; raises the fault for an owner that is not there."""
         owner = self._owners.get(POLLS if method is FEED else method.owner)
         if owner is None:
-            raise Fault(method.unreachable_fault, retry_after=RETRY_SECONDS)
+            raise Fault(method.unreachable_fault)
         authorization = self._signer.token(method.owner, caller).encode("ascii")
         return Way(method, owner, head_lines(forwarded, authorization, traceparent.encode("ascii")) + more)
 
@@ -149,7 +148,7 @@ class Calls:
         except Garbled:
             raise unreadable_answer(method) from None
         except UpstreamError:
-            raise Fault(method.unreachable_fault, retry_after=RETRY_SECONDS) from None
+            raise Fault(method.unreachable_fault) from None
         finally:
             departure.stop()
         if answer.status == 401:

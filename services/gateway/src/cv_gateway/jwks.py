@@ -67,13 +67,21 @@ class KeySource:
         self._asked = float("-inf")
         self._read = float("-inf")
         self._asking: asyncio.Task[None] | None = None
-        self.generation = 0
-        """Rises when a key that may have signed accepted tokens is gone."""
+        self._generation = 0
 
     @property
     def loaded(self) -> bool:
         """Whether tokens can be judged."""
         return bool(self._keys)
+
+    def generation(self) -> int:
+        """Give a number that rises when a key that may have signed accepted tokens is gone.
+
+        Old keys are asked for again in the background: whoever is remembered asks for none.
+        """
+        if self._clock() - self._read > self._times.max_age:
+            self._ask()
+        return self._generation
 
     async def find(self, key_id: str) -> SigningKey | None:
         """Give the key, asking the provider if it is unknown; raises KeysUnavailable if none was ever read."""
@@ -83,8 +91,6 @@ class KeySource:
             key = self._keys.get(key_id)
             if not self._keys:
                 raise KeysUnavailable
-        elif self._clock() - self._read > self._times.max_age:
-            self._ask()
         return key
 
     async def refresh(self) -> None:
@@ -125,7 +131,7 @@ class KeySource:
 
     def _take(self, keys: dict[str, SigningKey]) -> None:
         if any(keys.get(key_id) != key for key_id, key in self._keys.items()):
-            self.generation += 1
+            self._generation += 1
         self._keys = keys
         self._read = self._clock()
 

@@ -222,7 +222,11 @@ def _problem_schema() -> Json:
             "status": {"type": "integer"},
             "detail": {"type": "string", "description": "The fault's description"},
             "code": {"type": "integer", "description": "The fault's number, where it has one"},
-            "errors": {"type": "array", "items": error, "description": "For 1014: which element and why"},
+            "errors": {
+                "type": "array",
+                "items": error,
+                "description": "For 1014 and 9233: which element and why",
+            },
             "traceId": {"type": "string"},
         },
         "required": ["type", "title", "status", "detail"],

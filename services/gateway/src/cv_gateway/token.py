@@ -66,17 +66,16 @@ class TokenVerifier:
         self._rules = rules
         self._keys = keys
         self._verified: Bounded[bytes, VerifiedToken] = Bounded(remembered)
-        self._generation = keys.generation
+        self._generation = 0
 
-    @property
     def generation(self) -> int:
-        """Differs from an earlier value once a signing key has been withdrawn."""
-        return self._keys.generation
+        """Give a number that rises once a signing key has been withdrawn."""
+        return self._keys.generation()
 
     async def verify(self, authorization: bytes) -> VerifiedToken:
         """Judge the value of an authorization header; raises BadToken, or KeysUnavailable when nothing can be judged."""
-        if self._generation != self._keys.generation:
-            self._generation = self._keys.generation
+        if self._generation != (generation := self._keys.generation()):
+            self._generation = generation
             self._verified.clear()
         known = self._verified.get(authorization)
         if known is not None and known.expires > self._clock():

@@ -60,6 +60,7 @@ class SoapDoor:
         _check_media(headers)
         content = await read_body(receive, headers, self._body_limit, self._body_seconds)
         request = await self._read(content)
+        self._calls.demand_room(request.method)
         caller = await self._calls.admit(request.method, (*token, *request.identity))
         if request.message is None:
             raise Fault(INVALID, request.errors)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from lxml import etree
@@ -47,7 +47,8 @@ _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 class Request:
     """What an envelope asks: a method, who calls (spelled as REST's headers), what goes along, and the message.
 
-    `errors` is what the schema refuses in the message, which then is None: it is told after all that concerns the caller.
+    `errors` is what the schema refuses in message and request id; the message then is None. It is told after all that
+    concerns the caller.
     """
 
     method: Method
@@ -57,12 +58,20 @@ class Request:
     errors: tuple[FieldError, ...] = ()
 
 
+class _Head(NamedTuple):
+    """A header: who calls and what goes along, spelled as REST's headers, and what the schema refuses of it."""
+
+    identity: tuple[Header, ...] = ()
+    forwarded: tuple[Header, ...] = ()
+    errors: tuple[FieldError, ...] = ()
+
+
 class EnvelopeReader:
     """Reads envelopes. Not for two threads at once."""
 
     def __init__(self) -> None:
         self._schema = Schema()
-        self._headers: Bounded[bytes, tuple[tuple[Header, ...], tuple[Header, ...]]] = Bounded(REMEMBERED)
+        self._headers: Bounded[bytes, _Head] = Bounded(REMEMBERED)
         self._parser = etree.XMLParser(
             resolve_entities=False,
             no_network=True,
@@ -76,14 +85,14 @@ class EnvelopeReader:
     def read(self, content: bytes) -> Request:
         """Read an envelope; raises an EnvelopeFault, which never tells what was sent."""
         header, body = _parts(self._parse(content))
-        identity, forwarded = ((), ()) if header is None else self._spelled(header)
+        head = _Head() if header is None else self._spelled(header)
         method = OPERATIONS.get(body[0].tag) if len(body) == 1 else None
         if method is None:
             raise EnvelopeFault("Body", "does not hold just one message of the service")
         message = body[0]
-        if not self._schema.accepts(message):
-            return Request(method, identity, forwarded, None, self._schema.errors(message))
-        return Request(method, identity, forwarded, read(message))
+        refused = () if self._schema.accepts(message) else self._schema.errors(message)
+        errors = (*head.errors, *refused)
+        return Request(method, head.identity, head.forwarded, None if errors else read(message), errors)
 
     def _parse(self, content: bytes) -> etree._Element:
         _check_encoding(content)
@@ -94,14 +103,17 @@ class EnvelopeReader:
         except etree.XMLSyntaxError:
             raise EnvelopeFault("Envelope", "is not well-formed XML") from None
 
-    def _spelled(self, header: etree._Element) -> tuple[tuple[Header, ...], tuple[Header, ...]]:
+    def _spelled(self, header: etree._Element) -> _Head:
         """Spell a header as REST's headers. Callers send the same one again and again: it is read once."""
         text = etree.tostring(header, with_tail=False)
         known = self._headers.get(text)
         if known is None:
             blocks = list(_blocks(header))
-            identity = tuple(line for block in blocks for line in self._identity(block))
-            known = identity, tuple(line for block in blocks for line in self._forwarded(block))
+            known = _Head(
+                tuple(line for block in blocks for line in self._identity(block)),
+                tuple(line for block in blocks for line in self._forwarded(block)),
+                tuple(error for block in blocks for error in self._refused(block)),
+            )
             if len(text) <= REMEMBERED_BYTES:
                 self._headers.put(text, known)
         return known
@@ -122,11 +134,13 @@ class EnvelopeReader:
 
     def _forwarded(self, block: etree._Element) -> Iterator[Header]:
         if block.tag == _REQUEST_ID:
-            if not self._schema.accepts(block):
-                raise EnvelopeFault("RequestIdHeader", "does not have the form required")
-            yield b"x-requestid", _latin(read(block))
+            yield b"x-requestid", _latin(block.text or "")
         elif block.tag == _TOKEN:
             yield b"x-consistency-token", _latin((block.text or "").strip())
+
+    def _refused(self, block: etree._Element) -> Iterator[FieldError]:
+        if block.tag == _REQUEST_ID and not self._schema.accepts(block):
+            yield FieldError("RequestIdHeader", "does not have the form required")
 
 
 def _parts(root: etree._Element) -> tuple[etree._Element | None, etree._Element]:

@@ -49,7 +49,7 @@ def fault_of(problem: Problem, trace_id: str) -> bytes:
 
 
 def fault_of_members(members: Mapping[str, Any], faultcode: str | None = None) -> bytes:
-    """Give the envelope for a problem document. What has no number of its own has HTTP's: 412, 413, 429."""
+    """Give the envelope for a problem document. What has no number of its own has the one of HTTP."""
     status, title = int(members["status"]), str(members["title"])
     detail: dict[str, Any] = {"ErrorCode": members.get("code", status), "Source": SOURCE, "Message": title}
     if errors := members.get("errors"):
