@@ -18,7 +18,14 @@ from servicekit.testing import free_port
 
 START_SECONDS = 60.0
 _QUIET = ["--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"]
-_SMALL = ["-Xmx384m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+_SMALL = [
+    "-Xmx384m",
+    "-Xms192m",
+    "-XX:+AlwaysPreTouch",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+]
 _AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 _LOG4J = """\
 status = off
