@@ -15,7 +15,7 @@ import structlog
 from cv_contracts.faults import Unavailable
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.observe import metrics
-from servicekit.pace import LATE, Gathering
+from servicekit.pace import Gathering
 from servicekit.web.identity import Caller
 
 log = structlog.get_logger(__name__)
@@ -24,8 +24,6 @@ MOST_WAITING = 10_000
 FLUSH_TIMEOUT = timedelta(seconds=3)
 SOON = 0.005
 """Seconds between two flushes where many wait: each waits for the disk, and keeps others waiting for it."""
-ENOUGH = 8
-"""So many callers are worth a flush that begins soon."""
 MONTHS_AHEAD = 3
 CHECK_MONTHS_EVERY = timedelta(days=1)
 
@@ -86,7 +84,7 @@ class AccessLog:
         self._database = database
         self._waiting: list[tuple[Sequence[tuple[Any, ...]], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._pace = Gathering(SOON, LATE)
+        self._pace = Gathering(SOON)
         self._months_checked: datetime | None = None
         self._dropping: asyncio.Task[None] | None = None
 
@@ -99,8 +97,7 @@ class AccessLog:
         now = datetime.now(UTC)
         written = asyncio.get_running_loop().create_future()
         self._waiting.append(([_columns(now, row) for row in rows], written))
-        if len(self._waiting) >= ENOUGH:
-            self._pace.enough()
+        self._pace.came(len(self._waiting))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await written

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import asyncpg
 
 from servicekit.data.postgres import Database
-from servicekit.pace import LATE, Gathering
+from servicekit.pace import Gathering
 
 K = TypeVar("K", str, int)
 
@@ -15,8 +15,6 @@ LANES = 2
 MOST = 64
 SOON = 0.002
 """Seconds between two trips where many wait: a trip of one costs both sides nearly as much as a trip of many."""
-ENOUGH = 8
-"""So many readers are worth a trip that begins soon."""
 PLANNED_FOR = 10
 """So many keys the server plans for where it does not know their number. Told fewer, it would plan each trip anew."""
 
@@ -35,7 +33,7 @@ class SharedReads(Generic[K]):
         self._query = query
         self._key = key
         self._lanes = asyncio.Semaphore(lanes)
-        self._pace = Gathering(SOON, LATE)
+        self._pace = Gathering(SOON)
         self._waiting: list[Waiting[K]] = []
         self._gathering: asyncio.Task[None] | None = None
         self._trips: set[asyncio.Task[None]] = set()
@@ -44,8 +42,7 @@ class SharedReads(Generic[K]):
         """Give the row of this key, None if there is none; raises what the database raised for the whole trip."""
         answer: asyncio.Future[asyncpg.Record | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
-        if len(self._waiting) >= ENOUGH:
-            self._pace.enough()
+        self._pace.came(len(self._waiting))
         if self._gathering is None:
             self._gathering = asyncio.create_task(self._gather())
         return await answer
