@@ -83,7 +83,9 @@ async def test_a_relay_that_rests_after_trouble_stops_at_once() -> None:
 async def test_who_stands_by_asks_for_the_lease_four_times_a_second_and_once_it_is_held_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A database that does not answer any more is waited for as long as the service's own connections wait."""
     asked = list[float]()
+    settings = PostgresSettings(dsn="postgresql://nowhere/db", command_timeout=timedelta(seconds=7))
 
     class Connection:
         async def fetchval(self, query: str, source: str) -> bool:
@@ -97,11 +99,12 @@ async def test_who_stands_by_asks_for_the_lease_four_times_a_second_and_once_it_
         async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncpg's
             pass
 
-    async def connect(*_: object, **_settings: object) -> Connection:
+    async def connect(dsn: str, *, timeout: float, command_timeout: float, **_: object) -> Connection:  # noqa: ASYNC109
+        assert (dsn, timeout, command_timeout) == (settings.dsn, settings.connect_timeout.total_seconds(), 7)
         return Connection()
 
     monkeypatch.setattr(asyncpg, "connect", connect)
-    database = cast("Any", SimpleNamespace(settings=PostgresSettings(dsn="postgresql://nowhere/db")))
+    database = cast("Any", SimpleNamespace(settings=settings))
     relay = Relay(database, KafkaSettings(bootstrap_servers="nowhere"), "cv-registry", Outbox())
     async with relay._lease() as lease:
         assert lease is not None

@@ -163,9 +163,8 @@ class Relay:
                     raise
                 self.progress.trouble = type(error).__name__
                 log.warning("relay_interrupted", error_type=self.progress.trouble)
-            if not self._stopping.is_set():
-                backoff = SHORTEST_BACKOFF if self.progress.sent > sent else min(backoff * 2, LONGEST_BACKOFF)
-                await set_within(self._stopping, backoff.total_seconds())
+            backoff = SHORTEST_BACKOFF if self.progress.sent > sent else min(backoff * 2, LONGEST_BACKOFF)
+            await set_within(self._stopping, backoff.total_seconds())
 
     def stop(self) -> None:
         """Let `run` end once what is under way is acknowledged and deleted."""
