@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
@@ -175,7 +176,15 @@ async def test_states_that_cannot_be_applied_wait_and_the_others_are_applied(fol
     with pytest.raises(ValueError, match="cannot be applied"):
         await followed.settle(work)
     assert await followed.copies.versions() == {}
-    settled = await followed.settle(work, one_by_one=True)
+    with capture_logs() as logs:
+        settled = await followed.settle(work, one_by_one=True)
+    said = {
+        "event": "state_not_applied",
+        "stream": "copies",
+        "error_type": "ValueError",
+        "log_level": "warning",
+    }
+    assert logs == [said, said], "and nothing of whose state it is"
     good = dict.fromkeys(set(people) - bad, 3)
     assert await followed.copies.versions() == settled.reached == good
     assert settled.newly == good.keys()
