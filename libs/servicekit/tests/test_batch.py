@@ -1,5 +1,6 @@
 """What one transaction of a follower writes: where newer, what waits and until when, what was unreadable, how far it got."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from servicekit.follow.projection import Announced, Applicable, Connection, Posi
 from servicekit.follow.records import Record
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -223,6 +225,32 @@ async def test_positions_move_and_keep_the_newest_heartbeat_and_the_newest_gap(f
     assert last["gap_at"] > first["gap_at"]
     await followed.settle(Work(positions={0: Position(8)}))
     assert (await followed.position(0))["heartbeat_at"] == now + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("what", ["positions", "pending subjects"])
+async def test_rows_are_locked_in_one_order_so_that_no_two_transactions_wait_in_a_ring(
+    followed: Following, what: str
+) -> None:
+    first, last = sorted([PERSON, OTHER])
+    backwards = {last: waiting(5, subject=last), first: waiting(5, subject=first)}
+    if what == "positions":
+        held, work = "follow_positions where partition = ", Work(positions={1: Position(5), 0: Position(5)})
+        rows = ["0", "1"]
+    else:
+        held, work = "pending_subjects where subject = ", Work(waiting=backwards)
+        rows = [f"'{first}'", f"'{last}'"]
+    await followed.settle(work)
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+    async def is_held_up() -> None:
+        assert await followed.database.fetchval(waits) == 1
+
+    async with followed.database.pool.acquire() as conn, conn.transaction():
+        await conn.execute(f"select from {held} {rows[0]} for update")
+        settling = asyncio.create_task(followed.settle(work))
+        await eventually(is_held_up)
+        assert await conn.fetch(f"select from {held} {rows[1]} for update skip locked")
+    await settling
 
 
 async def test_a_heartbeat_from_the_future_gives_way_to_a_true_one(followed: Following) -> None:
