@@ -114,8 +114,7 @@ class Lease:
         conn.add_termination_listener(self._terminated)
 
     def _terminated(self, _: object) -> None:
-        if not self.lost.done():
-            self.lost.set_result(None)
+        self.lost.set_result(None)
 
     async def while_held(self, awaited: "asyncio.Future[Any]") -> None:
         """Wait for it to be done, as long as the lease is held; raises LeaseLost at once when it is not."""
