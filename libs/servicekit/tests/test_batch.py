@@ -227,18 +227,34 @@ async def test_positions_move_and_keep_the_newest_heartbeat_and_the_newest_gap(f
     assert (await followed.position(0))["heartbeat_at"] == now + timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("what", ["positions", "pending subjects"])
+FIRST, LAST = sorted([PERSON, OTHER])
+
+
+@pytest.mark.parametrize(
+    ("work", "before", "after"),
+    [
+        (
+            Work(positions={1: Position(5), 0: Position(5)}),
+            "follow_positions where partition = 0",
+            "follow_positions where partition = 1",
+        ),
+        (
+            Work(waiting={subject: waiting(5, subject=subject) for subject in (LAST, FIRST)}),
+            f"pending_subjects where subject = '{FIRST}'",
+            f"pending_subjects where subject = '{LAST}'",
+        ),
+        (
+            Work(states(Known(LAST, 5, {}), Known(FIRST, 5, {}))),
+            f"projected_versions where subject = '{FIRST}' and generation = 2",
+            f"projected_versions where subject = '{LAST}' and generation = 1",
+        ),
+    ],
+    ids=["positions", "who waits", "versions, beside a build"],
+)
 async def test_rows_are_locked_in_one_order_so_that_no_two_transactions_wait_in_a_ring(
-    followed: Following, what: str
+    followed: Following, work: Work, before: str, after: str
 ) -> None:
-    first, last = sorted([PERSON, OTHER])
-    backwards = {last: waiting(5, subject=last), first: waiting(5, subject=first)}
-    if what == "positions":
-        held, work = "follow_positions where partition = ", Work(positions={1: Position(5), 0: Position(5)})
-        rows = ["0", "1"]
-    else:
-        held, work = "pending_subjects where subject = ", Work(waiting=backwards)
-        rows = [f"'{first}'", f"'{last}'"]
+    await make_live(followed.database, generation=2, status="building")
     await followed.settle(work)
     waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
@@ -246,10 +262,10 @@ async def test_rows_are_locked_in_one_order_so_that_no_two_transactions_wait_in_
         assert await followed.database.fetchval(waits) == 1
 
     async with followed.database.pool.acquire() as conn, conn.transaction():
-        await conn.execute(f"select from {held} {rows[0]} for update")
+        assert await conn.fetch(f"select from {before} for update")
         settling = asyncio.create_task(followed.settle(work))
         await eventually(is_held_up)
-        assert await conn.fetch(f"select from {held} {rows[1]} for update skip locked")
+        assert await conn.fetch(f"select from {after} for update skip locked")
     await settling
 
 
