@@ -51,6 +51,7 @@ async def test_killed_at_any_await_the_next_one_ends_the_build(world: World) -> 
         generation += 1
         ended = await killed_after(world.rebuild().step(), step)
         await world.follow(*(await world.things.all()))
+        await world.lease_is_free()
         await world.rebuild().step()
         await world.is_whole(generation)
         step += 1
@@ -198,6 +199,7 @@ async def test_a_build_begun_anew_between_two_pages_or_after_the_last_one_begins
 
     await Overtaken(world, begin_anew, at_the_end=at_the_end).step()
     assert await world.generations() == {1: "live", 3: "building"}
+    await world.lease_is_free()
     await world.rebuild().step()
     await world.is_whole(3)
 
