@@ -1,5 +1,6 @@
 """What one transaction of a follower writes: where newer, what waits and until when, what was unreadable, how far it got."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
@@ -17,6 +19,7 @@ from servicekit.follow.projection import Announced, Applicable, Connection, Posi
 from servicekit.follow.records import Record
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -175,7 +178,15 @@ async def test_states_that_cannot_be_applied_wait_and_the_others_are_applied(fol
     with pytest.raises(ValueError, match="cannot be applied"):
         await followed.settle(work)
     assert await followed.copies.versions() == {}
-    settled = await followed.settle(work, one_by_one=True)
+    with capture_logs() as logs:
+        settled = await followed.settle(work, one_by_one=True)
+    said = {
+        "event": "state_not_applied",
+        "stream": "copies",
+        "error_type": "ValueError",
+        "log_level": "warning",
+    }
+    assert logs == [said, said], "and nothing of whose state it is"
     good = dict.fromkeys(set(people) - bad, 3)
     assert await followed.copies.versions() == settled.reached == good
     assert settled.newly == good.keys()
@@ -214,6 +225,48 @@ async def test_positions_move_and_keep_the_newest_heartbeat_and_the_newest_gap(f
     assert last["gap_at"] > first["gap_at"]
     await followed.settle(Work(positions={0: Position(8)}))
     assert (await followed.position(0))["heartbeat_at"] == now + timedelta(seconds=1)
+
+
+FIRST, LAST = sorted([PERSON, OTHER])
+
+
+@pytest.mark.parametrize(
+    ("work", "before", "after"),
+    [
+        (
+            Work(positions={1: Position(5), 0: Position(5)}),
+            "follow_positions where partition = 0",
+            "follow_positions where partition = 1",
+        ),
+        (
+            Work(waiting={subject: waiting(5, subject=subject) for subject in (LAST, FIRST)}),
+            f"pending_subjects where subject = '{FIRST}'",
+            f"pending_subjects where subject = '{LAST}'",
+        ),
+        (
+            Work(states(Known(LAST, 5, {}), Known(FIRST, 5, {}))),
+            f"projected_versions where subject = '{FIRST}' and generation = 2",
+            f"projected_versions where subject = '{LAST}' and generation = 1",
+        ),
+    ],
+    ids=["positions", "who waits", "versions, beside a build"],
+)
+async def test_rows_are_locked_in_one_order_so_that_no_two_transactions_wait_in_a_ring(
+    followed: Following, work: Work, before: str, after: str
+) -> None:
+    await make_live(followed.database, generation=2, status="building")
+    await followed.settle(work)
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+    async def is_held_up() -> None:
+        assert await followed.database.fetchval(waits) == 1
+
+    async with followed.database.pool.acquire() as conn, conn.transaction():
+        assert await conn.fetch(f"select from {before} for update")
+        settling = asyncio.create_task(followed.settle(work))
+        await eventually(is_held_up)
+        assert await conn.fetch(f"select from {after} for update skip locked")
+    await settling
 
 
 async def test_a_heartbeat_from_the_future_gives_way_to_a_true_one(followed: Following) -> None:

@@ -66,6 +66,16 @@ async def test_a_store_can_publish_in_its_own_statement(database: Database) -> N
     assert await database.fetchval("select id from outbox") == event.id
 
 
+async def test_a_store_whose_statement_did_nothing_publishes_nothing(database: Database) -> None:
+    outbox, events = Outbox(), [an_event(), an_event()]
+    await database.execute("create table things (n int primary key)")
+    query = f"with state as (insert into things values ($1) on conflict do nothing returning n) {outbox_insert(2, 'state')}"
+    for event in events:
+        async with database.write("k") as tx:
+            await tx.conn.execute(query, 1, *outbox.row(event))
+    assert [row["id"] for row in await database.fetch("select id from outbox")] == [events[0].id]
+
+
 async def test_who_has_no_events_publishes_none(database: Database) -> None:
     """A chunk of persons may have nothing that was to be erased."""
     async with database.write("k") as tx:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,7 @@ async def test_killed_at_any_await_the_next_one_ends_the_build(world: World) -> 
         generation += 1
         ended = await killed_after(world.rebuild().step(), step)
         await world.follow(*(await world.things.all()))
+        await world.lease_is_free()
         await world.rebuild().step()
         await world.is_whole(generation)
         step += 1
@@ -197,6 +199,7 @@ async def test_a_build_begun_anew_between_two_pages_or_after_the_last_one_begins
 
     await Overtaken(world, begin_anew, at_the_end=at_the_end).step()
     assert await world.generations() == {1: "live", 3: "building"}
+    await world.lease_is_free()
     await world.rebuild().step()
     await world.is_whole(3)
 
@@ -262,6 +265,25 @@ async def test_a_trouble_of_the_database_makes_nobody_wait_and_is_told_before_th
     assert await world.database.fetchval("select count(*) from pending_subjects") == 0
     await world.rebuild().step()
     await world.is_whole(1)
+
+
+async def test_a_page_that_fails_beside_one_that_cannot_be_written_is_no_second_trouble(world: World) -> None:
+    """Nobody asks for it any more: asyncio would log it with all that the error says, which may be of a person."""
+    await filled(world)
+    told = list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    class Failing(HttpStates):
+        async def page(self, after: UUID | None, limit: int) -> Page:
+            if after is not None:
+                raise BadState("what the owner answered")
+            return await super().page(after, limit)
+
+    owner = Failing(world.owner._post, PREFIX)
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await Rebuild(world.database, failing_with(world, asyncpg.DeadlockDetectedError()), owner).step()
+    gc.collect()
+    assert told == []
 
 
 async def test_an_owner_that_does_not_answer_is_given_up_after_a_while(

@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Backlog, Lease, Relay
 from servicekit.publish.sending import Row, Sender
-from servicekit.settings import KafkaSettings
+from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import in_skipped_time
 
 NONE: Any = None
@@ -74,6 +77,38 @@ async def test_a_relay_that_rests_after_trouble_stops_at_once() -> None:
     relay.stop()
     await running
     assert asyncio.get_running_loop().time() == pytest.approx(relay.times[0] + 8)
+
+
+@in_skipped_time
+async def test_who_stands_by_asks_for_the_lease_four_times_a_second_and_once_it_is_held_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A database that does not answer any more is waited for as long as the service's own connections wait."""
+    asked = list[float]()
+    settings = PostgresSettings(dsn="postgresql://nowhere/db", command_timeout=timedelta(seconds=7))
+
+    class Connection:
+        async def fetchval(self, query: str, source: str) -> bool:
+            assert (query, source) == (relay_module._LEASE, "cv-registry")
+            asked.append(asyncio.get_running_loop().time())
+            return len(asked) == 4
+
+        def add_termination_listener(self, _: object) -> None:
+            pass
+
+        async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncpg's
+            pass
+
+    async def connect(dsn: str, *, timeout: float, command_timeout: float, **_: object) -> Connection:  # noqa: ASYNC109
+        assert (dsn, timeout, command_timeout) == (settings.dsn, settings.connect_timeout.total_seconds(), 7)
+        return Connection()
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    database = cast("Any", SimpleNamespace(settings=settings))
+    relay = Relay(database, KafkaSettings(bootstrap_servers="nowhere"), "cv-registry", Outbox())
+    async with relay._lease() as lease:
+        assert lease is not None
+    assert asked == [0, 0.25, 0.5, 0.75]
 
 
 @in_skipped_time

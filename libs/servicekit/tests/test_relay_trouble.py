@@ -104,28 +104,6 @@ async def test_the_lease_is_proved_again_and_again_while_kafka_is_waited_for(
     await waiting
 
 
-async def test_who_stands_by_does_not_ask_for_the_lease_all_the_time(
-    database: Database, nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(relay_module, "LEASE_POLL", timedelta(minutes=2))
-    asking = """select query_start from pg_stat_activity where application_name = 'cv-registry-relay'
-        and datname = current_database() and pid <> $1 and query = $2"""
-
-    async with a_relay(database, nowhere)._lease() as held:
-        assert held is not None
-        running = asyncio.create_task(a_relay(database, nowhere).run())
-        pid = held.conn.get_server_pid()
-
-        async def asked() -> datetime:
-            at = await database.fetchval(asking, pid, relay_module._LEASE)
-            assert isinstance(at, datetime)
-            return at
-
-        await eventually(asked)
-        assert len({await asked() for _ in range(50)}) <= 2, "when the statement was prepared, and executed"
-        running.cancel()
-
-
 async def test_a_kafka_that_stays_silent_is_given_up_after_a_while(
     lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,10 +180,12 @@ async def test_what_was_read_ahead_counts_only_after_a_round_without_refusal_and
     """A refused row holds back rows that may have been read ahead, and a new producer knows no batch of the old one."""
     seqs = await add(database, 2)
     relay = a_relay(database, nowhere)
+    relay.progress = Progress(trouble="KafkaConnectionError")
     refusal = Refusal(seqs[0], uuid4(), TOPIC, "too-large")
     assert await relay._settle(lease, Round(renew=True)) is False
-    assert relay.progress.sent == 0
+    assert (relay.progress.sent, relay.progress.trouble) == (0, "KafkaConnectionError")
     assert await relay._settle(lease, Round(acknowledged=seqs[1:])) is True
+    assert relay.progress.trouble is None
     assert await relay._settle(lease, Round(refused=[refusal])) is False
     assert (relay.progress.sent, relay.progress.refused) == (1, 1)
     assert (await relay.backlog()).refused == 1
@@ -298,7 +278,7 @@ async def test_a_database_that_is_away_ends_no_watch(
         await eventually(lambda: len(logs) >= 2)
         assert not watching.done()
         watching.cancel()
-    assert {one["event"] for one in logs} == {"backlog_not_measured"}
+    assert {(one["event"], one["error_type"]) for one in logs} == {("backlog_not_measured", "InterfaceError")}
 
 
 class StopsInARound(Relay):
@@ -320,9 +300,10 @@ async def test_a_relay_that_is_told_to_stop_deletes_what_was_acknowledged_and_se
 
 
 class Looking(Relay):
-    """Counts how often it looks into the outbox, and notes how many rows were under way meanwhile."""
+    """Counts how often it looks into the outbox and finds rows, and notes how many were under way meanwhile."""
 
     looks = 0
+    found = 0
     most_under_way = 0
 
     async def _exchange(
@@ -330,10 +311,12 @@ class Looking(Relay):
     ) -> Sequence[Row]:
         self.looks += 1
         self.most_under_way = max(self.most_under_way, len(under_way))
-        return await super()._exchange(lease, sender, gone, under_way)
+        rows = await super()._exchange(lease, sender, gone, under_way)
+        self.found += len(rows)
+        return rows
 
 
-async def test_more_rows_than_one_round_takes_are_sent_once_each_and_read_while_others_are_under_way(
+async def test_more_rows_than_one_round_takes_are_read_and_sent_once_each_and_read_while_others_are_under_way(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:
     rows = 2 * relay_module.BATCH + 100
@@ -347,7 +330,7 @@ async def test_more_rows_than_one_round_takes_are_sent_once_each_and_read_while_
     await eventually(all_are_gone)
     relay.stop()
     await asyncio.wait_for(running, 60)
-    assert relay.progress.sent == rows
+    assert relay.progress.sent == relay.found == rows
     assert relay.most_under_way == relay_module.BATCH
 
 

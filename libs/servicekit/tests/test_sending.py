@@ -90,6 +90,28 @@ async def test_a_mistake_of_ours_is_not_taken_for_an_answer_of_kafka(sender: Sen
         await finished(sender, asyncpg.InterfaceError("ours"))
 
 
+async def test_who_is_cancelled_while_it_connects_leaves_no_connection_behind() -> None:
+    asked = asyncio.Queue[bytes]()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.put_nowait(await reader.read(1))
+        asked.put_nowait(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    starting = asyncio.create_task(
+        Sender(KafkaSettings(bootstrap_servers=f"{host}:{port}"), "cv-registry").start()
+    )
+    await asked.get()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert await asyncio.wait_for(asked.get(), 10), "all that was said until it hung up"
+    server.close()
+    await server.wait_closed()
+
+
 class Answered(Sender):
     """Is connected to nobody: whatever it sends is answered as the test says, one answer after the other."""
 

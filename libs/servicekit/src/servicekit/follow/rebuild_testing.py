@@ -16,7 +16,7 @@ from servicekit.follow.rebuild import Rebuild
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import CITIZENS, Copies
 from servicekit.settings import PostgresSettings
-from servicekit.testing import free_port
+from servicekit.testing import eventually, free_port
 
 __all__ = ["RemovableCopies", "World", "filled", "rows", "running", "world_of"]
 
@@ -37,9 +37,21 @@ class World:
         return Rebuild(self.database, self.projection, self.owner)
 
     async def begin(self) -> int:
+        """Begin a build, for a builder that looks once."""
+        await self.lease_is_free()
         generations = self.rebuild().generations
         async with self.database.write(generations.key) as tx:
             return (await generations.start(tx)).number
+
+    async def lease_is_free(self) -> None:
+        """Wait until the server has noticed that builders before, or their connections, are gone."""
+        locks = """select count(*) from pg_locks where locktype = 'advisory'
+            and database = (select oid from pg_database where datname = current_database())"""
+
+        async def all_are_gone() -> bool:
+            return bool(await self.database.fetchval(locks) == 0)
+
+        await eventually(all_are_gone)
 
     async def follow(self, *subjects: UUID) -> None:
         """Do what a batch of records about these subjects does."""

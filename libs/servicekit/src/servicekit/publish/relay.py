@@ -114,8 +114,7 @@ class Lease:
         conn.add_termination_listener(self._terminated)
 
     def _terminated(self, _: object) -> None:
-        if not self.lost.done():
-            self.lost.set_result(None)
+        self.lost.set_result(None)
 
     async def while_held(self, awaited: "asyncio.Future[Any]") -> None:
         """Wait for it to be done, as long as the lease is held; raises LeaseLost at once when it is not."""
@@ -163,9 +162,8 @@ class Relay:
                     raise
                 self.progress.trouble = type(error).__name__
                 log.warning("relay_interrupted", error_type=self.progress.trouble)
-            if not self._stopping.is_set():
-                backoff = SHORTEST_BACKOFF if self.progress.sent > sent else min(backoff * 2, LONGEST_BACKOFF)
-                await set_within(self._stopping, backoff.total_seconds())
+            backoff = SHORTEST_BACKOFF if self.progress.sent > sent else min(backoff * 2, LONGEST_BACKOFF)
+            await set_within(self._stopping, backoff.total_seconds())
 
     def stop(self) -> None:
         """Let `run` end once what is under way is acknowledged and deleted."""
