@@ -1,6 +1,8 @@
 """The way to an owner, over real TCP, with an owner that hangs, cuts, lies and crowds."""
 
 import asyncio
+import gc
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -243,3 +245,15 @@ async def test_an_early_refusal_of_a_large_body_is_an_answer(registry: ScriptedO
 
 def test_the_idle_time_for_writes_is_no_longer_than_owners_keep_idle_connections_when_they_leave() -> None:
     assert timedelta(seconds=OwnerLimits().idle_for_writes) <= timedelta(seconds=1)
+
+
+async def test_a_connection_that_is_closed_goes_at_once_with_its_last_answer(owner: Owner) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await owner.send(READ, within(LONG))
+        connection = weakref.ref(owner._idle[0])
+        owner.close()
+        await eventually(lambda: connection() is None)
+    finally:
+        gc.enable()

@@ -113,6 +113,8 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         self._transport = None
         self._fail(Garbled() if self._started else Cut())
+        # It holds this connection's methods: apart, both go now, with the last answer, and wait for no search for cycles.
+        del self._parser
 
     def on_message_begin(self) -> None:
         if self._complete:
