@@ -48,8 +48,8 @@ def readers(busy: Busy) -> Readers:
 
 async def test_a_burst_waits(readers: Readers, busy: Busy) -> None:
     for _ in range(20):
-        assert all([await answered(readers, busy, idle=False) for _ in range(4)])
-        assert all([await answered(readers, busy, idle=True) for _ in range(16)])
+        assert all([await answered(readers, busy, idle=False) for _ in range(8)])
+        assert all([await answered(readers, busy, idle=True) for _ in range(40)])
 
 
 async def test_where_no_process_is_ever_free_nobody_waits_until_they_are_again(
@@ -60,6 +60,6 @@ async def test_where_no_process_is_ever_free_nobody_waits_until_they_are_again(
     assert first[10:] == [False] * 20
     assert await answered(readers, busy, idle=True)
     assert not await answered(readers, busy, idle=False)
-    for _ in range(10):
+    for _ in range(20):
         assert await answered(readers, busy, idle=True)
     assert await answered(readers, busy, idle=False)
