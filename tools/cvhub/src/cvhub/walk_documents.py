@@ -41,8 +41,7 @@ async def approved_version(journey: Journey) -> Seen:
     answer = await journey.call("GET", path, organisation, headers=_citizen(journey))
     item = expect(answer, 200)["CVOnStatusItem"]
     file = _write(journey, "approved-version.pdf", base64.b64decode(item["CompleteCVAsPdfResult"]))
-    command = journey.curl("GET", f"'{path}'", organisation, "cv.read", _citizen(journey))
-    return Seen(f"{file}", command.replace(f"{journey.gateway}'", f"'{journey.gateway}"))
+    return Seen(f"{file}", journey.curl("GET", path, organisation, "cv.read", _citizen(journey)))
 
 
 async def account_letter(journey: Journey) -> Seen:
