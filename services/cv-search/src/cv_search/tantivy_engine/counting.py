@@ -1,19 +1,15 @@
 """The twelve groups, exact."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from heapq import nlargest
 from typing import Any, Final, TypeVar
 
-import orjson
 from tantivy import Query, Searcher
 
 from cv_search.port import GROUPS, Count, Dimension, EngineError
 from cv_search.tantivy_engine.fields import (
     COUNTED,
     PROFILE,
-    PROFILE_GROUPS,
     ROLE,
     TARGET_GROUPS,
     TARGETS,
@@ -21,6 +17,7 @@ from cv_search.tantivy_engine.fields import (
     VOCABULARY,
 )
 from cv_search.tantivy_engine.names import Names
+from cv_search.tantivy_engine.profiles import Profiles
 
 Groups = Mapping[Dimension, tuple[Count, ...]]
 Counts = dict[int, int]
@@ -29,13 +26,12 @@ BUCKETS_MOST: Final = 65_000
 """Where tantivy refuses."""
 BEYOND: Final = 32
 """Values asked for past the limit, so that equals at the cut are seldom cut apart."""
-PROFILES_REMEMBERED: Final = 20_000
 FEW: Final = 1_000
 """So many values are asked for at once: a second pass costs more."""
 _BITS: Final = len(TARGET_GROUPS)
 
 
-def groups(searcher: Searcher, query: Query, names: Names, limit: int) -> Groups:
+def groups(searcher: Searcher, query: Query, names: Names, profiles: Profiles, limit: int) -> Groups:
     """Count the values of each group over all that the query finds: the first by count, then name."""
     if limit == 0:
         return dict.fromkeys(GROUPS, ())
@@ -50,11 +46,11 @@ def groups(searcher: Searcher, query: Query, names: Names, limit: int) -> Groups
     }
     if unsure:
         found |= _counted(searcher, query, unsure, unsure)
-    counts = {one: found[VALUE_FIELDS[one]] for one in COUNTED} | _targets(found[TARGETS])
+    occupations = len(names.names(VOCABULARY[ROLE]))
+    counts = {one: found[VALUE_FIELDS[one]] for one in COUNTED} | _targets(found[TARGETS], occupations)
     known = {one: names.names(VOCABULARY[VALUE_FIELDS[one]]) for one in counts}
     first = {one: _first(counts[one], known[one].__getitem__, limit) for one in counts}
-    profiles = _profiles(found[PROFILE], names.names(PROFILE))
-    first |= {one: _first(profiles[one], str, limit) for one in profiles}
+    first |= {one: _first(of_one, str, limit) for one, of_one in profiles.counted(found[PROFILE]).items()}
     return {one: first[one] for one in GROUPS}
 
 
@@ -77,8 +73,7 @@ def _counted(
         if answer.get(name, {}).get("sum_other_doc_count"):
             raise EngineError("more values than can be counted")
     return {
-        name: {int(bucket["key"]): int(bucket["doc_count"]) for bucket in answer[name]["buckets"]}
-        for name in wanted
+        name: {bucket["key"]: bucket["doc_count"] for bucket in answer[name]["buckets"]} for name in wanted
     }
 
 
@@ -88,34 +83,18 @@ def _cuts_equals(counts: Counts, most: int, limit: int) -> bool:
     return len(ordered) > most and ordered[limit - 1] == ordered[-1]
 
 
-def _targets(counts: Counts) -> dict[Dimension, Counts]:
+def _targets(counts: Counts, occupations: int) -> dict[Dimension, Counts]:
     """Count by occupation what was counted by occupation and flags."""
-    found: dict[Dimension, Counts] = {one: defaultdict(int) for one in TARGET_GROUPS}
-    for bit, one in enumerate(TARGET_GROUPS):
-        of_one = found[one]
-        for packed, count in counts.items():
-            if packed >> bit & 1:
-                of_one[packed >> _BITS] += count
-    return found
-
-
-def _profiles(counts: Counts, known: list[str]) -> dict[Dimension, dict[str, int]]:
-    """Count by value what was counted by profile: first by each group's values together, of which there are fewer."""
-    together: list[dict[tuple[str, ...], int]] = [defaultdict(int) for _ in PROFILE_GROUPS]
-    for number, count in counts.items():
-        for of_group, values in zip(together, _profile(known[number]), strict=True):
-            of_group[values] += count
-    found: dict[Dimension, dict[str, int]] = {one: defaultdict(int) for one in PROFILE_GROUPS}
-    for one, of_group in zip(PROFILE_GROUPS, together, strict=True):
-        for values, count in of_group.items():
-            for value in values:
-                found[one][value] += count
-    return found
-
-
-@lru_cache(PROFILES_REMEMBERED)
-def _profile(name: str) -> tuple[tuple[str, ...], ...]:
-    return tuple(map(tuple, orjson.loads(name)))
+    found = {one: [0] * occupations for one in TARGET_GROUPS}
+    flagged = [
+        [found[one] for bit, one in enumerate(TARGET_GROUPS) if flags >> bit & 1]
+        for flags in range(1 << _BITS)
+    ]
+    for packed, count in counts.items():
+        number = packed >> _BITS
+        for of_one in flagged[packed & (1 << _BITS) - 1]:
+            of_one[number] += count
+    return {one: {number: count for number, count in enumerate(found[one]) if count} for one in found}
 
 
 def _first(counts: Mapping[Key, int], name: Callable[[Key], str], limit: int) -> tuple[Count, ...]:

@@ -17,6 +17,7 @@ from cv_search.tantivy_engine.guarding import Budget, guarded, integers, total_o
 from cv_search.tantivy_engine.names import Names
 from cv_search.tantivy_engine.ordering import Addresses, Ordering
 from cv_search.tantivy_engine.planning import Plan, Planner
+from cv_search.tantivy_engine.profiles import Profiles
 
 Stamp = tuple[int, int, int]
 REMEMBERED = 64
@@ -26,11 +27,14 @@ REMEMBERED = 64
 class Moment:
     """One commit, open: a searcher that the index's going on does not touch."""
 
-    def __init__(self, searcher: Searcher, schema: Schema, names: Names, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, searcher: Searcher, schema: Schema, names: Names, profiles: Profiles, checkpoint: Checkpoint
+    ) -> None:
         self.checkpoint = checkpoint
         self.searcher = searcher
         self._schema = schema
         self._names = names
+        self._profiles = profiles
         self._planner = Planner(searcher, schema, names)
         self._plans: Recent[Query, Plan] = Recent(REMEMBERED)
         self._groups: Recent[tuple[Query, int], Groups] = Recent(REMEMBERED)
@@ -65,7 +69,7 @@ class Moment:
         budget.check()
         limit = query.group_limit
         counted = self._groups.get(
-            (query, limit), lambda: groups(self.searcher, plan.query, self._names, limit)
+            (query, limit), lambda: groups(self.searcher, plan.query, self._names, self._profiles, limit)
         )
         budget.check()
         return counted
@@ -110,6 +114,7 @@ class TantivyReader:
         self._index = index
         self._form = form(digest)
         self._names = Names()
+        self._profiles = Profiles()
         self._newest: Moment | None = None
         self._lock = Lock()
 
@@ -141,7 +146,8 @@ class TantivyReader:
             if self._newest is not None and self._newest.checkpoint == checkpoint:
                 return self._newest
             self._names.read(searcher, schema)
-            return Moment(searcher, schema, self._names, checkpoint)
+            self._profiles.learn(self._names.names(f.PROFILE))
+            return Moment(searcher, schema, self._names, self._profiles, checkpoint)
 
 
 def _stamp(file: Path) -> Stamp | None:
