@@ -1,6 +1,7 @@
 """What the documents point at is there: links, paths, commands, targets."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -68,6 +69,23 @@ def test_commands_of_cvhub_and_their_options_are_there(page: Path) -> None:
                 command, rest = command.commands[rest[0]], rest[1:]
             options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
             assert {word for word in rest if word.startswith("--")} <= options, code
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SERVICES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_cvhub_that_are_written_out_lack_nothing(page: Path) -> None:
+    for code in code_of(page):
+        command, words = (
+            _commands(),
+            shlex.split(code, comments=True)[1:] if code.startswith("cvhub ") else [],
+        )
+        while words and words[0] in getattr(command, "commands", ()):
+            command, words = command.commands[words[0]], words[1:]
+        if words and "--help" not in words:
+            given, _, _ = command.make_parser(command.context_class(command)).parse_args(words)
+            needed = {one.name for one in command.params if one.required}
+            assert needed <= {
+                name for name, value in given.items() if isinstance(value, str | list | tuple)
+            }, code
 
 
 @pytest.mark.parametrize("page", SERVICES, ids=lambda page: page.parent.name)

@@ -111,6 +111,17 @@ def test_an_organisation_is_unknown(kind: int, code: str) -> None:
     assert not LISTS.knows_organisation(kind, code)
 
 
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [("751", ("751", "Aarhus")), ("999", ("999", "Ukendt")), (None, ("000", "Ukendt"))],
+)
+def test_a_municipality_is_shown_by_code_and_name_and_so_is_none(
+    code: str | None, shown: tuple[str, str]
+) -> None:
+    assert LISTS.municipality(code) == shown
+    assert "000" not in LISTS.municipalities
+
+
 def test_every_municipality_has_a_jobcenter() -> None:
     assert len(LISTS.municipalities) == 99
     for code in LISTS.municipalities.keys() - {"411"}:

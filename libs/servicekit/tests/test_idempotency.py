@@ -91,8 +91,8 @@ async def test_a_write_that_is_rolled_back_is_not_remembered(database: Database)
     assert await ask(database, body=b"other") == FIRST
 
 
-@pytest.mark.parametrize("request_id", ["x" * 47, ""])
-def test_an_id_that_is_too_long_or_empty_is_fault_1014_and_not_quoted(request_id: str) -> None:
+@pytest.mark.parametrize("request_id", ["x" * 47, "", "xxx\tx", "xxxø", " xxx", "xxx ", "xxx\n"])
+def test_an_id_that_is_too_long_or_not_a_headers_text_is_fault_1014_and_not_quoted(request_id: str) -> None:
     with pytest.raises(Fault) as fault:
         RequestKey("client", Organisation(1, "101"), 11, SUBJECT, request_id)
     assert fault.value.code == 1014
@@ -100,8 +100,9 @@ def test_an_id_that_is_too_long_or_empty_is_fault_1014_and_not_quoted(request_id
     assert "xxx" not in fault.value.errors[0].reason
 
 
-def test_an_id_of_46_characters_is_taken() -> None:
-    assert RequestKey("client", Organisation(1, "101"), 11, SUBJECT, "x" * 46).request_id == "x" * 46
+@pytest.mark.parametrize("request_id", ["x", "x" * 46, "Sag 12/2026, {1}~"])
+def test_an_id_of_1_to_46_characters_is_taken(request_id: str) -> None:
+    assert RequestKey("client", Organisation(1, "101"), 11, SUBJECT, request_id).request_id == request_id
 
 
 async def test_fifty_identical_requests_at_once_run_once(database: Database) -> None:

@@ -144,6 +144,17 @@ async def test_a_later_direct_save_shows_before_the_cv_is_activated(
     }
 
 
+async def test_a_later_removal_shows_before_the_cv_is_activated(
+    registry: RegistryClient, database: Database, owner: ContactOwner
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    await registry.replace(citizen["personNumber"], cv_with(E_mail=MAIL, PhoneNumber=[MOBILE]))
+    later = owner.prepared[0]["version"] + 5
+    await heard(database, ids["personId"], later, 0, t3=(later, None), t1=(1, None))
+    assert await shown(registry, citizen["personNumber"]) == {"PhoneNumber": [MOBILE]}
+
+
 async def test_two_in_a_row_show_the_seconds(registry: RegistryClient) -> None:
     citizen = a_citizen()
     await registry.register(citizen)

@@ -8,7 +8,8 @@ import pytest
 
 from cv_citizens.testing import JOBCENTER, a_caller
 from cv_registry.store_citizens import _parsed
-from cv_registry.testing import RegistryClient, a_citizen, a_cv
+from cv_registry.store_cvs import CvStore
+from cv_registry.testing import RegistryClient, a_citizen, a_cv, a_person_number
 from servicekit.data.postgres import Database
 
 pytestmark = pytest.mark.infra
@@ -212,6 +213,23 @@ async def test_writes_that_meet_an_erasure_leave_nothing_behind(
     await writes
     assert (await receipt(registry, one))["left"] == {}
     assert await rows_with(database, number, one["cvNumber"]) == set()
+
+
+async def test_an_erasure_keeps_out_the_writes_under_a_person_number_that_came_while_it_waited(
+    registry: RegistryClient, database: Database
+) -> None:
+    one, number = await a_whole_citizen(registry, database), a_person_number()
+    async with database.write(CvStore.lock(number)):
+        async with database.write(CvStore.lock(one["personNumber"])) as tx:
+            erasing = asyncio.create_task(erase(registry, one))
+            await asyncio.wait({erasing}, timeout=0.3)
+            await tx.conn.execute(
+                "update citizens set person_number = $2 where person_id = $1", UUID(one["personId"]), number
+            )
+        _, waiting = await asyncio.wait({erasing}, timeout=0.3)
+        assert waiting == {erasing}
+    await erasing
+    assert (await receipt(registry, one))["left"] == {}
 
 
 @pytest.mark.parametrize("by", ["personNumber", "personId"])

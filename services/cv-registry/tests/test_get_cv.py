@@ -51,6 +51,14 @@ async def accessed(database: Database) -> AsyncIterator[Any]:
     yield rows
 
 
+async def test_who_belongs_to_no_municipality_is_shown_under_one_that_is_unknown(
+    registry: RegistryClient,
+) -> None:
+    citizen = await with_cv(registry, relations=[])
+    answer = await registry.get(citizen["personNumber"], caller=a_caller(JOBNET))
+    assert answer.json()["Municipality"] == {"MunicipalityCode": "000", "MunicipalityName": "Ukendt"}
+
+
 async def test_the_answer_has_every_part_of_the_seed_by_its_name(registry: RegistryClient) -> None:
     citizen = await with_cv(registry, middleName="Bæk")
     response = await registry.get(citizen["personNumber"])

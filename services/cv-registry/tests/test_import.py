@@ -118,6 +118,18 @@ async def test_known_citizens_go_through_the_ordinary_intake(settings: Settings,
     assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 1
 
 
+@pytest.mark.parametrize(
+    ("done", "kept"), [(9, b'{"line":1}\n{"line":7}\n'), (6, b'{"line":1}\n'), (0, None)]
+)
+def test_a_report_that_broke_off_goes_on_after_its_last_whole_line_that_counts(
+    tmp_path: Path, done: int, kept: bytes | None
+) -> None:
+    report = tmp_path / "citizens.ndjson.refused"
+    report.write_bytes(b'{"line":1}\n{"line":7}\n{"line":8')
+    Report(tmp_path / "citizens.ndjson").go_on_after(done)
+    assert (report.read_bytes() if report.exists() else None) == kept
+
+
 def many(count: int) -> Iterator[bytes]:
     """Give lines of citizens with CVs, every thousandth of which is no line at all."""
     cv = json.dumps(a_cv()).encode()

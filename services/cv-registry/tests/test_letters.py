@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -31,7 +31,6 @@ from cv_citizens.testing import (
 from cv_contracts.events.cv_registry import AccountLetterSent
 from cv_contracts.topics import topic_of
 from cv_registry.app import create_app
-from cv_registry.printing import HttpPrintService, NotTaken, Unsure
 from cv_registry.settings import SERVICE
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number, some_settings
 from cvhub.sinks.letters import Behaviour
@@ -45,6 +44,8 @@ from servicekit.web.testing import Identities, in_process
 from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
+
+NEW_NUMBER = {"cvNumber": "98765432"}
 
 
 @dataclass
@@ -61,6 +62,10 @@ class World:
         citizen = a_citizen(**changes)
         (ids,) = await self.registry.register(citizen)
         return {**citizen, **ids}
+
+    async def change(self, citizen: dict[str, Any], **changes: Any) -> None:
+        source = {name: value for name, value in citizen.items() if name in a_citizen()}
+        await self.registry.register({**source, "sourceVersion": 2, **changes})
 
     async def order(self, citizen: dict[str, Any], **more: Any) -> httpx.Response:
         return await self.registry.letter(citizen["personNumber"], **more)
@@ -337,19 +342,6 @@ async def test_a_letter_left_in_the_middle_is_settled_after_a_restart(world: Wor
     assert len(world.sinks.letters.taken()) == 1
 
 
-async def test_without_a_print_service_it_is_4431_and_nothing_has_been_sent(registry: RegistryClient) -> None:
-    citizen = a_citizen()
-    await registry.register(citizen)
-    answer = await registry.letter(citizen["personNumber"])
-    assert (answer.status_code, code(answer)) == (502, 4431)
-    nobody = HttpPrintService("http://127.0.0.1:9", None, 1)
-    async with nobody:
-        with pytest.raises(NotTaken):
-            await nobody.hand_over(uuid4(), b"%PDF")
-        with pytest.raises(Unsure):
-            await nobody.withdraw(uuid4())
-
-
 async def test_what_is_being_sent_now_is_left_alone_by_those_who_settle(world: World) -> None:
     citizen = await world.citizen()
     world.sinks.letters.behaviour = "hangs-afterwards"
@@ -374,22 +366,24 @@ async def test_twenty_identical_orders_at_once_bring_one_letter_and_all_get_its_
     assert await world.is_valid(world.login) is True
 
 
-async def test_a_login_ends_with_the_cv_number_it_was_made_for(world: World) -> None:
-    citizen = await world.citizen()
-    await world.order(citizen)
-    source = {name: value for name, value in citizen.items() if name in a_citizen()}
-    await world.registry.register({**source, "sourceVersion": 2, "cvNumber": "98765432"})
-    assert await world.is_valid(world.login) is False
-
-
-@pytest.mark.parametrize("ended", [{"jobnetAccount": False}, {"dead": True}])
-async def test_a_login_ends_with_the_account_it_was_made_for(world: World, ended: dict[str, bool]) -> None:
+@pytest.mark.parametrize("ended", [NEW_NUMBER, {"jobnetAccount": False}, {"dead": True}])
+async def test_a_login_ends_with_the_number_and_the_account_it_was_made_for(
+    world: World, ended: dict[str, Any]
+) -> None:
     citizen = await world.citizen()
     await world.order(citizen)
     assert await world.is_valid(world.login) is True
-    source = {name: value for name, value in citizen.items() if name in a_citizen()}
-    await world.registry.register({**source, "sourceVersion": 2, **ended})
+    await world.change(citizen, **ended)
     assert await world.is_valid(world.login) is False
+
+
+async def test_no_letter_goes_out_for_a_number_that_ended_while_it_was_rendered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    citizen = await world.citizen()
+    monkeypatch.setattr(world.renderer, "before", lambda _: world.change(citizen, **NEW_NUMBER))
+    assert code(await world.order(citizen)) == 4103
+    assert (world.sinks.letters.handed, await world.states()) == ([], [])
 
 
 async def test_logins_are_asked_about_by_jobnet_only(world: World) -> None:

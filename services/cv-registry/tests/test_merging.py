@@ -175,6 +175,19 @@ async def test_what_the_source_tells_again_after_a_merger_is_late_and_what_is_ne
     assert [one["outcome"] for one in await registry.intake(citizen)] == ["stale"]
     newer = {**citizen, "sourceVersion": 2, "enrolled": not citizen.get("enrolled", False)}
     assert [one["outcome"] for one in await registry.intake(newer)] == ["applied"]
+    assert [one["outcome"] for one in await registry.intake(newer)] == ["unchanged"]
+
+
+async def test_a_source_that_tells_by_itself_what_a_merger_did_is_up_to_date(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    citizen = a_citizen(relations=[relation(JOBCENTER)])
+    await registry.register(citizen)
+    await merging(database, clock).municipalities(MERGER)
+    state = json.loads(await database.fetchval("SELECT state FROM citizens"))
+    newer = {**citizen, "sourceVersion": 2, "relations": state["relations"]}
+    for _ in range(2):
+        assert [one["outcome"] for one in await registry.intake(newer)] == ["unchanged"]
 
 
 def test_referrals_by_the_authorities_move_along_and_what_has_ended_stays() -> None:

@@ -106,6 +106,13 @@ def test_who_moves_is_shown_under_the_municipality_of_the_day() -> None:
     assert next_change(citizen, date(2026, 12, 1)) is None
 
 
+def test_who_belongs_to_no_municipality_is_shown_under_one_that_is_unknown() -> None:
+    cv, citizen = states()
+    found = document(cv, {**citizen, "relations": []})
+    assert found is not None
+    assert (found.person.municipality_code, found.person.municipality_name) == ("000", "Ukendt")
+
+
 def test_a_relation_until_the_end_of_the_calendar_ends_on_no_day() -> None:
     cv, citizen = states()
     citizen["relations"] = [

@@ -37,7 +37,11 @@ def wanted(**elements: Any) -> SearchInputType:
 
 def test_without_anything_everybody_is_wanted(queries: Queries) -> None:
     assert queries.query(wanted()) == Query()
-    assert page_of(wanted(PageNumber=3)) == Page(3, 20)
+    page = page_of(wanted(PageNumber=3))
+    assert page == Page(3, 20)
+    assert (page.begin, page.end) == (40, 60)
+    assert RADIUS_KM == 40
+    assert queries.query(wanted(ShowOnlyEnrolled=True)) == Query(enrolled_only=True)
 
 
 def test_a_postal_code_and_a_city_are_circles_of_40_km(queries: Queries) -> None:
@@ -92,6 +96,7 @@ def test_an_organisation_limits_the_search_to_its_own(queries: Queries) -> None:
     assert organisation(8, 10100) == (8, "10100")
     assert organisation(7, 0) is None
     assert organisation(100, 1) is None
+    assert organisation(101, 1) is None
 
 
 @pytest.mark.parametrize(

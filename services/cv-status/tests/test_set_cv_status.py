@@ -15,6 +15,7 @@ from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.wire.common import ServiceReceiptResponse
 from cv_status.testing import TODAY, Person, World
 from servicekit.data.consistency import ConsistencyToken, parse
+from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
@@ -288,7 +289,13 @@ async def test_jobnet_is_bound_by_no_rule_but_its_two_statuses(world: World) -> 
     assert (await world.set(a_caller(JOBNET), person, 3)).json()["code"] == 4575
 
 
-async def test_the_frozen_municipality_is_that_of_the_jobcenter_where_there_is_no_other(world: World) -> None:
-    person = await world.citizen(relation(JOBCENTER), contactGroup=2)
-    await world.set(a_caller(JOBCENTER), person, 3)
-    assert await world.database.fetchval("select municipality from frozen_versions") == "101"
+@pytest.mark.parametrize(
+    ("relations", "who", "status", "code"),
+    [([relation(JOBCENTER)], JOBCENTER, 3, "101"), ([], JOBNET, 2, "000")],
+)
+async def test_the_frozen_municipality_is_that_of_the_jobcenter_where_there_is_no_other_and_000_without(
+    world: World, relations: list[Any], who: Organisation, status: int, code: str
+) -> None:
+    person = await world.citizen(*relations, contactGroup=2)
+    await world.set(a_caller(who), person, status)
+    assert await world.database.fetchval("select municipality from frozen_versions") == code

@@ -105,8 +105,9 @@ async def test_a_missing_scope_comes_before_an_organisation_that_is_not_the_toke
     client: httpx.AsyncClient, provider: Provider
 ) -> None:
     other = {"organisation": {"type": 8, "code": "15100"}, "may_act_as": []}
-    answer = await client.get("/v6/Cv", headers=call_headers(provider.token(scope="cv.write", **other)))
-    assert (answer.status_code, answer.json()["code"]) == (403, 1013)
+    for scope in ("cv.write", "", None):
+        answer = await client.get("/v6/Cv", headers=call_headers(provider.token(scope=scope, **other)))
+        assert (answer.status_code, answer.json()["code"]) == (403, 1013)
     answer = await client.get("/v6/Cv", headers=call_headers(provider.token(**other)))
     assert (answer.status_code, answer.json()["code"]) == (403, 4575)
 

@@ -1,6 +1,7 @@
 """The WSDL and the schema hold by the words of the service description, for our own tool and for another one."""
 
 import json
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -12,7 +13,9 @@ from xmlschema.extras.wsdl import Wsdl11Document
 
 from cv_contracts.methods import METHODS, Method
 from cv_contracts.wire import GetCVResponse, ReplaceCVRequest
+from cv_contracts.wire.common import is_request_id
 from cv_gateway.messages import messages_of
+from cv_gateway.openapi import document
 from cv_gateway.soap.envelope import EnvelopeReader
 from cv_gateway.soap.mapping import CITIZEN, CV_NUMBER, mapped
 from cv_gateway.soap.reading import read
@@ -40,6 +43,18 @@ def test_the_wsdl_is_one_for_another_tool_too(second: xmlschema.XMLSchema) -> No
     assert {one.local_name for one in second.elements.values()} >= {
         name for method in SOAP_METHODS for name in (method.name, f"{method.name}Response")
     }
+
+
+@pytest.mark.parametrize(
+    "request_id", ["x", "~" * 46, "Sag 12", "", "x" * 47, " x", "x ", "x" * 46 + " ", "æ", "a\tb", "a\x7f"]
+)
+def test_openapi_xml_schema_and_owners_take_the_same_request_ids(
+    second: xmlschema.XMLSchema, request_id: str
+) -> None:
+    pattern = document()["components"]["parameters"]["RequestId"]["schema"]["pattern"]
+    taken = is_request_id(request_id)
+    assert (re.search(pattern, request_id) is not None) is taken
+    assert second.types["RequestIdType"].is_valid(request_id) is taken
 
 
 def _of_wire(node: dict[str, Any], defs: dict[str, Any], place: str = "") -> Outline:

@@ -100,6 +100,13 @@ async def test_an_audience_list_that_names_us_and_no_may_act_as_are_fine(
     assert token.may_act_as == {Organisation(8, "10100")}
 
 
+@pytest.mark.parametrize("scope", [None, "", " "])
+async def test_a_token_without_a_scope_is_good_and_grants_nothing(
+    verifier: TokenVerifier, provider: Provider, scope: str | None
+) -> None:
+    assert (await verifier.verify(bearer(provider.token(scope=scope)))).scopes == frozenset()
+
+
 NOW = int(time.time())
 BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "another issuer": {"iss": "https://evil.test"},
@@ -116,7 +123,8 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "not valid yet": {"nbf": NOW + 86_400},
     "issued in the future": {"iat": NOW + 86_400},
     "no time of issue": {"iat": None},
-    "no scope": {"scope": None},
+    "a scope that is a number": {"scope": 1},
+    "a scope too long": {"scope": "x" * 8193},
     "a scope that is a list": {"scope": ["cv.read"]},
     "no client": {"client_id": None},
     "an empty client": {"client_id": ""},

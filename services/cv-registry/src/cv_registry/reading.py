@@ -23,7 +23,6 @@ from servicekit.web.identity import Caller
 
 GET_CV: Final = 1
 GET_CV_BY_CV_NUMBER: Final = 10
-UNKNOWN_MUNICIPALITY: Final = "000"
 
 Shown = tuple[str, bytes]
 """ETag and body of an answer."""
@@ -120,7 +119,8 @@ class Reading:
 
     def municipality(self, cv: ReadableCv) -> bytes:
         """Give the JSON of the citizen's municipality today."""
-        return _municipality_json(self._lists, cv.citizen.municipality(self.today()))
+        code, name = self._lists.municipality(cv.citizen.municipality(self.today()))
+        return orjson.dumps({"MunicipalityCode": code, "MunicipalityName": name})
 
     def profile(self, cv: ReadableCv, *, with_address: bool) -> bytes:
         """Put CVProfile together from JSON that was made when it was stored."""
@@ -151,9 +151,3 @@ def access_row(cv: ReadableCv, method: str, caller: Caller, *, consent: bool = F
         object_version=cv.version,
         detail={"consent": True} if consent else {},
     )
-
-
-def _municipality_json(lists: CodeLists, code: str | None) -> bytes:
-    known = lists.municipalities.get(code or "")
-    name = "Ukendt" if known is None else known.name
-    return orjson.dumps({"MunicipalityCode": code or UNKNOWN_MUNICIPALITY, "MunicipalityName": name})

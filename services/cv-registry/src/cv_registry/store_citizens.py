@@ -64,7 +64,7 @@ WITH incoming AS (
 """
 
 # A newer source version that says nothing new is remembered, without an event.
-_SEEN: Final = "UPDATE citizens SET source_version = $2 WHERE person_id = $1"
+_SEEN: Final = "UPDATE citizens SET source_version = $2, changed_here = false WHERE person_id = $1"
 
 _RETIRED: Final = "SELECT 1 FROM retired_cv_numbers WHERE cv_number = ANY($1)"
 

@@ -10,7 +10,6 @@ from cv_contracts.codelists import CodeLists
 from cv_search.port import Dimension, Document, Person
 
 State = Mapping[str, Any]
-UNKNOWN_MUNICIPALITY: Final = ("000", "Ukendt")
 DANISH: Final = "DK"
 
 
@@ -78,12 +77,11 @@ class Documents:
         address = citizen["address"]
         at_home = address["countryCode"] == DANISH
         postal = self._lists.postal_codes.get(address["postalCode"]) if at_home else None
-        code = known.municipality(day)
-        municipality = self._lists.municipalities.get(code or "")
+        code, name = self._lists.municipality(known.municipality(day))
         best = max(content["CV"]["EducationCollection"], key=self._rank, default=None)
         return Person(
-            municipality_code=code or UNKNOWN_MUNICIPALITY[0],
-            municipality_name=municipality.name if municipality else UNKNOWN_MUNICIPALITY[1],
+            municipality_code=code,
+            municipality_name=name,
             cv_number=known.cv_number,
             first_name=citizen["givenName"],
             last_name=citizen["familyName"],

@@ -18,6 +18,8 @@ from servicekit.settings import (
 
 SERVICE = "cv-search"
 PORT = 8084
+MOST_PERSONS = 1_000_000
+"""What a search can name, whichever engine finds them."""
 
 _PIECE = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -85,7 +87,7 @@ class PinSettings(BaseModel):
     """How long the id of a search is good for."""
     memory_mb: int = Field(default=128, ge=1)
     """Room for all of them, in the database; the oldest leave when it is full."""
-    persons: int = Field(default=2_500, ge=100)
+    persons: int = Field(default=2_500, ge=100, le=MOST_PERSONS)
     """How many persons of one result can be paged through; its total and groups are about all of it. Each search names them."""
 
 

@@ -6,14 +6,13 @@ from uuid import UUID
 import orjson
 
 from cv_citizens.documents import Document, Documents, hidden_address
-from cv_contracts.codelists import CodeLists
+from cv_contracts.codelists import UNKNOWN_NAME, CodeLists
 from cv_contracts.ids import CvId
-from cv_contracts.methods import METHODS
+from cv_contracts.methods import METHOD_BY_NUMBER
 from cv_status.store import FrozenVersion, StatusStore, WholeVersion
 
 METHOD: Final = 7
-UNREACHABLE: Final = next(m.unreachable_fault for m in METHODS if m.number == METHOD)
-_UNKNOWN_NAME: Final = "Ukendt"
+UNREACHABLE: Final = METHOD_BY_NUMBER[METHOD].unreachable_fault
 
 
 class FrozenDocuments:
@@ -35,8 +34,7 @@ class FrozenDocuments:
 
     def municipality(self, version: FrozenVersion) -> tuple[str, str]:
         """Give code and name of the municipality that a version was frozen for."""
-        entry = self._lists.municipalities.get(version.municipality)
-        return version.municipality, _UNKNOWN_NAME if entry is None else entry.name
+        return self._lists.municipality(version.municipality)
 
     def _document(self, whole: WholeVersion, *, with_address: bool) -> dict[str, Any]:
         version = whole.version
@@ -47,7 +45,7 @@ class FrozenDocuments:
             "personId": str(whole.person_id),
             "cvId": str(whole.cv_id),
             "timestamp": version.frozen_at.isoformat(),
-            "status": {"id": version.status, "name": _UNKNOWN_NAME if status is None else status.name},
+            "status": {"id": version.status, "name": UNKNOWN_NAME if status is None else status.name},
             "municipality": {"code": code, "name": name},
             "content": orjson.Fragment(whole.content if with_address else _without_address(whole.content)),
         }

@@ -11,12 +11,12 @@ from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation, rule_for
 from cv_citizens.replica import Replica, newest
-from cv_contracts.codelists import CodeLists, CvStatus
+from cv_contracts.codelists import UNKNOWN_MUNICIPALITY, CodeLists, CvStatus
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault, Precondition, Unavailable
 from cv_contracts.ids import CvId
-from cv_contracts.methods import METHODS
+from cv_contracts.methods import METHOD_BY_NUMBER
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.status import SetCvStatusRequest
@@ -39,8 +39,7 @@ from servicekit.web.etags import holds_if_match
 log = structlog.get_logger(__name__)
 
 METHOD: Final = 4
-UNREACHABLE: Final = next(m.unreachable_fault for m in METHODS if m.number == METHOD)
-UNKNOWN_MUNICIPALITY: Final = "000"
+UNREACHABLE: Final = METHOD_BY_NUMBER[METHOD].unreachable_fault
 _CV_CHANGED: Final = topic_of(CVChanged).name
 
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from cv_contracts import codelists, wire
 from cv_contracts.faults import FAULTS
 from cv_contracts.methods import METHOD_BY_NUMBER, METHODS, Method
-from cv_contracts.wire.common import CV_NUMBER, PERSON_NUMBER
+from cv_contracts.wire.common import CV_NUMBER, PERSON_NUMBER, REQUEST_ID
 from cv_gateway.feed import FEED
 from cv_gateway.messages import examples, messages_of, models
 from cv_gateway.openapi_feed import feed_paths
@@ -283,7 +283,7 @@ def _parameters() -> Json:
         "RequestId": _header(
             "x-requestId",
             "The same id and body is answered again as the first time; with another body it is 412",
-            {"type": "string", "minLength": 1, "maxLength": 46, "pattern": "^[!-~]+$"},
+            _pattern(REQUEST_ID),
         ),
         "IfNoneMatch": _header(
             "if-none-match", "ETags that are known: 304 if it would be one of them again", _text()

@@ -112,7 +112,7 @@ class TokenVerifier:
         own = _organisation(claims.get("organisation"))
         return VerifiedToken(
             client=_text(claims.get("client_id"), LONGEST_CLIENT),
-            scopes=frozenset(_text(claims.get("scope"), LONGEST_TOKEN).split()),
+            scopes=_scopes(claims.get("scope")),
             own=own,
             may_act_as=frozenset({own, *map(_organisation, acting)}),
             expires=float(claims["exp"]) + self._rules.leeway,
@@ -136,6 +136,11 @@ def _organisation(claim: object) -> Organisation:
     if not isinstance(kind, int) or isinstance(kind, bool):
         raise TypeError("organisation type")
     return Organisation(kind, _text(claim.get("code"), LONGEST_CODE))
+
+
+def _scopes(claim: object) -> frozenset[str]:
+    """Read what the client may do: a token that names no scope is a good one, and grants nothing."""
+    return frozenset() if claim in (None, "") else frozenset(_text(claim, LONGEST_TOKEN).split())
 
 
 def _text(claim: object, longest: int) -> str:

@@ -22,11 +22,13 @@ from cv_contracts.codelists.entries import (
     RankedName,
     UserType,
 )
-from cv_contracts.codelists.loading import DATA, CodeLists, default, load
+from cv_contracts.codelists.loading import DATA, UNKNOWN_MUNICIPALITY, UNKNOWN_NAME, CodeLists, default, load
 from cv_contracts.codelists.reading import BadCodeList
 
 __all__ = [
     "DATA",
+    "UNKNOWN_MUNICIPALITY",
+    "UNKNOWN_NAME",
     "BadCodeList",
     "BenefitFamily",
     "CodeLists",

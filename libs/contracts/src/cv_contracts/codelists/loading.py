@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 from cv_contracts.codelists import entries as e
 from cv_contracts.codelists.reading import BadCodeList, Key, Row, read_list
 
 DATA = Path(__file__).parent / "data"
+UNKNOWN_MUNICIPALITY: Final = "000"
+"""Shown for a citizen who belongs to no municipality: the seeds require a code and a name."""
+UNKNOWN_NAME: Final = "Ukendt"
 Entry = TypeVar("Entry")
 
 
@@ -42,6 +45,11 @@ class CodeLists:
         if kind is None or kind.code_form.fullmatch(code) is None:
             return False
         return kind.open or (organisation_type, code) in self.organisations
+
+    def municipality(self, code: str | None) -> tuple[str, str]:
+        """Give code and name to show; without a code, and for one that is not listed, what is known of it."""
+        known = self.municipalities.get(code or "")
+        return code or UNKNOWN_MUNICIPALITY, UNKNOWN_NAME if known is None else known.name
 
     def status_id(self, role: str) -> int:
         """Give the number of the CV status with this role; KeyError if the list has none."""

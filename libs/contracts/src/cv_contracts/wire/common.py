@@ -35,6 +35,8 @@ PERSON_NUMBER: Final = (
 )
 CV_NUMBER: Final = "[0-9]{8}"
 GUID: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+REQUEST_ID: Final = "[!-~]([ -~]{0,44}[!-~])?"
+"""At most 46 characters, of those that a header of HTTP carries unchanged; blanks at its ends are not among them."""
 YEAR: Final = "^([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])$"
 """Four digits. XML Schema knows no year 0000: an answer that had it could not be read as SOAP."""
 TEXT: Final = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\uFFFE\uFFFF]*$"
@@ -43,6 +45,7 @@ TEXT: Final = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\uFFFE\uFFFF]*$"
 _PERSON_NUMBER = re.compile(PERSON_NUMBER)
 _CV_NUMBER = re.compile(CV_NUMBER)
 _GUID = re.compile(GUID)
+_REQUEST_ID = re.compile(REQUEST_ID)
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE_TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?"
@@ -60,6 +63,11 @@ def is_person_number(value: str) -> bool:
 def is_cv_number(value: str) -> bool:
     """Tell whether the whole value has the seed's form."""
     return _CV_NUMBER.fullmatch(value) is not None
+
+
+def is_request_id(value: str) -> bool:
+    """Tell whether the whole value can be a request id."""
+    return _REQUEST_ID.fullmatch(value) is not None
 
 
 class Wire(BaseModel):

@@ -12,6 +12,7 @@ import orjson
 import structlog
 
 from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
+from cv_contracts.wire.common import is_request_id
 from servicekit.data.postgres import Database, WriteTx, passing_trouble
 from servicekit.observe import metrics
 from servicekit.web.identity import Caller, Organisation
@@ -20,7 +21,6 @@ log = structlog.get_logger(__name__)
 
 REPLAY_HEADER = "x-idempotent-replay"
 REQUEST_ID_HEADER = "x-requestId"
-LONGEST_REQUEST_ID = 46
 REMEMBERED_FOR = timedelta(days=7)
 CLEAN_CHUNK = 1_000
 
@@ -42,16 +42,16 @@ delete from request_log where request in (
 
 def wrong_request_id(request_id: str | None) -> FieldError | None:
     """Say what is wrong with a request id; None where it can be used, and where there is none."""
-    if request_id is None or 1 <= len(request_id) <= LONGEST_REQUEST_ID:
+    if request_id is None or is_request_id(request_id):
         return None
-    return FieldError(REQUEST_ID_HEADER, f"must have 1 to {LONGEST_REQUEST_ID} characters")
+    return FieldError(REQUEST_ID_HEADER, "must have 1 to 46 characters of printable ASCII")
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
     """What a request id is unique for: client, organisation acted as, method and the citizen's random id.
 
-    A request id that is empty or longer than 46 characters is fault 1014.
+    A request id that has not the form of the contract is fault 1014.
     """
 
     client: str

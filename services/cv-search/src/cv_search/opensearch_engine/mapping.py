@@ -4,12 +4,11 @@ from typing import Any, Final
 
 from cv_search.port import Dimension, Document
 from cv_search.reference import Reference
+from cv_search.settings import MOST_PERSONS
 from cv_search.tantivy_engine.mapping import microseconds, organisation_name, place_name, roles
 
 FORMAT: Final = 2
 NO_CV_NUMBER: Final = 100_000_000
-WINDOW: Final = 1_000_000
-"""Hits that can be paged through."""
 CHECKPOINT: Final = "checkpoint"
 WORD_FIELDS: Final = ("target", "title", "skill", "text")
 PART_FIELDS: Final = ("title_part", "text_part")
@@ -27,7 +26,7 @@ def settings() -> dict[str, Any]:
             "number_of_replicas": 0,
             # Nothing is seen before the commit that holds it.
             "refresh_interval": "-1",
-            "max_result_window": WINDOW,
+            "max_result_window": MOST_PERSONS,
         },
         "mappings": {
             "dynamic": "strict",
