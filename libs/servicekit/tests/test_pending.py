@@ -51,6 +51,7 @@ async def test_a_claim_says_what_was_announced_and_counts_the_attempt(database: 
 async def test_the_same_subject_of_another_projection_is_left_to_that(database: Database) -> None:
     for number, projection in ((1, "copies"), (1, "others"), (2, "others")):
         await waits(database, number, 10, projection)
+    await waits(database, 2, -10)
     assert await claimed(database) == [1]
     others = await database.fetch("select attempts from pending_subjects where projection = 'others'")
     assert [row["attempts"] for row in others] == [4, 4]
