@@ -121,6 +121,10 @@ async def test_a_build_closes_the_gaps_of_its_projection_that_were_there_when_it
         ('copies', 't', 0, 0, now() - interval '1 hour'), ('copies', 't', 1, 0, now() + interval '1 hour'),
         ('others', 't', 0, 0, now() - interval '1 hour')"""
     )
+    # A build of the same number that another projection begins later closes none of them.
+    await database.execute(
+        "update projection_generations set started_at = now() + interval '2 hours' where projection = 'others'"
+    )
     await Generations(database, "copies").make_live(build.number)
     rows = await database.fetch("select projection, partition from follow_positions where gap_at is not null")
     assert sorted(tuple(row) for row in rows) == [("copies", 1), ("others", 0)]
