@@ -145,7 +145,8 @@ async def test_a_pause_ends_when_a_read_waits_for_that_stream_and_for_no_other_r
     pauses = [
         asyncio.create_task(applied.unhurried(stream, timedelta(seconds=60))) for stream in (STREAM, other)
     ]
-    await asyncio.wait(pauses, timeout=0.01)
+    done, _ = await asyncio.wait(pauses, timeout=0.01)
+    assert not done
     read = asyncio.create_task(applied.wait(STREAM, SUBJECT, 5))
     await asyncio.wait_for(pauses[0], 30)
     await asyncio.wait_for(applied.unhurried(STREAM, timedelta(seconds=60)), 30)
@@ -184,3 +185,36 @@ async def test_a_token_is_waited_for_as_a_whole_and_only_for_streams_followed_he
     await asyncio.wait_for(read, 60)
     with pytest.raises(Unavailable):
         await applied.wait_for(ConsistencyToken({(STREAM, SUBJECT): 6}), timedelta(milliseconds=20))
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [((), 1), ((timedelta(seconds=2),), 2), ((timedelta(hours=1),), 5)]
+)
+def test_a_read_waits_a_second_or_as_long_as_it_says_but_never_longer_than_five(
+    given: tuple[timedelta, ...], seconds: float
+) -> None:
+    @in_skipped_time
+    async def waits() -> None:
+        with pytest.raises(Unavailable):
+            await Applied({STREAM: Table().version}).wait(STREAM, SUBJECT, 5, *given)
+        assert asyncio.get_running_loop().time() == pytest.approx(seconds)
+
+    waits()
+
+
+@in_skipped_time
+async def test_all_of_a_token_is_waited_for_no_longer_than_one_version() -> None:
+    table, loop = Table(), asyncio.get_running_loop()
+    loop.call_later(0.6, table.versions.update, {SUBJECT: 5})
+    token = ConsistencyToken({(STREAM, SUBJECT): 5, (STREAM, UUID(int=8)): 1})
+    with pytest.raises(Unavailable):
+        await Applied({STREAM: table.version}).wait_for(token)
+    assert loop.time() == pytest.approx(1)
+
+
+@in_skipped_time
+async def test_what_another_process_applied_is_seen_within_a_fortieth_of_a_second() -> None:
+    table, loop = Table(), asyncio.get_running_loop()
+    loop.call_later(0.61, table.versions.update, {SUBJECT: 5})
+    await Applied({STREAM: table.version}).wait(STREAM, SUBJECT, 5)
+    assert 0.61 <= loop.time() <= 0.64

@@ -1,6 +1,8 @@
 """Receipts of erasures: counted in the transaction that removes, summed over several, and only then whole."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,10 +10,11 @@ import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Held, Holdings, Receipts, receipted
+from servicekit.follow.erasing import Held, Holdings, Receipts, receipted, removing
 from servicekit.follow.projection import Projection
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import Copies, OwnedStates, apply_states, make_live
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -33,6 +36,22 @@ class Service:
         note = uuid4()
         await self.database.execute("insert into notes values ($1, $2)", subject, note)
         return note
+
+    async def request(self, subject: UUID | None) -> None:
+        await self.database.execute(
+            "insert into request_log (request, body_hash, status, body, headers, subject)"
+            " values ($1, '', 200, '', '{}', $2)",
+            uuid4().bytes,
+            subject,
+        )
+
+    @asynccontextmanager
+    async def forgetting(self, person: UUID, version: int, *others: UUID) -> AsyncIterator[None]:
+        """Forget the notes about a person in one transaction, which ends with the block."""
+        async with self.database.pool.acquire() as conn, conn.transaction():
+            async with removing(conn, HOLDINGS, person, version, *others):
+                await conn.execute("delete from notes where subject = $1", person)
+            yield
 
 
 @pytest_asyncio.fixture
@@ -82,12 +101,7 @@ async def test_many_erased_in_one_batch_have_a_receipt_each(service: Service) ->
 async def test_remembered_requests_about_the_erased_are_forgotten(service: Service) -> None:
     person, other = uuid4(), uuid4()
     for subject in (person, other, None):
-        await service.database.execute(
-            "insert into request_log (request, body_hash, status, body, headers, subject)"
-            " values ($1, '', 200, '', '{}', $2)",
-            uuid4().bytes,
-            subject,
-        )
+        await service.request(subject)
     await apply_states(service.database, service.projection, [Erased(person, 2)])
     rows = await service.database.fetch("select subject from request_log")
     assert {row["subject"] for row in rows} == {other, None}
@@ -102,3 +116,50 @@ async def test_access_rows_stay_and_are_counted(service: Service) -> None:
     )
     await apply_states(service.database, service.projection, [Erased(person, 2)])
     assert (await service.receipts.of(person, uuid4()))["accessRows"] == 1
+
+
+async def test_what_is_removed_under_all_ids_of_a_person_is_counted(service: Service) -> None:
+    """Also where an id is found by what is removed, or is known to whoever removes and to nobody else."""
+    person, old_id = uuid4(), uuid4()
+    for subject in (await service.note(person), old_id, person, uuid4()):
+        await service.request(subject)
+    async with service.forgetting(person, 2, old_id):
+        pass
+    receipt = await service.receipts.of(person, uuid4())
+    assert receipt["removed"] == {"copies": 0, "notes": 1, "request_log": 3}
+
+
+async def test_two_that_remove_the_same_rows_at_once_count_them_once(service: Service) -> None:
+    person = uuid4()
+    await service.note(person)
+
+    async def remove() -> None:
+        async with service.forgetting(person, 2):
+            pass
+
+    async with service.forgetting(person, 2):
+        other = asyncio.create_task(remove())
+
+        async def waits() -> None:
+            waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            assert await service.database.fetchval(waiting) == 1
+
+        await eventually(waits)
+    await other
+    assert (await service.receipts.of(person, uuid4()))["removed"]["notes"] == 1
+
+
+async def test_a_receipt_is_of_the_newest_erasure_of_the_person_and_counts_what_was_removed_of_the_cv(
+    service: Service,
+) -> None:
+    person, cv = uuid4(), uuid4()
+    assert (await service.receipts.of(person, cv))["erasedAt"] is None
+    for subject, version in ((person, 5), (person, 3), (cv, 9)):
+        await service.note(subject)
+        async with service.forgetting(subject, version):
+            pass
+    receipt = await service.receipts.of(person, cv)
+    assert (receipt["version"], receipt["removed"]["notes"]) == (5, 3)
+    times = await service.database.fetch("select erased_at from erasure_receipts order by subject = $1", cv)
+    assert times[0][0] < times[1][0] == receipt["erasedAt"]
+    assert (await service.receipts.of(cv, person))["erasedAt"] == receipt["erasedAt"]

@@ -121,6 +121,10 @@ async def test_a_build_closes_the_gaps_of_its_projection_that_were_there_when_it
         ('copies', 't', 0, 0, now() - interval '1 hour'), ('copies', 't', 1, 0, now() + interval '1 hour'),
         ('others', 't', 0, 0, now() - interval '1 hour')"""
     )
+    # A build of the same number that another projection begins later closes none of them.
+    await database.execute(
+        "update projection_generations set started_at = now() + interval '2 hours' where projection = 'others'"
+    )
     await Generations(database, "copies").make_live(build.number)
     rows = await database.fetch("select projection, partition from follow_positions where gap_at is not null")
     assert sorted(tuple(row) for row in rows) == [("copies", 1), ("others", 0)]
@@ -181,3 +185,32 @@ async def test_a_retired_generation_is_removed_in_parts_and_nothing_else_with_it
     assert await subjects_of(database, "copies", 2) == {}
     for projection, generation in (("copies", 1), ("others", 1), ("others", 2)):
         assert len(await subjects_of(database, projection, generation)) == 5
+
+
+async def test_a_build_shrinks_that_lacks_all_or_more_than_half_of_many(database: Database) -> None:
+    """Whoever is erased is not lacking, and what other projections have is of no concern."""
+
+    async def has(projection: str, generation: int, count: int, *, erased: bool = False) -> None:
+        await database.execute(
+            "insert into projected_versions (projection, generation, subject, version, erased)"
+            " select $1, $2, gen_random_uuid(), 1, $4 from generate_series(1, $3)",
+            projection,
+            generation,
+            count,
+            erased,
+        )
+
+    for projection in ("copies", "others"):
+        for generation, status in ((1, "live"), (2, "building")):
+            await make_live(database, projection, generation, status)
+    (_, build) = await all_of(database, "copies")
+    found = {}
+    for live, built in ((0, 0), (1, 1), (1, 0), (100, 1), (101, 51), (101, 50), (102, 51)):
+        await database.execute("truncate projected_versions")
+        await has("copies", 1, live)
+        await has("copies", 2, built)
+        for generation in (1, 2):
+            await has("copies", generation, 200, erased=True)
+            await has("others", generation, 200)
+        found[live, built] = await Generations(database, "copies").shrinks(build)
+    assert [of for of, shrinks in found.items() if shrinks] == [(1, 0), (101, 50)]

@@ -12,7 +12,7 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.owned_states import Digest, HttpStates
 from servicekit.follow.owner_testing import PREFIX, Keys, Things, client_of, owner_app, serving
-from servicekit.follow.states import Erased, Known, Unknown
+from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.testing import free_port
 from servicekit.web.tls import trusting
 
@@ -69,6 +69,23 @@ async def test_pages_go_over_everybody_once_by_key_order(owner: Owner) -> None:
         if after is None:
             break
     assert seen == subjects
+
+
+async def test_the_erased_are_on_the_pages_in_their_places(owner: Owner) -> None:
+    states: list[Known | Erased] = []
+    for number, kind in enumerate("eeeeekkekkkeekeeee", 1):
+        subject = UUID(int=number << 120)
+        await owner.things.put(subject, 1)
+        if kind == "e":
+            await owner.things.erase(subject, 2)
+        states.append(Erased(subject, 2) if kind == "e" else Known(subject, 1, {}))
+    seen: list[SubjectState] = []
+    page = await owner.states.page(None, 3)
+    while page.following is not None:
+        assert len(page.states) == 3
+        seen += page.states
+        page = await owner.states.page(page.following, 3)
+    assert [*seen, *page.states] == states
 
 
 async def test_the_last_page_may_be_full_or_empty(owner: Owner) -> None:

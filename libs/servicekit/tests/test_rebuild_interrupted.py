@@ -259,8 +259,9 @@ async def test_a_trouble_of_the_database_makes_nobody_wait_and_is_told_before_th
 
     owner = Silent(world.owner._post, PREFIX)
     rebuild = Rebuild(world.database, failing_with(world, asyncpg.DeadlockDetectedError()), owner)
-    with pytest.raises(asyncpg.DeadlockDetectedError):
-        await asyncio.wait_for(rebuild.step(), 10)
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncpg.DeadlockDetectedError):
+            await rebuild.step()
     assert owner.left
     assert await world.database.fetchval("select count(*) from pending_subjects") == 0
     await world.rebuild().step()

@@ -1,15 +1,20 @@
-"""When it is looked again whether there is something to build."""
+"""When it is looked again whether there is something to build, and how long that waits for the database."""
 
 import asyncio
+import socket
 from contextlib import suppress
+from datetime import timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from servicekit.follow.rebuild import Rebuild
 from servicekit.follow.states import BadState
 from servicekit.follow.testing import Copies, OwnedStates
+from servicekit.settings import PostgresSettings
 from servicekit.testing import in_skipped_time
 
 NONE: Any = None
@@ -45,3 +50,18 @@ async def test_after_each_trouble_it_is_looked_later_and_as_soon_as_ever_once_al
         (n, "BadState") for n in (*range(1, 10), 1)
     ]
     assert {(one["event"], one["stream"]) for one in logs} == {("rebuild_waits", "copies")}
+
+
+async def test_a_database_that_takes_connections_and_says_nothing_is_not_waited_for_longer_than_elsewhere() -> (
+    None
+):
+    # The system takes connections for whoever listens.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/postgres"
+        settings = PostgresSettings(dsn=dsn, connect_timeout=timedelta(seconds=0.05))
+        database: Any = SimpleNamespace(settings=settings)
+        rebuild = Rebuild(database, Copies(NONE).projection(OwnedStates()), NONE)
+        async with asyncio.timeout(10):
+            with pytest.raises(TimeoutError):
+                async with rebuild._lease():
+                    pass

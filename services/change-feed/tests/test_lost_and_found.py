@@ -95,6 +95,24 @@ async def test_the_owners_cvs_are_taken_in_again_without_harm_also_those_without
         await world.arrived(2)
 
 
+async def test_where_records_are_gone_from_the_log_the_owners_are_asked_for_what_they_told_of(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        told, missed = world.person(relation(MUNICIPALITY)), world.person(relation(MUNICIPALITY))
+        await world.log.send(world.cv(told))
+        await world.arrived(1)
+        world.cv(missed, "created")
+        # As after the topics were made anew.
+        await world.database.execute("update log_positions set next_offset = next_offset + 1000")
+    async with start(settings) as world:
+        await world.arrived(2)
+        assert [event["subject"] for event in await world.all_of(HERE)] == [
+            str(told.cv_id),
+            str(missed.cv_id),
+        ]
+
+
 async def back_up(world: World) -> dict[str, list[Any]]:
     names = ["feed", "log_positions", "scopes", "seen_events", "entries", "audience", "cvs", "members"]
     return {name: await world.rows(f"select * from {name}") for name in names}

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from cv_citizens.replica import TOPIC
+from cv_citizens.replica import TOPIC, citizen_sql
 from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_status.testing import Person, World
 from servicekit.follow.states import Known
@@ -187,6 +188,19 @@ async def test_without_a_live_generation_the_registry_decides(world: World) -> N
     await world.database.execute("update projection_generations set status = 'retired'")
     assert await every_method(world, person) == [200, 200, 200]
     assert "/internal/citizens/lookup" in world.registry.asked
+
+
+@pytest.mark.parametrize("table", ["citizens", "projection_generations"])
+async def test_neither_a_citizen_nor_which_generation_is_live_changes_before_a_write_decided_by_it_ends(
+    world: World, table: str
+) -> None:
+    person = await a_citizen(world)
+    change = f"select from {table} for update nowait"
+    async with world.database.pool.acquire() as conn, conn.transaction():
+        assert await conn.fetchrow(citizen_sql("person_id", lock=True), person.person_id)
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await world.database.execute(change)
+    await world.database.execute(change)
 
 
 async def test_the_replica_keeps_nothing_that_access_does_not_need(world: World) -> None:

@@ -270,6 +270,15 @@ async def test_a_cv_older_than_the_caller_has_seen_is_not_frozen(world: World) -
     assert await world.database.fetchval("select cv_version from frozen_versions") == 101
 
 
+async def test_a_cv_that_the_caller_has_seen_and_the_registry_knows_nothing_of_is_to_be_tried_again(
+    world: World,
+) -> None:
+    person = await a_citizen(world, cv=None)
+    seen = CVChanged(id=uuid4(), subject=person.cv_id, version=1, time=TODAY, change="created")
+    token = ConsistencyToken.of(seen).encode()
+    assert (await world.set(CASE_WORKER, person, 3, x_consistency_token=token)).json()["code"] == 8236
+
+
 async def test_a_citizen_change_that_the_caller_has_seen_is_waited_for(world: World) -> None:
     person = await a_citizen(world)
     seen = CitizenChanged(id=uuid4(), subject=person.person_id, version=2, time=TODAY, change="changed")

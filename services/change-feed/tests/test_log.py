@@ -1,0 +1,47 @@
+"""Where reading the log begins: where the feed left it, and what is known where that is no place in it any more."""
+
+import pytest
+
+from change_feed.log import Bounds, Offsets, Start, begin, begin_new
+
+ONE, OTHER = ("a-topic", 0), ("a-topic", 1)
+
+
+def log(committed: Offsets | None = None) -> Bounds:
+    """Give a log of which the first records of one partition were dropped already."""
+    return Bounds({ONE: 10, OTHER: 0}, {ONE: 20, OTHER: 5}, committed or {})
+
+
+@pytest.mark.parametrize(("stored", "other"), [(10, 0), (15, 3), (20, 5)])
+def test_a_feed_goes_on_where_it_was_also_at_the_first_record_and_after_the_last(
+    stored: int, other: int
+) -> None:
+    offsets = {ONE: stored, OTHER: other}
+    assert begin(log(), offsets) == Start(offsets, gap=False, restored=False)
+
+
+@pytest.mark.parametrize("stored", [9, 21])
+def test_where_the_feed_was_outside_of_the_log_it_begins_with_what_there_is_and_something_is_gone(
+    stored: int,
+) -> None:
+    """As when records were dropped before they were read, or a topic was made anew."""
+    assert begin(log(), {ONE: stored, OTHER: 3}) == Start({ONE: 10, OTHER: 3}, gap=True, restored=False)
+
+
+def test_a_partition_that_the_feed_never_read_is_read_from_its_beginning() -> None:
+    assert begin(log(), {ONE: 15}) == Start({ONE: 15, OTHER: 0}, gap=False, restored=False)
+
+
+@pytest.mark.parametrize(("committed", "restored"), [(14, False), (15, False), (16, True)])
+def test_a_feed_that_has_less_than_it_once_told_kafka_was_restored(committed: int, *, restored: bool) -> None:
+    start = begin(log({ONE: committed, OTHER: 0}), {ONE: 15})
+    assert start == Start({ONE: 15, OTHER: 0}, gap=False, restored=restored)
+
+
+@pytest.mark.parametrize("committed", [{}, {ONE: 0}])
+def test_the_very_first_feed_has_all_that_the_log_has(committed: Offsets) -> None:
+    assert begin_new(log(committed)) == Start({ONE: 10, OTHER: 0}, gap=False, restored=False)
+
+
+def test_a_feed_that_was_lost_goes_on_from_now() -> None:
+    assert begin_new(log({ONE: 12, OTHER: 0})) == Start({ONE: 20, OTHER: 5}, gap=False, restored=True)
