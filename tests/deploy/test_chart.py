@@ -32,6 +32,7 @@ CITIZENS = "cv-registry.citizen-changed"
 KUBERNETES: dict[str, Any] = json.loads((DATA / "kubernetes.json").read_text())
 CUSTOM: dict[str, Any] = json.loads((DATA / "custom_resources.json").read_text())
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+GATEWAY_ENV = {"TOKEN__ISSUER": "https://login.example.com", "TOKEN__JWKS_URL": "https://login.example.com/k"}
 GIVEN: dict[str, Any] = {
     "image": {"repository": "images.example.com/cvhub", "tag": "1.2.3"},
     "telemetry": {"endpoint": "http://collector:4318"},
@@ -39,14 +40,7 @@ GIVEN: dict[str, Any] = {
     "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
     "dashboards": {"enabled": True},
     "network": {"ingress": [{"namespaceSelector": {}}]},
-    "services": {
-        "gateway": {
-            "env": {
-                "TOKEN__ISSUER": "https://login.example.com",
-                "TOKEN__JWKS_URL": "https://login.example.com/k",
-            }
-        }
-    },
+    "services": {"gateway": {"env": GATEWAY_ENV}},
 }
 KUBERNETES_KINDS = {
     kind: f"#/$defs/io.k8s.api.{group}.{kind}"
@@ -123,12 +117,49 @@ def test_the_schemas_notice_what_is_misspelled(documents: list[Document]) -> Non
         {"services": {"gateway": {"env": {"token__issuer": "x"}}}},
         {"telemetry": {"sampleRatio": 2}},
         {"telemtry": {}},
+        {"image": {"repository": "images.example.com", "tag": "1.2.3+build"}},
+        {"defaults": {"replicas": 2, "maxReplicas": 6, "resources": {"limit": {"memory": "1Gi"}}}},
+        {"services": {"gateway": {"resources": {"requests": {"memry": "1Gi"}}}}},
+        # What Kubernetes does not know it leaves out, and what is left of such a rule lets everything through.
+        {"services": {"gateway": {"egress": [{"port": [{"port": 443}]}]}}},
+        {"services": {"gateway": {"egress": [{}]}}},
+        {"services": {"gateway": {"egress": [{"ports": [{"prt": 443}]}]}}},
+        {"services": {"cv-registry": {"ingress": [{"podSelectr": {}}]}}},
+        {"network": {"ingress": [{"namespaceSelecter": {}}]}},
+        {"network": {"postgres": {"ports": [5432], "to": [{}]}}},
     ],
     ids=str,
 )
 def test_values_that_cannot_be_right_are_refused(wrong: dict[str, Any]) -> None:
     with helm.Chart.load(CHART) as chart, pytest.raises(helm.HelmError):
         chart.validate_schema({**GIVEN, **wrong})
+
+
+def test_a_large_number_is_written_in_digits() -> None:
+    """Helm reads numbers as floating point, and would write 1e+06, which no setting takes."""
+    given = {
+        "keda": {"lagThreshold": 1_000_000},
+        "services": {"gateway": {"env": {"HTTP__BODY_LIMIT": 20_000_000, **GATEWAY_ENV}}},
+    }
+    documents = rendered({**GIVEN, **given})
+    assert {"name": "HTTP__BODY_LIMIT", "value": "20000000"} in container(
+        of_kind(documents, "Deployment")["gateway"]
+    )["env"]
+    _, by_lag = of_kind(documents, "ScaledObject")["cv-status"]["spec"]["triggers"]
+    assert by_lag["metadata"]["lagThreshold"] == "1000000"
+
+
+def test_the_authority_of_kafka_is_mounted_only_where_the_connection_is_protected(
+    documents: list[Document],
+) -> None:
+    def mounts(given: list[Document]) -> set[str]:
+        pods = [one["spec"]["template"]["spec"] for one in of_kind(given, "Deployment").values()]
+        return {v["secret"]["secretName"] for pod in pods for v in pod["volumes"] if v["name"] == "kafka-ca"}
+
+    assert mounts(documents) == {"cvhub-cluster-ca-cert"}
+    plain = rendered({**GIVEN, "kafka": {"securityProtocol": "SASL_PLAINTEXT"}})
+    assert mounts(plain) == set()
+    assert "kafka-ca" not in json.dumps(plain)
 
 
 def test_every_service_of_the_contracts_is_deployed(documents: list[Document]) -> None:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from cv_contracts.topics import SERVICES as NAMES
 from cvhub.prepare import Settings as TopicSettings
 from cvhub.services import SERVICES, Service
 
@@ -40,6 +41,10 @@ def has_setting(settings: type[BaseModel], variable: str) -> bool:
 def test_the_file_is_valid_by_the_compose_specification() -> None:
     schema = json.loads((ROOT / "tests/deploy/data/compose_spec.json").read_text())
     jsonschema.Draft7Validator(schema).validate({k: v for k, v in COMPOSE.items() if not k.startswith("x-")})
+
+
+def test_every_service_of_the_contracts_is_in_the_local_stack() -> None:
+    assert {service.name for service in SERVICES} == set(NAMES)
 
 
 @pytest.mark.parametrize("service", OURS)

@@ -165,6 +165,21 @@ def test_every_alert_has_a_severity_a_summary_and_its_own_place_in_the_runbook()
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
 
 
+def test_every_alert_is_seen_to_fire_and_to_end_in_the_tests_of_promtool(exported: set[str]) -> None:
+    groups = yaml.safe_load((ROOT / "deploy/alerts.test.yaml").read_text())["tests"]
+    ended = set()
+    for group in groups:
+        for series in group["input_series"]:
+            _check(series["series"], exported)
+        firing = [
+            set(re.findall(r'alertname="(\w+)"', json.dumps(check.get("exp_samples", [])).replace("\\", "")))
+            for check in group["promql_expr_test"]
+        ]
+        assert firing[0] == firing[-1] == set(), "what has not begun, or has ended, fires not"
+        ended |= set().union(*firing)
+    assert ended == {rule["alert"] for rule in ALERTS}
+
+
 def test_the_collector_uses_what_it_defines_and_defines_what_it_uses() -> None:
     config = yaml.safe_load((ROOT / "deploy/otel/collector.yaml").read_text())
     pipelines = config["service"]["pipelines"].values()

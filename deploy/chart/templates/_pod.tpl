@@ -12,6 +12,11 @@ app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* A value as text; numbers in all their digits, for Helm reads them as floating point and would print a million as 1e+06. */}}
+{{- define "cvhub.text" -}}
+{{ if kindIs "string" . }}{{ . | quote }}{{ else }}{{ toJson . | quote }}{{ end }}
+{{- end }}
+
 {{/* A pod of one service; `job` names the command it runs once, in place of serving. Kafka's secret is made by the chart's own objects, so
    that a job that runs before them must do without; no job speaks to Kafka. */}}
 {{- define "cvhub.pod" -}}
@@ -72,12 +77,12 @@ spec:
         {{- with .Values.telemetry.endpoint }}
         - {name: TELEMETRY__OTLP_ENDPOINT, value: {{ . | quote }}}
         {{- end }}
-        - {name: TELEMETRY__SAMPLE_RATIO, value: {{ .Values.telemetry.sampleRatio | quote }}}
+        - {name: TELEMETRY__SAMPLE_RATIO, value: {{ include "cvhub.text" .Values.telemetry.sampleRatio }}}
         {{- range $setting, $called := .service.calls }}
         - {name: {{ $setting }}, value: "http://{{ $called }}:{{ (get $.Values.services $called).port }}"}
         {{- end }}
         {{- range $setting, $value := .service.env }}
-        - {name: {{ $setting }}, value: {{ $value | quote }}}
+        - {name: {{ $setting }}, value: {{ include "cvhub.text" $value }}}
         {{- end }}
         {{- range .service.secrets }}
         - name: {{ . }}
@@ -115,7 +120,9 @@ spec:
         - {name: trusted, mountPath: /trusted, readOnly: true}
         {{- if and .service.database (not .job) }}
         - {name: kafka, mountPath: /kafka, readOnly: true}
+        {{- if hasSuffix "SSL" .Values.kafka.securityProtocol }}
         - {name: kafka-ca, mountPath: /kafka-ca, readOnly: true}
+        {{- end }}
         {{- end }}
         {{- if and .service.codeLists .Values.codeLists.configMap }}
         - {name: code-lists, mountPath: /code-lists, readOnly: true}
@@ -136,8 +143,10 @@ spec:
     {{- if and .service.database (not .job) }}
     - name: kafka
       secret: {secretName: {{ .name }}, defaultMode: 0440}
+    {{- if hasSuffix "SSL" .Values.kafka.securityProtocol }}
     - name: kafka-ca
       secret: {secretName: {{ .Values.kafka.caSecret }}, defaultMode: 0440}
+    {{- end }}
     {{- end }}
     {{- if and .service.codeLists .Values.codeLists.configMap }}
     - name: code-lists

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from change_feed import verifying
+from change_feed.log import Log
 from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from servicekit.follow.owned_states import Digest
@@ -93,6 +95,26 @@ async def test_a_cv_whose_citizen_has_no_number_is_followed_like_any_other(world
     assert compared.differences == []
     [item] = (await world.snapshot(HERE)).json()["items"]
     assert (item["version"], item["change"], item["cvNumber"]) == (newest.version, "deleted", None)
+
+
+async def test_a_log_that_cannot_be_read_now_is_503(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
+    await world.arrived(1)
+
+    async def away(_self: Log) -> None:
+        raise KafkaConnectionError
+
+    monkeypatch.setattr(Log, "start", away)
+    headers = world.headers(None, "operator")
+    answers = [
+        await world.client.post(
+            "/internal/operations/feed/verify-log",
+            json={"topic": TOPIC, "partition": number},
+            headers=headers,
+        )
+        for number in range(6)
+    ]
+    assert {answer.status_code for answer in answers} == {200, 503}, "an empty partition needs no Kafka"
 
 
 async def test_only_an_operator_may_ask(world: World) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
+from aiokafka.errors import KafkaError
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from change_feed import verifying
 from change_feed.log import FOLLOWED
 from change_feed.parts import PartsDep, parts_of
 from change_feed.rereading import hand_over
+from cv_contracts.faults import Unavailable
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.web.http import internal_only
@@ -55,7 +57,10 @@ async def verify_log(body: PartitionBody, parts: PartsDep) -> Response:
     topic = next((topic for topic in FOLLOWED if topic.name == body.topic), None)
     if topic is None or body.partition >= topic.partitions:
         raise HTTPException(404)
-    compared = await verifying.compare_log(
-        parts.database, parts.kafka, body.topic, body.partition, body.begin
-    )
+    try:
+        compared = await verifying.compare_log(
+            parts.database, parts.kafka, body.topic, body.partition, body.begin
+        )
+    except KafkaError as error:
+        raise Unavailable from error
     return json_response(asdict(compared))

@@ -104,8 +104,8 @@ async def compare_log(
     if begin >= until:
         return LogCompared(0, (), None)
     log = Log(kafka, READ_AT_ONCE, only=(topic, partition))
-    await log.start()
     try:
+        await log.start()
         first = max(begin, (await log.first())[topic, partition])
         if first >= until:
             return LogCompared(0, (), None)
