@@ -4,6 +4,7 @@ import os
 from typing import Final
 
 from cv_search.app import create_app
+from cv_search.memory import give_back
 from cv_search.settings import SERVICE, Role, Settings
 from servicekit.program import program
 
@@ -16,6 +17,8 @@ def main() -> None:
     settings = Settings()
     if settings.role is Role.WRITE:
         os.nice(GIVES_WAY)
+    if settings.role.writes:
+        give_back()
     program(SERVICE, settings, create_app, package="cv_search")
 
 
