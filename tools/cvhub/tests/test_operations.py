@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import json
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest_asyncio
 from fastapi import FastAPI, Request
 from typer.testing import CliRunner
 
+from cvhub import operations
 from cvhub.cli import app
 from cvhub.operator import place
 from cvhub.servers.process import CannotStart
@@ -139,6 +141,18 @@ async def test_what_cannot_be_done_is_said_with_what_to_do(
     monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": f"http://127.0.0.1:{free_port()}"}))
     away = await world.run("pending", "list", "cv-status")
     assert "does not answer" in str(away.exception)
+
+
+async def test_a_list_of_a_service_that_hangs_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert operations.READ_SECONDS <= 10
+    monkeypatch.setattr(operations, "READ_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": url}))
+        hung = await world.run("projections", "cv-status")
+    assert "cv-status does not answer (ReadTimeout)" in str(hung.exception)
 
 
 def test_a_service_that_there_is_not_is_refused_before_a_reason_is_asked_for(

@@ -15,6 +15,8 @@ from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
 
 LOOK_SECONDS = 0.5
+READ_SECONDS = 10.0
+"""What only reads a list is there by then, or the service hangs."""
 FEED = "change-feed"
 SEARCH = "cv-search"
 
@@ -60,7 +62,8 @@ class Operator:
         self._calls = Calls(place())
 
     def get(self, path: str, **query: str | None) -> Any:
-        return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._ask("GET", path, params=given, timeout=READ_SECONDS)
 
     def post(self, path: str, **body: Any) -> Any:
         return self._ask("POST", path, json=body or None)
