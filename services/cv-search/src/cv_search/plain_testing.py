@@ -55,7 +55,7 @@ class PlainSearch:
     def _text(self, query: Query) -> Test:
         if not query.text and not query.secondary:
             return lambda _: True
-        main = relax(query.text, lambda relaxed: sum(map(self._holds(relaxed), self._read)))
+        main = relax(query.text, lambda relaxed: any(map(self._holds(relaxed), self._read)))
         holds: Test = self._holds(main) if query.text else _never
         others = [self._found(clause, 0) for clause in query.secondary]
         return lambda one: holds(one) or any(other(one) for other in others)

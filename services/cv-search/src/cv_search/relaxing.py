@@ -21,26 +21,26 @@ class Relaxed:
     least: int
 
 
-def relax(clauses: tuple[Clause, ...], count: Callable[[Relaxed], int]) -> Relaxed:
-    """Give the strictest reading of a text that finds anything; `count` tells how many CVs one finds."""
+def relax(clauses: tuple[Clause, ...], finds: Callable[[Relaxed], bool]) -> Relaxed:
+    """Give the strictest reading of a text that finds anything; `finds` tells whether one finds a CV."""
     exact = Relaxed(tuple((clause, 0) for clause in clauses), len(clauses))
-    if not clauses or count(exact):
+    if not clauses or finds(exact):
         return exact
-    forgiven = tuple(_forgiven(clause, count) for clause in clauses)
+    forgiven = tuple(_forgiven(clause, finds) for clause in clauses)
     least = len(clauses)
     for least in sorted({len(clauses), (len(clauses) + 1) // 2, 1}, reverse=True):
-        if count(Relaxed(forgiven, least)):
+        if finds(Relaxed(forgiven, least)):
             break
     return Relaxed(forgiven, least)
 
 
-def _forgiven(clause: Clause, count: Callable[[Relaxed], int]) -> tuple[Clause, int]:
+def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[Clause, int]:
     """Forgive as few typos as find anything; where none do, look for what a compound is a kind of."""
     shortest = min(map(len, clause.words))
     most = 0 if clause.phrase or clause.prefix or shortest < TYPO_SHORTEST else 1
     most += most and shortest >= TWO_TYPOS_SHORTEST
     for typos in range(most + 1):
-        if count(Relaxed(((clause, typos),), 1)):
+        if finds(Relaxed(((clause, typos),), 1)):
             return clause, typos
     head = clause if clause.head is None else Clause((clause.head,))
     return head, 0

@@ -71,7 +71,7 @@ class OpenSearchSnapshot:
 
     def _query(self, query: Query, end: float) -> Json:
         main = self._texts.get(
-            query, lambda: relax(query.text, lambda one: self._total(text_alone(one), end))
+            query, lambda: relax(query.text, lambda one: self._total(text_alone(one), end) > 0)
         )
         return query_of(query, self._inside(query, end), main)
 

@@ -11,7 +11,7 @@ from cv_search.geo import inside
 from cv_search.port import Clause, Query
 from cv_search.relaxing import Relaxed, relax
 from cv_search.tantivy_engine import fields as f
-from cv_search.tantivy_engine.guarding import Budget, total_of
+from cv_search.tantivy_engine.guarding import Budget
 from cv_search.tantivy_engine.mapping import microseconds, organisation_name, place_of
 from cv_search.tantivy_engine.names import Names
 from cv_search.weights import BROADER, PARTS, SECONDARY, SYNONYM, WORDS
@@ -103,17 +103,17 @@ class Planner:
         return self._known_places
 
     def _text(self, query: Query, budget: Budget) -> TQuery | None:
-        main = relax(query.text, lambda relaxed: self._count(relaxed, budget))
+        main = relax(query.text, lambda relaxed: self._finds(relaxed, budget))
         either = [(SHOULD, self._all(main))] if query.text else []
         either += [
             (SHOULD, TQuery.boost_query(self._clause(clause, 0), SECONDARY)) for clause in query.secondary
         ]
         return TQuery.boolean_query(either) if either else None
 
-    def _count(self, relaxed: Relaxed, budget: Budget) -> int:
+    def _finds(self, relaxed: Relaxed, budget: Budget) -> bool:
         budget.check()
         query = TQuery.boolean_query([(MUST, self._cvs()), (MUST, self._all(relaxed))])
-        return total_of(self._searcher.search(query, limit=1))
+        return bool(self._searcher.search(_unscored(query), limit=1, count=False).hits)
 
     def _all(self, relaxed: Relaxed) -> TQuery:
         clauses = [(SHOULD, self._clause(clause, typos)) for clause, typos in relaxed.clauses]
