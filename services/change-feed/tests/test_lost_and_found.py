@@ -12,7 +12,7 @@ from change_feed.log import Log
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.testing import Registry, World, Writer
-from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
+from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
 from servicekit.testing import eventually
 
@@ -111,6 +111,25 @@ async def test_where_records_are_gone_from_the_log_the_owners_are_asked_for_what
             str(told.cv_id),
             str(missed.cv_id),
         ]
+
+
+async def test_a_citizen_who_was_handed_over_unheard_more_than_once_is_told_of_each_time(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.send(world.cv(person, "created"))
+        await world.arrived(1)
+    for entries, authority in ((3, OTHER_MUNICIPALITY), (5, MUNICIPALITY)):
+        async with start(settings) as world:
+            world.at_registry(person, relations=[relation(authority)])
+            world.cv(person)
+            # As after the topics were made anew.
+            await world.database.execute("update log_positions set next_offset = next_offset + 1000")
+        async with start(settings) as world:
+            await world.arrived(entries)
+    async with start(settings) as world:
+        assert [change for _, change in await world.shown(HERE)] == ["created", "left", "came", "replaced"]
 
 
 async def back_up(world: World) -> dict[str, list[Any]]:
