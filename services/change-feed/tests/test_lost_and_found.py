@@ -114,6 +114,20 @@ async def test_where_records_are_gone_from_the_log_the_owners_are_asked_for_what
         ]
 
 
+async def test_records_that_come_to_topics_made_anew_while_nobody_reads_are_not_skipped(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        world.cv(person, "created")
+        await world.database.execute("update log_positions set next_offset = next_offset + 2")
+    async with start(settings) as world:
+        await world.arrived(1)
+    await world.log.send(*[world.cv(person) for _ in range(3)])
+    async with start(settings) as world:
+        await world.arrived(4)
+
+
 async def test_what_cannot_be_read_holds_nothing_up_when_the_log_is_read_again(
     settings: Settings, start: Any
 ) -> None:
