@@ -36,6 +36,11 @@ def test_a_citizen_survives_the_way_through_json() -> None:
     assert Citizen.from_state(citizen.person_id, citizen.version, state) == citizen
 
 
+def test_a_citizen_whose_number_was_withdrawn_has_none_afterwards_either() -> None:
+    citizen = replace(a_citizen(), cv_number=None, contact_group=None)
+    assert Citizen.from_state(citizen.person_id, citizen.version, citizen.to_state()) == citizen
+
+
 def test_elements_that_access_does_not_need_are_ignored() -> None:
     citizen = a_citizen()
     state = {**citizen.to_state(), "familyName": "x", "address": {"postalCode": "0000"}}
@@ -81,6 +86,14 @@ def test_both_days_of_a_relation_are_included() -> None:
             ),
             "147",
         ),
+        (
+            (
+                Relation(7, "101", date(2020, 1, 1), date(2021, 1, 1)),
+                Relation(8, "14700", date(2021, 1, 1), date(2021, 2, 1)),
+            ),
+            "147",
+        ),
+        ((Relation(7, "101", date(2020, 1, 1)), Relation(7, "147", date(2021, 1, 1))), "147"),
         ((Relation(1, "10", DAY),), None),
     ],
 )

@@ -1,7 +1,9 @@
 import asyncio
+import struct
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -82,6 +84,44 @@ def test_a_malformed_token_is_fault_1014_naming_the_header(header: str) -> None:
         parse(header)
     assert fault.value.code == 1014
     assert [error.element for error in fault.value.errors] == ["x-consistency-token"]
+
+
+ENTRY = struct.pack(">B16sq", 0, SUBJECT.bytes, 5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x01",
+        b"\x01\x01",
+        b"\x01\x02\x01a",
+        b"\x01\x01\x02\xc3\x28" + ENTRY,
+        b"\x01\x00" + ENTRY,
+        b"\x01\x01\x01a" + ENTRY[:-1],
+        b"\x02\x01\x01a" + ENTRY,
+    ],
+)
+def test_a_token_with_a_right_check_sum_that_says_nothing_is_fault_1014(data: bytes) -> None:
+    """Anybody can make one: the check sum is no secret."""
+    with pytest.raises(Fault) as fault:
+        parse(_with_check_sum(data))
+    assert fault.value.code == 1014
+
+
+def test_such_a_token_made_as_it_should_be_is_read() -> None:
+    assert parse(_with_check_sum(b"\x01\x01\x01a" + ENTRY)).entries == {("a", SUBJECT): 5}
+
+
+def _with_check_sum(data: bytes) -> str:
+    return urlsafe_b64encode(data + struct.pack(">I", crc32(data))).decode()
+
+
+def test_a_header_is_no_longer_than_16_kib_whatever_it_says() -> None:
+    copies = 16_384 // (len(GOOD) + 1)
+    assert parse(",".join([GOOD] * copies)).entries == parse(GOOD).entries
+    with pytest.raises(Fault):
+        parse(",".join([GOOD] * (copies + 1)))
 
 
 @given(st.binary(max_size=200))

@@ -109,6 +109,7 @@ async def test_ranges_tell_count_and_digest_of_what_is_there(owner: Owner) -> No
     assert after[255] == before[255]
     assert after[1].count == 2
     assert after[1].digest != before[1].digest
+    assert await owner.states.ranges(1, 1) == {1: after[1]}
     assert await owner.states.ranges(2, 254) == {}
     assert await owner.states.versions(1) == {one: 2, two: 4}
     await owner.things.erase(two, 5)

@@ -12,9 +12,10 @@ from change_feed.log import Log
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.testing import Registry, World, Writer
-from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
+from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
 from servicekit.testing import eventually
+from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
@@ -111,6 +112,57 @@ async def test_where_records_are_gone_from_the_log_the_owners_are_asked_for_what
             str(told.cv_id),
             str(missed.cv_id),
         ]
+
+
+async def test_records_that_come_to_topics_made_anew_while_nobody_reads_are_not_skipped(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        world.cv(person, "created")
+        await world.database.execute("update log_positions set next_offset = next_offset + 2")
+    async with start(settings) as world:
+        await world.arrived(1)
+    await world.log.send(*[world.cv(person) for _ in range(3)])
+    async with start(settings) as world:
+        await world.arrived(4)
+
+
+async def test_what_cannot_be_read_holds_nothing_up_when_the_log_is_read_again(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.raw("cv-registry.cv-changed", str(person.cv_id).encode(), b"{")
+        await world.log.send(world.cv(person))
+        await world.arrived(1)
+        await world.database.execute("update log_positions set next_offset = 0")
+    async with start(settings) as world:
+        await world.log.send(world.cv(person))
+        await world.arrived(2)
+        assert len(await world.rows("select from unreadable_records where projection = 'feed'")) == 1
+
+
+async def test_a_citizen_who_was_handed_over_unheard_more_than_once_is_told_of_each_time(
+    settings: Settings, start: Any
+) -> None:
+    async def unheard(world: World, authority: Organisation) -> None:
+        world.at_registry(person, relations=[relation(authority)])
+        world.cv(person)
+        # As after the topics were made anew.
+        await world.database.execute("update log_positions set next_offset = next_offset + 1000")
+
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.send(world.cv(person, "created"))
+        await world.arrived(1)
+        await unheard(world, OTHER_MUNICIPALITY)
+    async with start(settings) as world:
+        await world.arrived(3)
+        await unheard(world, MUNICIPALITY)
+    async with start(settings) as world:
+        await world.arrived(5)
+        assert [change for _, change in await world.shown(HERE)] == ["created", "left", "came", "replaced"]
 
 
 async def back_up(world: World) -> dict[str, list[Any]]:

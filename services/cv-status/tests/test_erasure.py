@@ -1,7 +1,9 @@
 """An erased citizen leaves nothing here but the access rows, which are kept for their legal period."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -77,6 +79,19 @@ async def test_an_erasure_that_is_applied_twice_changes_nothing_more(world: Worl
     ledger = await world.database.fetch("select * from erasures")
     await world.apply(Erased(person.person_id, 3))
     assert await world.database.fetch("select * from erasures") == ledger
+
+
+async def test_a_cv_that_a_merger_gave_to_another_citizen_is_erased_with_whom_it_is_now(world: World) -> None:
+    gone, heir = await a_citizen(world), await a_citizen(world)
+    await world.set(CASE_WORKER, gone, 3)
+    await world.change(gone, 2, cvId=str(uuid4()), cvNumber=None)
+    await world.change(heir, 2, cvId=str(gone.cv_id), cvNumber=gone.cv_number)
+    merged = replace(heir, cv_number=gone.cv_number)
+    assert (await world.set(CASE_WORKER, merged, 2)).status_code == 200
+    await world.apply(Erased(gone.person_id, 3))
+    assert await counts(world) == [1, 2, 1, 1]
+    await world.apply(Erased(heir.person_id, 3))
+    assert await counts(world) == [0, 0, 0, 0]
 
 
 async def test_after_an_erasure_what_others_have_frozen_is_still_immutable(world: World) -> None:

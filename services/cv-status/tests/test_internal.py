@@ -7,6 +7,7 @@ import pytest
 
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from cv_status.testing import World
+from servicekit.follow.states import Erased
 
 pytestmark = pytest.mark.infra
 
@@ -40,6 +41,35 @@ async def test_followers_get_the_status_with_its_comment_and_unknown_for_what_wa
         },
     }
     assert unknown == {"subject": str(never), "unknown": True}
+
+
+async def test_of_a_cv_that_was_frozen_more_than_once_followers_get_the_version_of_its_status_now(
+    world: World,
+) -> None:
+    person = await world.citizen(relation(MUNICIPALITY), contactGroup=2)
+
+    async def state() -> dict[str, Any]:
+        [answer] = (await ask(world, "statuses/states", {"subjects": [str(person.cv_id)]}))["states"]
+        assert (await ask(world, "statuses/snapshot", {}))["states"] == [answer]
+        state: dict[str, Any] = answer["state"]
+        return state
+
+    for status in (2, 3):
+        await world.set(CASE_WORKER, person, status)
+        newest = await world.database.fetchval("select id from frozen_versions order by version desc limit 1")
+        assert (await state())["versionId"] == str(newest)
+    await world.set(CASE_WORKER, person, 1)
+    assert (await state()).keys() == {"status", "time"}
+
+
+async def test_pages_also_tell_whose_status_was_erased(world: World) -> None:
+    people = [await world.citizen(relation(MUNICIPALITY), contactGroup=2) for _ in range(2)]
+    for person in people:
+        await world.set(CASE_WORKER, person, 1)
+    await world.apply(Erased(people[0].person_id, 2))
+    states = (await ask(world, "statuses/snapshot", {}))["states"]
+    told = {state["subject"]: state.get("erased", False) for state in states}
+    assert told == {str(people[0].cv_id): True, str(people[1].cv_id): False}
 
 
 async def test_pages_go_by_key_order_through_every_status(world: World) -> None:

@@ -179,8 +179,9 @@ async def test_each_document_leaves_one_access_row_and_a_refusal_none(world: Wor
     world.renderer.mode = "busy"
     await world.on_status(CASE_WORKER, person, "?CVStatusIdentifier=3")
     rows = await world.database.fetch("select * from access_log where method = 'GetCVOnStatus'")
-    assert [(row["subject"], row["detail"]) for row in rows] == [
-        (person.person_id, f'{{"version": "{version}"}}')
+    frozen = await world.database.fetchval("select version from frozen_versions")
+    assert [(row["subject"], row["object_version"], row["detail"]) for row in rows] == [
+        (person.person_id, frozen, f'{{"version": "{version}"}}')
     ]
 
 

@@ -171,6 +171,7 @@ async def test_one_citizens_versions_are_never_anothers(world: World) -> None:
 
 async def test_each_read_leaves_one_access_row_and_a_refused_one_none(world: World) -> None:
     person = await a_citizen(world)
+    await world.set(CASE_WORKER, person, 1)
     await world.get(CASE_WORKER, person)
     await world.versions(CASE_WORKER, person)
     await world.get(a_caller(OTHER_MUNICIPALITY), person)
@@ -181,6 +182,7 @@ async def test_each_read_leaves_one_access_row_and_a_refused_one_none(world: Wor
         (person.person_id, "GetAvailableCVStatusVersions"),
     ]
     assert (rows[0]["active_code"], rows[0]["user_identifier"]) == ("101", "sb1")
+    assert rows[0]["object_version"] == await world.database.fetchval("select version from statuses")
 
 
 async def test_a_read_that_cannot_be_logged_is_not_answered(world: World) -> None:

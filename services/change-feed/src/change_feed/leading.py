@@ -55,7 +55,6 @@ _NEW_EPOCH: Final = "insert into feed (epoch, edge, floor) values ($1, $2, 0)"
 _RESTORED: Final = (
     "insert into restores (after_position, before_position) select edge, greatest($1, edge) from feed"
 )
-_SEED_AGAIN: Final = "update feed set seeded = false, seed_after = null"
 
 _SESSION: Final = {
     **LEASE_SESSION,
@@ -193,7 +192,8 @@ class _Reading:
                 await self._conn.execute(_RESTORED, now_position())
             if start.gap:
                 log.error("feed_has_gap")
-                await self._conn.execute(_SEED_AGAIN)
+                # Written down at once: while nobody reads, the log may grow past the old positions.
+                await self._writer.write(Changes(offsets=start.offsets, seed=(None, False)))
                 self._seed, self._seeded = None, False
         self._offsets = start.offsets
         self._source.seek(start.offsets)

@@ -119,15 +119,14 @@ class Taking:
             raise RegistryAway from error
 
     def _seed(self, changes: Changes, state: Known, citizen: Citizen, before: Placed | None) -> None:
-        entries, after = hand_over(
-            before, citizen, danish_date(self._clock()), uuid5(state.subject, "present"), self._clock()
-        )
+        present = uuid5(state.subject, f"present at {state.version}")
+        entries, after = hand_over(before, citizen, danish_date(self._clock()), present, self._clock())
         changes.placed[after.person_id] = after
         changes.entries += entries
         change = _CHANGE_OF_STATE[state.state["state"]]
         changes.entries.append(
             Entry(
-                event_id=uuid5(state.subject, f"present at {state.version}"),
+                event_id=present,
                 type=CVChanged.TYPE,
                 change=change,
                 subject=state.subject,
