@@ -112,16 +112,17 @@ async def test_a_database_restored_under_a_running_follower_is_noticed_with_the_
         await eventually(lambda: has(copies, people))
 
 
-async def test_a_position_beyond_the_end_of_the_log_starts_at_the_earliest(
+async def test_a_log_that_was_made_anew_is_read_from_its_begin_and_leaves_a_gap(
     database: Database, kafka_settings: KafkaSettings, copies: Copies, log: EventLog
 ) -> None:
-    """As after a topic was made anew."""
+    """What nobody had read of the old one is gone: only the owner knows it."""
     owner, person = OwnedStates(), uuid4()
     await log.send(owner.put(person, 1), partition=0)
     await _set_position(database, 900)
     async with following(Follower(database, kafka_settings, "cv-status", [copies.projection(owner)])):
         await eventually(lambda: has(copies, {person: 1}))
         await eventually(lambda: all_committed(kafka_settings, 1))
+    assert await Generations(database, "copies").has_gap()
 
 
 async def test_records_that_are_gone_raise_the_alarm_stop_nothing_and_leave_a_gap_until_it_is_built_anew(

@@ -134,7 +134,7 @@ class Following:
 
     async def _once(self, records: Records, consumer: Consumer, one_by_one: bool) -> tuple[Batch, Settled]:
         batch = read_batch(await self.positions.only_next(consumer, records))
-        self.positions.mark_gaps(batch)
+        await self.positions.mark_gaps(consumer, batch)
         behind = await self._behind(batch.announced)
         states, reasons = await self.owner.ask(behind)
         work = Work(

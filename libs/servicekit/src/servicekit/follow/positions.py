@@ -66,13 +66,23 @@ class Positions:
             self._seek(consumer, partition, stored[partition])
         return [record for record in records if record.partition not in ahead] if ahead else records
 
-    def mark_gaps(self, batch: Batch) -> None:
+    async def mark_gaps(self, consumer: Consumer, batch: Batch) -> None:
         """Mark the positions before which records were gone, and raise the alarm: the projection is to be built anew."""
         for partition, first in batch.first_offsets.items():
-            before = self.known.get(partition)
-            if before is not None and first > before:
+            before = self.known.get(partition, first)
+            if first > before:
                 log.error("records_gone", topic=self._topic, partition=partition, count=first - before)
-                batch.positions[partition] = replace(batch.positions[partition], gap=True)
+            elif first == before or not await self._is_made_anew(consumer, partition, before):
+                continue
+            else:
+                log.error("log_made_anew", topic=self._topic, partition=partition)
+            batch.positions[partition] = replace(batch.positions[partition], gap=True)
+
+    async def _is_made_anew(self, consumer: Consumer, partition: int, before: int) -> bool:
+        """Tell whether the log ends before what was read of it: then what nobody had read of the old one is gone."""
+        place = TopicPartition(self._topic, partition)
+        ends: dict[TopicPartition, int] = await consumer.end_offsets([place])
+        return ends[place] < before
 
     def committed(self, batch: Batch) -> None:
         """Note what a transaction has written."""
