@@ -18,6 +18,8 @@ from servicekit.data.postgres import Database
 
 pytestmark = pytest.mark.infra
 
+_PLACES = "select array_agg(place) from index_places"
+
 
 @dataclass
 class ByHand:
@@ -143,8 +145,8 @@ async def test_a_new_index_is_said_once_its_build_is_done(database: Database) ->
     await here.step()
     indexer.name = "a2"
     await here.step()
-    assert await database.fetch("select place from index_places") == [("a",)]
+    assert await database.fetchval(_PLACES) == ["a"]
     indexer.built("a2")
     await here.step()
-    assert await database.fetch("select place from index_places") == [("a2",)]
+    assert await database.fetchval(_PLACES) == ["a2"]
     assert await left(here, gone) == 0
