@@ -2,7 +2,10 @@
 
 import shutil
 import time
+from collections import defaultdict
+from math import hypot
 from pathlib import Path
+from statistics import median
 from typing import get_args
 
 import pytest
@@ -158,6 +161,18 @@ def test_names_fit_the_elements_they_are_answered_in() -> None:
     assert all(len(q.name) <= 100 for q in LISTS.qualifications.values())
     assert all(len(p.city) <= 50 and len(p.code) == 4 for p in LISTS.postal_codes.values())
     assert all(len(code) == 2 for code in LISTS.countries)
+
+
+def test_a_postal_code_lies_in_its_municipality_or_on_an_island_of_it() -> None:
+    """A degree of latitude is 111 km here, one of longitude 62 km."""
+    by_municipality = defaultdict(list)
+    for postal in LISTS.postal_codes.values():
+        by_municipality[postal.municipality_code].append(postal)
+    for places in by_municipality.values():
+        north = median(place.latitude for place in places)
+        east = median(place.longitude for place in places)
+        far = [p for p in places if hypot(111 * (p.latitude - north), 62 * (p.longitude - east)) > 75]
+        assert far == []
 
 
 def test_titles_that_are_answered_and_counted_are_unique() -> None:

@@ -106,7 +106,7 @@ async def test_a_slow_provider_holds_up_nobody_who_calls_and_nothing_of_the_othe
     await eventually(arrived(sinks, person.mail))
 
 
-@pytest.mark.parametrize(("mail", "sms"), [(451, 503), (421, 429)])
+@pytest.mark.parametrize(("mail", "sms"), [(451, 503), (421, 429), (450, 404), (452, 307)])
 async def test_an_answer_that_passes_is_tried_again(posted: World, sinks: Sinks, mail: int, sms: int) -> None:
     answers = {"mail": [mail] * 2, "sms": [sms] * 2}
 
@@ -144,6 +144,17 @@ async def test_another_4xx_gives_the_message_up_and_leaves_the_status(posted: Wo
     person = await a_citizen(posted, MOBILE)
     await eventually(marked(posted, "refused"))
     assert await posted.contacts(person) == {MOBILE: (person.mobile, 1)}
+
+
+async def test_an_address_that_the_mail_server_cannot_write_is_undeliverable_and_the_server_is_well(
+    posted: World, sinks: Sinks
+) -> None:
+    sinks.mail.takes_utf8 = False
+    person = await posted.citizen(relation(MUNICIPALITY))
+    await posted.save(CASE_WORKER, person, {EMAIL: "jørgen@example.dk"})
+    await eventually(marked(posted, "refused"))
+    assert await posted.contacts(person) == {EMAIL: ("jørgen@example.dk", 3)}
+    assert await posted.database.fetchval("select attempts from messages") == 1
 
 
 async def test_a_provider_that_takes_it_and_fails_then_gets_it_again_under_the_same_id(

@@ -113,6 +113,21 @@ def test_who_belongs_to_no_municipality_is_shown_under_one_that_is_unknown() -> 
     assert (found.person.municipality_code, found.person.municipality_name) == ("000", "Ukendt")
 
 
+def test_who_lives_abroad_is_at_no_danish_place_whatever_the_postal_code() -> None:
+    cv, citizen = states()
+    citizen["address"] = {"countryCode": "NO", "postalCode": "5000", "postalArea": "Bergen"}
+    found = document(cv, citizen)
+    assert found is not None
+    person = found.person
+    assert (person.postal_code, person.city, person.latitude, person.longitude) == (
+        "5000",
+        "Bergen",
+        None,
+        None,
+    )
+    assert found.values[Dimension.CITY] == ("Bergen",)
+
+
 def test_a_relation_until_the_end_of_the_calendar_ends_on_no_day() -> None:
     cv, citizen = states()
     citizen["relations"] = [

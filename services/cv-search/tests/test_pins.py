@@ -1,13 +1,14 @@
 """Searches are kept for their later pages: for a while, for their caller, in bounded room, the oldest out first."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from cv_citizens.testing import JOBCENTER, MUNICIPALITY, a_caller
 from cv_contracts.faults import Fault
-from cv_search.pins import Pin, Pins, owner_of
+from cv_search.pins import OVERHEAD, Kept, Pin, Pins, owner_of
 from cv_search.port import ID_BYTES
 from cv_search.query import Page
 from cv_search.settings import PinSettings
@@ -77,6 +78,32 @@ async def test_an_id_is_of_no_use_to_anybody_else_and_the_fault_names_it(databas
             await pins.page(number, owner_of(other), FIRST)
         assert raised.value.code == 1014
         assert [error.element for error in raised.value.errors] == ["searchInput.Id"]
+
+
+def test_each_part_of_who_calls_makes_another_owner() -> None:
+    mine = a_caller(JOBCENTER)
+    others = (
+        replace(mine, client="client-2"),
+        replace(mine, own=MUNICIPALITY),
+        replace(mine, active=MUNICIPALITY),
+        replace(mine, request_organisation=MUNICIPALITY),
+        replace(mine, user=replace(mine.user, name="En Anden")),
+        replace(mine, user=replace(mine.user, type=3)),
+        replace(mine, user=replace(mine.user, identifier="sb2")),
+    )
+    assert len({owner_of(caller) for caller in (mine, *others)}) == 1 + len(others)
+    assert owner_of(a_caller(JOBCENTER)) == MINE
+
+
+async def test_groups_take_room_too_and_what_just_fits_stays(database: Database) -> None:
+    pins = pins_of(database, memory_mb=1)
+    half = Pin(0, 0, {}, b"x" * ((1 << 19) - OVERHEAD))
+    first, second = [await pins.keep(MINE, half, b"") for _ in range(2)]
+    await pins.tidy()
+    assert (await pins.kept()) == Kept(2, 1 << 20)
+    third = await pins.keep(MINE, half, b"")
+    await pins.tidy()
+    assert [await is_kept(pins, number) for number in (first, second, third)] == [False, True, True]
 
 
 async def test_room_is_bounded_and_the_oldest_leave_first(database: Database) -> None:

@@ -58,6 +58,16 @@ def test_a_postal_code_and_a_city_are_circles_of_40_km(queries: Queries) -> None
     assert [circle.radius_km for circle in queries.query(both).circles] == [7, RADIUS_KM]
 
 
+def test_the_middle_of_a_city_is_where_people_live_and_of_boxes_alone_where_the_boxes_are(
+    queries: Queries,
+) -> None:
+    assert default().postal_codes["5100"].box
+    at_home = queries.query(wanted(CloseToPostalCode="5000")).circles
+    assert queries.query(wanted(CloseToCity="Odense C")).circles == at_home
+    (copenhagen,) = queries.query(wanted(CloseToCity="København C")).circles
+    assert (round(copenhagen.latitude, 2), round(copenhagen.longitude, 2)) == (55.68, 12.57)
+
+
 def test_each_of_the_fourteen_filters_names_its_dimension(queries: Queries) -> None:
     assert len(FILTERS) == len(set(FILTERS.values())) == 14
     own = {
@@ -109,6 +119,7 @@ def test_an_organisation_limits_the_search_to_its_own(queries: Queries) -> None:
         ({"WorkTime": ["Fuldtid", "Aldrig"]}, ["WorkTime[1]"]),
         ({"TermsOfEmployments": ["x"]}, ["TermsOfEmployments[0]"]),
         ({"IsDateIntervalSpecified": True}, ["UpdatedBefore"]),
+        ({"SearchFromGeoPointLat": 55.0, "SearchFromGeoPointLon": 9.0}, ["SearchInGeoDistance"]),
         ({"OrganisationCode": 5}, ["OrganisationTypeIdentifier"]),
         ({"OrganisationCode": 5, "OrganisationTypeIdentifier": 7}, ["OrganisationCode"]),
         ({"OrganisationCode": -5, "OrganisationTypeIdentifier": 7}, ["OrganisationCode"]),

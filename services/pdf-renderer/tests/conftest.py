@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from cvhub.testing import FreshDatabase
 from pdf_renderer.app import create_app
 from pdf_renderer.cv_testing import Check
 from pdf_renderer.settings import Settings
-from pdf_renderer.testing import Owners, World
+from pdf_renderer.testing import Make, Owners, Start, World
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.settings import KafkaSettings, PostgresSettings
@@ -65,12 +65,8 @@ async def owners() -> AsyncIterator[Owners]:
     await owners.stop()
 
 
-MakeSettings = Callable[..., Settings]
-Start = Callable[[Settings], AbstractAsyncContextManager[World]]
-
-
 @pytest.fixture
-def make_settings(identities: Identities, owners: Owners) -> MakeSettings:
+def make_settings(identities: Identities, owners: Owners) -> Make:
     def make(postgres: PostgresSettings, kafka: KafkaSettings, **more: Any) -> Settings:
         parts: dict[str, Any] = {
             "postgres": postgres,
@@ -96,7 +92,7 @@ def start(identities: Identities, owners: Owners) -> Start:
 
 
 @pytest.fixture
-async def settings(fresh_database: FreshDatabase, make_settings: MakeSettings) -> Settings:
+async def settings(fresh_database: FreshDatabase, make_settings: Make) -> Settings:
     """Give settings with a database of the test's own; there is no Kafka, which nobody who asks may notice."""
     return make_settings(
         await fresh_database("pdf_renderer.migrations"), KafkaSettings(bootstrap_servers="127.0.0.1:9")
@@ -110,9 +106,14 @@ async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def world_on_kafka(
-    fresh_database: FreshDatabase, kafka_settings: KafkaSettings, make_settings: MakeSettings, start: Start
-) -> AsyncIterator[World]:
-    """Give a running service on a real Kafka, which nothing has been said on yet."""
-    async with start(make_settings(await fresh_database("pdf_renderer.migrations"), kafka_settings)) as world:
+async def on_kafka(
+    fresh_database: FreshDatabase, kafka_settings: KafkaSettings, make_settings: Make
+) -> Settings:
+    """Give settings with a database of the test's own and a real Kafka, which nothing has been said on yet."""
+    return make_settings(await fresh_database("pdf_renderer.migrations"), kafka_settings)
+
+
+@pytest.fixture
+async def world_on_kafka(on_kafka: Settings, start: Start) -> AsyncIterator[World]:
+    async with start(on_kafka) as world:
         yield world

@@ -11,7 +11,9 @@ import pytest
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
 from pdf_renderer.cv_testing import SAMPLE, document_json
-from pdf_renderer.testing import World
+from pdf_renderer.missed import ask_again
+from pdf_renderer.settings import Settings
+from pdf_renderer.testing import Owners, Start, World
 from servicekit.follow.testing import EventLog, changed
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually
@@ -61,6 +63,40 @@ async def test_a_status_set_twice_delivered_is_rendered_ahead_once_and_gone_with
     async with EventLog(kafka_settings) as citizens:
         await citizens.send(changed(person_id, 5))
         await eventually(gone)
+
+
+@pytest.mark.parametrize(("by", "ahead"), [("citizens", 1), ("statuses", 0)])
+async def test_where_records_were_gone_the_owner_is_asked_about_all_that_is_held(
+    on_kafka: Settings, start: Start, owners: Owners, by: str, ahead: int
+) -> None:
+    """An erasure may have been among them, and nobody says it again."""
+    kept, erased = (uuid4(), uuid4()), (uuid4(), uuid4())
+    async with start(on_kafka) as world:
+        for person_id, cv_id in (kept, erased):
+            await world.ask(orjson.dumps(frozen(person_id, cv_id)), "cv-status")
+        await world.parts.database.execute(
+            "insert into ahead (version_id, cv_id, next_try) values ($1, $2, 'infinity')", uuid4(), erased[1]
+        )
+        await ask_again(world.parts.database)
+        assert await world.parts.database.fetchval("select count(*) from pending_subjects") == 0
+        await world.parts.database.execute(
+            "insert into follow_positions (projection, topic, partition, next_offset, gap_at) values ($1, $1, 0, 7, now())",
+            by,
+        )
+    owners.freeze(kept[1], uuid4(), 1, frozen(*kept))
+    owners.erase(erased[0] if by == "citizens" else erased[1], 5)
+
+    async with start(on_kafka) as world:
+
+        async def gone() -> None:
+            assert (await stored_of(world, kept[1]), await stored_of(world, erased[1])) == (1, 0)
+
+        await eventually(gone)
+        left = await world.parts.database.fetchval("select count(*) from ahead where next_try = 'infinity'")
+        assert left == ahead
+        assert await world.parts.database.fetchval("select count(gap_at) from follow_positions") == 0
+        waiting = await world.parts.database.fetch("select projection from pending_subjects")
+        assert {row["projection"] for row in waiting} <= {by}
 
 
 async def test_while_cv_status_is_away_nothing_is_lost(

@@ -49,6 +49,9 @@ class SmtpMail:
             raise _of_recipient(error.recipients[0].code) from None
         except aiosmtplib.SMTPResponseException as error:
             raise _of_answer(error.code) from None
+        except aiosmtplib.SMTPNotSupported:
+            # Only an address beyond ASCII needs what a server may not have; another address goes through.
+            raise Refused("no SMTPUTF8", unreachable=True) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise Passing(type(error).__name__) from None
 

@@ -9,8 +9,8 @@ from contact_verification.messages import Outgoing, Passing, Refused
 from contact_verification.settings import SmsSettings
 from servicekit.web.tls import trusting
 
-PASSING: Final = frozenset({401, 403, 408, 409, 425, 429})
-"""Answers below 500 that pass: too early, too many, or our own log-in that must be put right."""
+PASSING: Final = frozenset({401, 403, 404, 405, 407, 408, 409, 421, 425, 429})
+"""Answers below 500 that pass: too early, too many, or our own log-in or address of the gateway that must be put right."""
 NOBODY_THERE: Final = frozenset({410, 422})
 """Answers that say that the number cannot be reached."""
 
@@ -42,7 +42,7 @@ class HttpSms:
         except httpx.HTTPError as error:
             raise Passing(type(error).__name__) from None
         status = answer.status_code
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in PASSING or status < httpx.codes.OK:
+        if status in PASSING or not (answer.is_success or answer.is_client_error):
             raise Passing(f"answer {status}")
         if not answer.is_success:
             raise Refused(f"answer {status}", unreachable=status in NOBODY_THERE)

@@ -16,7 +16,7 @@ __all__ = ["RenderAhead"]
 log = structlog.get_logger(__name__)
 
 DOCUMENT_OF_VERSION: Final = "/internal/frozen-versions/document"
-"""Route of cv-status: {"cvId", "versionId"} -> {"document": body for POST /internal/documents}, or {"unknown"/"erased": true}."""
+"""Route of cv-status: {"cvId", "versionId"} -> {"document": body for POST /internal/documents}, or {"erased": true}."""
 MOST_ATTEMPTS: Final = 30
 LOOK_EVERY: Final = 0.25
 REST_AFTER_TROUBLE: Final = 2.0

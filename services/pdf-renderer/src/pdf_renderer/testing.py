@@ -1,5 +1,7 @@
 """For tests: the registry and cv-status in one small HTTP server that does what a test asks, and the service beside it."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -7,10 +9,11 @@ from uuid import UUID
 import httpx
 
 from pdf_renderer.parts import Parts
+from pdf_renderer.settings import Settings
 from servicekit.standin import StandIn
 from servicekit.web.identity import ServiceSigner
 
-__all__ = ["Owners", "World"]
+__all__ = ["Make", "Owners", "Start", "World"]
 
 
 @dataclass
@@ -64,3 +67,7 @@ class World:
     async def stored(self) -> int:
         count: int = await self.parts.database.fetchval("select count(*) from documents")
         return count
+
+
+Make = Callable[..., Settings]
+Start = Callable[[Settings], AbstractAsyncContextManager[World]]

@@ -89,7 +89,10 @@ def _refusal(service: str, answer: httpx.Response) -> str:
         case 401 | 403:
             return not_taken(service)
         case 404:
-            return f"{service} has no such projection: `cvhub projections {service}` lists them."
+            return (
+                f"{service} has no such projection (`cvhub projections {service}` lists them), "
+                "or keeps nothing of it that could be built anew or compared."
+            )
         case 409:
             return f"That cannot be done now: `cvhub projections {service}` shows what is live and what is being built."
         case 400 | 422:

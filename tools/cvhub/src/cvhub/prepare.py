@@ -7,10 +7,13 @@ import asyncio
 import sys
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cv_contracts.kafka_rights import acls, principals
 from cv_contracts.topics import SERVICES, TOPICS
+from cvhub.doctor.patient import names_of
 from cvhub.keys import ensure_keys
 from cvhub.services import IDENTITIES
 from servicekit.kafka import ensure_topics
@@ -31,15 +34,25 @@ def main() -> None:
     match sys.argv[1:]:
         case "keys", folder:
             ensure_keys(Path(folder), [*SERVICES, *IDENTITIES])
-        case ["topics"]:
-            settings = Settings()
-            asyncio.run(ensure_topics(settings.kafka, TOPICS, settings.replication_factor))
-        case ["acls"]:
-            kafka = Settings().kafka
-            allowed = [acl for name in principals() for acl in acls(name, kafka.topic_prefix)]
-            asyncio.run(ensure_acls(kafka, allowed))
+        case [("topics" | "acls") as what]:
+            try:
+                asyncio.run(_prepare(what, Settings()))
+            except ValidationError as error:
+                sys.exit(
+                    f"docs/settings.md lists how Kafka is reached; missing or invalid: {names_of(error)}."
+                )
+            except KafkaError as error:
+                sys.exit(f"Kafka did not do it: {error}")
         case _:
             sys.exit("usage: python -m cvhub.prepare keys FOLDER | topics | acls")
+
+
+async def _prepare(what: str, settings: Settings) -> None:
+    kafka = settings.kafka
+    if what == "topics":
+        await ensure_topics(kafka, TOPICS, settings.replication_factor)
+    else:
+        await ensure_acls(kafka, [acl for name in principals() for acl in acls(name, kafka.topic_prefix)])
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ class MailSink:
         self._server: asyncio.Server | None = None
         self.port = 0
         self.trouble: Trouble | None = None
+        self.takes_utf8 = True
+        """Whether it takes addresses beyond ASCII (SMTPUTF8)."""
         self.drops_answers = False
         """Takes a message and cuts the connection before it says so. For tests."""
 
@@ -47,7 +49,7 @@ class MailSink:
             auth_required=self._tls is not None,
             auth_require_tls=self._tls is not None,
             authenticator=self._authenticate,
-            enable_SMTPUTF8=True,
+            enable_SMTPUTF8=self.takes_utf8,
         )
 
     def _authenticate(

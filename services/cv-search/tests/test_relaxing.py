@@ -1,0 +1,67 @@
+"""What a text that finds nothing is read as instead, with CVs of which only is known which reading finds one."""
+
+from collections.abc import Callable
+
+import pytest
+
+from cv_search.port import Clause
+from cv_search.relaxing import Relaxed, relax
+
+
+def finds(*known: tuple[str, int]) -> Callable[[Relaxed], int]:
+    """Count one CV for a reading that names enough of what is known: first words, and the typos in them."""
+
+    def count(relaxed: Relaxed) -> int:
+        return int(
+            sum((clause.words[0], typos) in known for clause, typos in relaxed.clauses) >= relaxed.least
+        )
+
+    return count
+
+
+def read(relaxed: Relaxed) -> tuple[list[tuple[str, int]], int]:
+    return [(clause.words[0], typos) for clause, typos in relaxed.clauses], relaxed.least
+
+
+def test_what_finds_something_is_read_as_it_stands() -> None:
+    text = Clause(("kok",)), Clause(("smed",))
+    assert relax(text, finds(("kok", 0), ("smed", 0))) == Relaxed(((text[0], 0), (text[1], 0)), 2)
+    assert relax((), lambda _: 0) == Relaxed((), 0)
+
+
+@pytest.mark.parametrize(
+    ("clause", "most"),
+    [
+        (Clause(("kok",)), 0),
+        (Clause(("smed",)), 1),
+        (Clause(("tømrere",)), 1),
+        (Clause(("pædagoge",)), 2),
+        (Clause(("pædagogisk", "kok")), 0),
+        (Clause(("pædagogisk", "smed")), 1),
+        (Clause(("pædagogisk",), phrase=True), 0),
+        (Clause(("pædagogisk",), prefix=True), 0),
+    ],
+)
+def test_so_many_typos_are_forgiven_as_the_shortest_word_bears(clause: Clause, most: int) -> None:
+    for typos in range(4):
+        read_as = relax((clause,), finds((clause.words[0], typos)))
+        assert read(read_as) == ([(clause.words[0], typos if typos <= most else 0)], 1)
+
+
+def test_a_compound_that_nothing_is_like_is_read_as_what_it_is_a_kind_of() -> None:
+    clause = Clause(("børnesygeplejerske",), head="sygeplejerske")
+    assert read(relax((clause,), finds(("sygeplejerske", 0)))) == ([("sygeplejerske", 0)], 1)
+    assert read(relax((clause,), finds(("børnesygeplejerske", 2)))) == ([("børnesygeplejerske", 2)], 1)
+
+
+@pytest.mark.parametrize(("together", "least"), [(5, 5), (4, 3), (3, 3), (2, 1), (1, 1)])
+def test_where_not_all_is_found_together_more_than_half_must_be_or_one(together: int, least: int) -> None:
+    words = ["alfa", "bravo", "delta", "ekko", "foxtrot"]
+
+    def count(relaxed: Relaxed) -> int:
+        """Each word is found with one typo in it, and so many of them together."""
+        found = sum(typos == 1 for _, typos in relaxed.clauses)
+        return int(min(found, together) >= relaxed.least)
+
+    text = tuple(Clause((word,)) for word in words)
+    assert read(relax(text, count)) == ([(word, 1) for word in words], least)
