@@ -8,15 +8,13 @@ from cv_search.port import Clause
 from cv_search.relaxing import Relaxed, relax
 
 
-def finds(*known: tuple[str, int]) -> Callable[[Relaxed], int]:
-    """Count one CV for a reading that names enough of what is known: first words, and the typos in them."""
+def finds(*known: tuple[str, int]) -> Callable[[Relaxed], bool]:
+    """Find a CV by a reading that names enough of what is known: first words, and the typos in them."""
 
-    def count(relaxed: Relaxed) -> int:
-        return int(
-            sum((clause.words[0], typos) in known for clause, typos in relaxed.clauses) >= relaxed.least
-        )
+    def found(relaxed: Relaxed) -> bool:
+        return sum((clause.words[0], typos) in known for clause, typos in relaxed.clauses) >= relaxed.least
 
-    return count
+    return found
 
 
 def read(relaxed: Relaxed) -> tuple[list[tuple[str, int]], int]:
@@ -26,7 +24,7 @@ def read(relaxed: Relaxed) -> tuple[list[tuple[str, int]], int]:
 def test_what_finds_something_is_read_as_it_stands() -> None:
     text = Clause(("kok",)), Clause(("smed",))
     assert relax(text, finds(("kok", 0), ("smed", 0))) == Relaxed(((text[0], 0), (text[1], 0)), 2)
-    assert relax((), lambda _: 0) == Relaxed((), 0)
+    assert relax((), lambda _: False) == Relaxed((), 0)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +56,9 @@ def test_a_compound_that_nothing_is_like_is_read_as_what_it_is_a_kind_of() -> No
 def test_where_not_all_is_found_together_more_than_half_must_be_or_one(together: int, least: int) -> None:
     words = ["alfa", "bravo", "delta", "ekko", "foxtrot"]
 
-    def count(relaxed: Relaxed) -> int:
+    def found(relaxed: Relaxed) -> bool:
         """Each word is found with one typo in it, and so many of them together."""
-        found = sum(typos == 1 for _, typos in relaxed.clauses)
-        return int(min(found, together) >= relaxed.least)
+        return min(sum(typos == 1 for _, typos in relaxed.clauses), together) >= relaxed.least
 
     text = tuple(Clause((word,)) for word in words)
-    assert read(relax(text, count)) == ([(word, 1) for word in words], least)
+    assert read(relax(text, found)) == ([(word, 1) for word in words], least)
