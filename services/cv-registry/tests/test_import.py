@@ -88,6 +88,11 @@ async def test_bad_lines_are_refused_with_their_number_and_the_rest_is_imported(
     assert await database.fetchval("SELECT count(*) FROM citizens") == 2
 
 
+async def test_a_file_that_is_not_there_is_said_in_one_line(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"nowhere cannot be read: No such file"):
+        await run_import(settings, str(tmp_path / "nowhere"))
+
+
 async def test_a_file_imported_again_changes_nothing(
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:

@@ -216,9 +216,9 @@ async def run_import(settings: Settings, file: str) -> int:
     """Import a file, or standard input for "-"; give the exit code: 0, or 2 when lines were refused."""
     begun = time.monotonic()
     with ExitStack() as stack:
-        workers = stack.enter_context(_workers(settings))
         path = None if file == "-" else Path(file)
-        source = sys.stdin.buffer if path is None else stack.enter_context(path.open("rb"))
+        source = sys.stdin.buffer if path is None else stack.enter_context(_opened(path))
+        workers = stack.enter_context(_workers(settings))
         database = await Database.connect(settings.postgres, f"{SERVICE}-import")
         try:
             fingerprint = None if path is None else _fingerprint(path)
@@ -228,6 +228,13 @@ async def run_import(settings: Settings, file: str) -> int:
             await database.close()
     print(run.summary.text(time.monotonic() - begun))  # noqa: T201 - the answer of a command
     return 2 if run.summary.refused else 0
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        sys.exit(f"{path} cannot be read: {error.strerror}.")
 
 
 def _fingerprint(path: Path) -> str:
