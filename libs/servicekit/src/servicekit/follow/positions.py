@@ -14,6 +14,7 @@ from aiokafka.errors import IllegalStateError
 from servicekit.data.postgres import Database
 from servicekit.follow.projection import Batch, Projection
 from servicekit.follow.records import Records
+from servicekit.kafka import no_stray_cancellation
 
 __all__ = ["Consumer", "Positions"]
 
@@ -68,8 +69,10 @@ class Positions:
 
     async def mark_gaps(self, consumer: Consumer, batch: Batch) -> None:
         """Mark the positions before which records were gone, and raise the alarm: the projection is to be built anew."""
+        # A rebalance forgets what is known while the broker is asked.
+        known = dict(self.known)
         for partition, first in batch.first_offsets.items():
-            before = self.known.get(partition, first)
+            before = known.get(partition, first)
             if first > before:
                 log.error("records_gone", topic=self._topic, partition=partition, count=first - before)
             elif first == before or not await self._is_made_anew(consumer, partition, before):
@@ -81,7 +84,8 @@ class Positions:
     async def _is_made_anew(self, consumer: Consumer, partition: int, before: int) -> bool:
         """Tell whether the log ends before what was read of it: then what nobody had read of the old one is gone."""
         place = TopicPartition(self._topic, partition)
-        ends: dict[TopicPartition, int] = await consumer.end_offsets([place])
+        with no_stray_cancellation():
+            ends: dict[TopicPartition, int] = await consumer.end_offsets([place])
         return ends[place] < before
 
     def committed(self, batch: Batch) -> None:
