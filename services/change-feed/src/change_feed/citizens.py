@@ -1,7 +1,7 @@
 """Whose citizen an event is about: asked of the feed's own replica, and of the registry where the replica cannot tell."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -83,7 +83,7 @@ class Citizens:
         missing = [subject for subject in wanted if subject not in found]
         if missing:
             found |= await self._asked(missing, persons)
-        self._wait_for(subject for subject, one in found.items() if one is None)
+        self._wait_for(found)
         return found
 
     async def of_persons(self, persons: Sequence[UUID]) -> dict[UUID, Found]:
@@ -125,11 +125,12 @@ class Citizens:
         by_person = {state.subject: _found(state) for state in states}
         return found | {subject: by_person.get(person) for subject, person in person_of.items()}
 
-    def _wait_for(self, unknown: Iterable[UUID]) -> None:
+    def _wait_for(self, found: Mapping[UUID, Found]) -> None:
         now = self._clock()
-        since = {subject: self._unknown.get(subject, now) for subject in unknown}
-        self._unknown = since
+        since = {subject: self._unknown.get(subject, now) for subject, one in found.items() if one is None}
+        self._unknown = {s: first for s, first in self._unknown.items() if s not in found}
         if any(now - first < self._patience for first in since.values()):
+            self._unknown |= since
             raise SubjectUnknown
 
 
