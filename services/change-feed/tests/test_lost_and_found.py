@@ -165,6 +165,35 @@ async def test_a_citizen_who_was_handed_over_unheard_more_than_once_is_told_of_e
         assert [change for _, change in await world.shown(HERE)] == ["created", "left", "came", "replaced"]
 
 
+async def test_a_hand_over_and_an_erasure_that_nobody_heard_of_are_told_after_a_gap(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        moved, gone = world.person(relation(MUNICIPALITY)), world.person(relation(MUNICIPALITY))
+        await world.log.send(world.cv(moved, "created"), world.cv(gone, "created"))
+        await world.arrived(2)
+        for authority in (OTHER_MUNICIPALITY, MUNICIPALITY, OTHER_MUNICIPALITY):
+            world.at_registry(moved, relations=[relation(authority)])
+        world.erase(gone)
+        await world.database.execute("update log_positions set next_offset = next_offset + 1000")
+    async with start(settings) as world:
+        await world.arrived(4)
+        assert (str(moved.cv_id), "left") in await world.shown(HERE)
+        last = (await world.all_of(HERE))[-1]
+        assert (last["subject"], last["method"]) == (str(gone.cv_id), "DELETE")
+        [erased] = await world.rows("select erased, cv_number from cvs where person_id = $1", gone.person_id)
+        assert tuple(erased) == (True, None)
+        await world.database.execute("update log_positions set next_offset = next_offset + 1000")
+    async with start(settings) as world:
+
+        async def has_seeded_again() -> None:
+            query = "select seeded and (select max(next_offset) < 1000 from log_positions) from feed"
+            assert await world.database.fetchval(query)
+
+        await eventually(has_seeded_again)
+        await world.arrived(4)
+
+
 async def back_up(world: World) -> dict[str, list[Any]]:
     names = ["feed", "log_positions", "scopes", "seen_events", "entries", "audience", "cvs", "members"]
     return {name: await world.rows(f"select * from {name}") for name in names}

@@ -20,7 +20,7 @@ from cv_contracts.topics import is_public
 from servicekit.data.postgres import Database
 from servicekit.follow.owned_states import Page, StateOwner
 from servicekit.follow.records import Record
-from servicekit.follow.states import Known
+from servicekit.follow.states import Erased, Known
 
 __all__ = ["Taking"]
 
@@ -97,20 +97,47 @@ class Taking:
         return entries, after
 
     async def snapshot(self, after: UUID | None) -> Changes:
-        """Take in a page of the registry's CVs: those of which the feed knows nothing as new."""
+        """Take in what nobody heard of from a page of the registry's CVs: newer ones, hand-overs, erasures."""
         page = await self._page(after)
-        states = [state for state in page.states if isinstance(state, Known)]
-        rows = await self._database.fetch(_VERSIONS, [state.subject for state in states])
-        known = {row["cv_id"]: row["newest_version"] for row in rows}
-        news = {UUID(s.state["personId"]): s for s in states if known.get(s.subject, -1) < s.version}
         changes = Changes(seed=(page.following, page.following is None))
-        found = await self._citizens.of_persons(list(news))
-        placed_before = await self._placed(list(news))
-        for person, state in news.items():
-            citizen = found[person]
-            if isinstance(citizen, Citizen):
-                self._seed(changes, state, citizen, placed_before.get(person))
+        states = {UUID(one.state["personId"]): one for one in page.states if isinstance(one, Known)}
+        rows = await self._database.fetch(_VERSIONS, [state.subject for state in states.values()])
+        known = {row["cv_id"]: row["newest_version"] for row in rows}
+        found = await self._citizens.of_persons(list(states))
+        placed = await self._placed(list(states))
+        for person, state in states.items():
+            citizen, before = found[person], placed.get(person)
+            if isinstance(citizen, Citizen) and not (before is not None and before.erased):
+                self._move(changes, citizen, before)
+                if known.get(state.subject, -1) < state.version:
+                    self._seed(changes, state, changes.placed[person])
+        await self._erase(changes, {one.subject: one for one in page.states if isinstance(one, Erased)})
         return changes
+
+    def _move(self, changes: Changes, citizen: Citizen, before: Placed | None) -> None:
+        now = self._clock()
+        today = danish_date(now)
+        cause = uuid5(citizen.person_id, f"present on {today} at {citizen.version}")
+        entries, changes.placed[citizen.person_id] = hand_over(before, citizen, today, cause, now)
+        changes.entries += entries
+
+    async def _erase(self, changes: Changes, erased: Mapping[UUID, Erased]) -> None:
+        for placed in (await self._placed(list(erased))).values():
+            if not placed.erased:
+                version = erased[placed.cv_id].version
+                event = CVChanged(
+                    id=uuid5(placed.cv_id, f"erased at {version}"),
+                    subject=placed.cv_id,
+                    version=version,
+                    time=self._clock(),
+                    change="erased",
+                )
+                entries, after = place(
+                    event, placed, None, person_id=None, cv_id=None, day=danish_date(self._clock())
+                )
+                changes.entries += entries
+                if after is not None:
+                    changes.placed[after.person_id] = after
 
     async def _page(self, after: UUID | None) -> Page:
         try:
@@ -118,24 +145,20 @@ class Taking:
         except Exception as error:
             raise RegistryAway from error
 
-    def _seed(self, changes: Changes, state: Known, citizen: Citizen, before: Placed | None) -> None:
-        present = uuid5(state.subject, f"present at {state.version}")
-        entries, after = hand_over(before, citizen, danish_date(self._clock()), present, self._clock())
-        changes.placed[after.person_id] = after
-        changes.entries += entries
+    def _seed(self, changes: Changes, state: Known, placed: Placed) -> None:
         change = _CHANGE_OF_STATE[state.state["state"]]
         changes.entries.append(
             Entry(
-                event_id=present,
+                event_id=uuid5(state.subject, f"present at {state.version}"),
                 type=CVChanged.TYPE,
                 change=change,
                 subject=state.subject,
                 version=state.version,
                 time=datetime.fromisoformat(state.state["revisionDate"]),
-                person_id=after.person_id,
-                cv_id=after.cv_id,
-                cv_number=number_of(change, after),
-                audience=dict.fromkeys([ALL, *sorted(after.scopes)], "seen"),
+                person_id=placed.person_id,
+                cv_id=placed.cv_id,
+                cv_number=number_of(change, placed),
+                audience=dict.fromkeys([ALL, *sorted(placed.scopes)], "seen"),
             )
         )
 
