@@ -50,7 +50,9 @@ class SmtpMail:
         except aiosmtplib.SMTPResponseException as error:
             raise _of_answer(error.code) from None
         except aiosmtplib.SMTPNotSupported:
-            # Only an address beyond ASCII needs what a server may not have; another address goes through.
+            # Only an address beyond ASCII needs what a server may not have. Another's goes through; one of ours must be put right.
+            if message.to.isascii():
+                raise Passing("no SMTPUTF8") from None
             raise Refused("no SMTPUTF8", unreachable=True) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise Passing(type(error).__name__) from None
