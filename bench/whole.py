@@ -309,12 +309,21 @@ def overload(samples: Samples, again: Samples) -> list[Row]:
     ]
     errors = len(every) - len(accepted) - len(refused)
     return [
+        *(row for name, found in samples.items() for row in _accepted(name, found)),
         Row.alone(f"{OVER}x: accepted of {len(every):,}", len(accepted)),
         Row.alone(f"{OVER}x: accepted, p99 ms", percentile(accepted, 99), ("<=", ACCEPTED_MS)),
         Row.alone(f"{OVER}x: refused by 429 or 503", len(refused)),
         Row.alone(f"{OVER}x: of these without Retry-After", sum(not one[3] for one in refused), ("<=", 0)),
         Row.alone(f"{OVER}x: anything else", errors, ("<=", 0)),
         Row.alone("recovered after, s", max(late, default=-1) + 1, ("<=", RECOVERY_SECONDS)),
+    ]
+
+
+def _accepted(name: str, found: Sequence[tuple[float, float, int, bool]]) -> list[Row]:
+    ms = [latency * 1000 for _, latency, status, _ in found if status == 200]
+    return [
+        Row.alone(f"{OVER}x: {name}, accepted of {len(found):,}", len(ms)),
+        *(Row.alone(f"{OVER}x: {name}, p{at} ms", percentile(ms, at)) for at in (50, 99)),
     ]
 
 
