@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from contact_verification.store import ContactStore
 from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, World
 from cv_citizens.testing import (
     ACTOR,
@@ -22,6 +23,7 @@ from cv_citizens.testing import (
     relation,
 )
 from cv_contracts.wire.common import ServiceReceiptResponse
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -320,6 +322,20 @@ async def test_an_erased_citizen_leaves_nothing_and_is_told_as_erased(world: Wor
     assert await world.events(person) == ["contact-saved", "contact-saved"]
     world.registry.citizens.pop(str(person.person_id))
     assert (await world.save(CASE_WORKER, person, {EMAIL: person.mail})).json()["code"] == 1010
+
+
+async def test_a_replica_that_falls_behind_while_a_write_waits_decides_nothing(world: World) -> None:
+    person = await a_citizen(world)
+    waits = "select count(*) = 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    await world.heartbeat(29)
+    async with world.database.write(ContactStore.lock(person.person_id)):
+        saving = asyncio.create_task(world.save(CASE_WORKER, person, {EMAIL: person.mail}))
+        await eventually(lambda: world.database.fetchval(waits))
+        await world.heartbeat(31)
+    answer = await saving
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert await world.contacts(person) == {}
+    assert (await world.save(CASE_WORKER, person, {EMAIL: person.mail})).status_code == 200
 
 
 async def test_no_other_service_may_call_for_the_gateway(world: World) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "citizen_sql",
     "citizens_sql",
     "found",
+    "is_fresh",
     "newest",
     "replica_projection",
 ]
@@ -92,6 +93,11 @@ def found(row: Any) -> Found:
     """Read a row of `citizen_sql`."""
     citizen = Citizen.from_state(row["person_id"], row["version"], orjson.loads(row["state"]))
     return Found(citizen, row["fresh"])
+
+
+def is_fresh(found: Found | None) -> bool:
+    """Tell whether a decision about access may rest on the replica alone."""
+    return found is not None and found.fresh
 
 
 def newest(asked: Citizen, held: Found | None, *, erased: bool) -> Citizen | None:

@@ -1,14 +1,24 @@
 """Whether a caller may act for a citizen: decided before the write, and again by the state that the write holds."""
 
+from dataclasses import dataclass
+
 from contact_verification.calls import Call
 from contact_verification.store import ContactStore
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation
-from cv_citizens.replica import Number, Replica, newest
-from cv_contracts.faults import Fault
+from cv_citizens.replica import Number, Replica, is_fresh, newest
+from cv_contracts.faults import Fault, Unavailable
 from servicekit.data.postgres import WriteTx
 from servicekit.follow.applied import Applied
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A citizen whom the caller may act for, and whether the registry was asked because the replica is not fresh."""
+
+    citizen: Citizen
+    asked: bool
 
 
 class Admission:
@@ -25,15 +35,24 @@ class Admission:
         if code := fault_of_organisation(call.method, call.actor):
             raise Fault(code)
 
-    async def citizen(self, call: Call, by: Number, number: str, *, unknown: int) -> Citizen:
+    async def citizen(self, call: Call, by: Number, number: str, *, unknown: int) -> Admitted:
         """Find the citizen, and refuse a caller who may not act for them."""
         await self._applied.wait_for(call.seen)
-        return self._permitted(call, await self._replica.resolve(by, number), unknown)
+        loaded = await self._replica.load(by, number)
+        citizen = await self._replica.confirm(loaded, by, number)
+        return Admitted(self._permitted(call, citizen, unknown), asked=not is_fresh(loaded))
 
-    async def hold(self, tx: WriteTx, call: Call, citizen: Citizen, *, unknown: int) -> Citizen:
-        """Decide again by the citizen as the transaction holds it; an erasure and a hand-over wait for its end."""
-        standing = await self._store.standing(tx, citizen.person_id)
-        return self._permitted(call, newest(citizen, standing.loaded, erased=standing.erased), unknown)
+    async def hold(self, tx: WriteTx, call: Call, admitted: Admitted, *, unknown: int) -> Citizen:
+        """Decide again by the citizen as the transaction holds it; an erasure and a hand-over wait for its end.
+
+        Raises Unavailable if the replica, by which it was decided, fell behind while the write waited.
+        """
+        standing = await self._store.standing(tx, admitted.citizen.person_id)
+        held = newest(admitted.citizen, standing.loaded, erased=standing.erased)
+        citizen = self._permitted(call, held, unknown)
+        if not (admitted.asked or is_fresh(standing.loaded)):
+            raise Unavailable(retry_after=1)
+        return citizen
 
     def _permitted(self, call: Call, citizen: Citizen | None, unknown: int) -> Citizen:
         if citizen is None:

@@ -50,9 +50,9 @@ class SavePersonContactData:
         by = _number_of(call.citizen)
         request = read_body(SavePersonContactDataRequest, body)
         self._admission.organisation(call)
-        citizen = await self._admission.citizen(call, by, call.citizen, unknown=1010)
-        async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, citizen, unknown=1010)
+        admitted = await self._admission.citizen(call, by, call.citizen, unknown=1010)
+        async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
+            citizen = await self._admission.hold(tx, call, admitted, unknown=1010)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             if citizen.dead:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from contact_verification.admission import Admission
+from contact_verification.admission import Admission, Admitted
 from contact_verification.calls import Call
 from contact_verification.domain import VERIFIED, Contact, fault_of_code
 from contact_verification.saving import kind_of
@@ -49,9 +49,9 @@ class Verifying:
         self._admission.organisation(call)
         request = read_body(VerifyPersonContactDataRequest, body)
         kind = kind_of(self._lists, request.PersonContactDataTypeIdentifier, "")
-        citizen = await self._citizen(call, request.CvCustomerIdentifier)
-        async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, citizen, unknown=4400)
+        admitted = await self._citizen(call, request.CvCustomerIdentifier)
+        async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
+            citizen = await self._admission.hold(tx, call, admitted, unknown=4400)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             await self._contacts(tx, citizen, kind, renewing=False)
@@ -67,15 +67,15 @@ class Verifying:
         self._admission.organisation(call)
         request = read_body(RequestNewVerificationCodeRequest, body)
         kind = kind_of(self._lists, request.PersonContactDataTypeIdentifier, "")
-        citizen = await self._citizen(call, request.CvCustomerIdentifier)
-        async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, citizen, unknown=4400)
+        admitted = await self._citizen(call, request.CvCustomerIdentifier)
+        async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
+            citizen = await self._admission.hold(tx, call, admitted, unknown=4400)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             event = await self._renewed(tx, citizen, kind)
             return await self._request_log.remember(tx, call.key(citizen), body, receipt(event))
 
-    async def _citizen(self, call: Call, cv_number: str) -> Citizen:
+    async def _citizen(self, call: Call, cv_number: str) -> Admitted:
         return await self._admission.citizen(call, "cv_number", cv_number, unknown=4400)
 
     async def _contacts(

@@ -10,7 +10,7 @@ import structlog
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation, rule_for
-from cv_citizens.replica import Replica, newest
+from cv_citizens.replica import Replica, is_fresh, newest
 from cv_contracts.codelists import UNKNOWN_MUNICIPALITY, CodeLists, CvStatus
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.events.cv_status import StatusSet
@@ -29,7 +29,7 @@ from cv_status.domain import (
     status_of,
 )
 from cv_status.registry import CvOfRegistry, RegistryCvs
-from cv_status.store import Content, FrozenVersion, Standing, StatusStore
+from cv_status.store import Content, FrozenVersion, StatusStore
 from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.follow.applied import Applied
@@ -95,7 +95,7 @@ class SetCvStatus:
                 return answer
             standing = await self._store.for_setting(tx, citizen.person_id, cv_id)
             citizen = self._permitted(call, wanted, newest(citizen, standing.loaded, erased=standing.erased))
-            if citizen.cv_id != cv_id or not (asked or _is_fresh(standing)):
+            if citizen.cv_id != cv_id or not (asked or is_fresh(standing.loaded)):
                 # Merged with another registration meanwhile, so that neither lock nor content are those of this CV;
                 # or the replica, by which it was decided, fell behind while this write waited.
                 raise Fault(UNREACHABLE)
@@ -120,7 +120,7 @@ class SetCvStatus:
             citizen = await self._replica.confirm(loaded, "person_number", wanted.person_number)
         except Unavailable:
             raise Fault(UNREACHABLE) from None
-        return citizen, loaded is None or not loaded.fresh
+        return citizen, not is_fresh(loaded)
 
     def _permitted(self, call: WriteCall, wanted: _Wanted, citizen: Citizen | None) -> Citizen:
         """Check all that is about the citizen and the caller: relation, Jobnet's statuses, CV number."""
@@ -200,10 +200,6 @@ class SetCvStatus:
             cv_version=content.cv_version,
             content_hash=content.hash,
         )
-
-
-def _is_fresh(standing: Standing) -> bool:
-    return standing.loaded is not None and standing.loaded.fresh
 
 
 def _to_freeze(cv: CvOfRegistry | None, citizen: Citizen) -> Content | None:
