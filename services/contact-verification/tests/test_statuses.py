@@ -98,6 +98,15 @@ async def test_mail_that_came_back_sets_status_3_by_message_and_by_address(world
     assert await world.contacts(person) == {MOBILE: (person.mobile, 1), EMAIL: (person.mail, 3)}
 
 
+async def test_mail_that_came_back_does_not_lift_a_block(world: World) -> None:
+    person = await a_citizen(world)
+    message = await world.database.fetchval("select id from messages where type = $1", EMAIL)
+    await world.set_status(CASE_WORKER, person, EMAIL, 4)
+    for body in ({"messageId": str(message)}, {"emailAddress": person.mail}):
+        assert (await world.internal("/bounces", body)).json() == {"contacts": 0}
+    assert (await world.contacts(person))[EMAIL] == (person.mail, 4)
+
+
 async def test_a_bounce_of_an_address_that_was_left_says_nothing_about_the_new_one(world: World) -> None:
     person = await a_citizen(world)
     message = await world.database.fetchval("select id from messages where type = $1", EMAIL)

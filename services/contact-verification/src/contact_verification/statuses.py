@@ -8,7 +8,7 @@ import structlog
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
-from contact_verification.domain import UNDELIVERABLE, VERIFIED
+from contact_verification.domain import BLOCKED, UNDELIVERABLE, VERIFIED
 from contact_verification.keys import BlindIndex
 from contact_verification.saving import kind_of
 from contact_verification.store import ContactStore
@@ -70,9 +70,9 @@ class ContactStatuses:
             raise Fault(1001)
         request = read_body(SavePersonContactStatusRequest, body)
         self._admission.organisation(call)
-        citizen = await self._admission.citizen(call, "person_number", call.citizen, unknown=1010)
-        async with self._store.database.write(self._store.lock(citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, citizen, unknown=1010)
+        admitted = await self._admission.citizen(call, "person_number", call.citizen, unknown=1010)
+        async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
+            citizen = await self._admission.hold(tx, call, admitted, unknown=1010)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             event = await self._saved(tx, citizen, request)
@@ -105,10 +105,10 @@ class ContactStatuses:
         return await self._undeliverable([tuple(row) for row in rows])
 
     async def undeliverable_period(self, person: UUID, contact_type: int, period: UUID) -> bool:
-        """Set status 3 for a value, if it is still the present one and not known to be undeliverable yet."""
+        """Set status 3 for a value, if it is still the present one and nobody has blocked it; tells whether it has it now."""
         async with self._store.database.write(self._store.lock(person)) as tx:
             contact = (await self._store.contacts(tx, person)).get(contact_type)
-            if contact is None or contact.period != period:
+            if contact is None or contact.period != period or contact.status == self._statuses[BLOCKED]:
                 return False
             if contact.status != self._statuses[UNDELIVERABLE]:
                 await self._set(tx, person, contact_type, self._statuses[UNDELIVERABLE])
