@@ -15,8 +15,8 @@ __all__ = ["IndexGone", "Readers", "plan_of"]
 PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
 WALL_FACTOR: Final = 4
 """By the clock a search may take so many times its budget: the machine may be busy with others."""
-SHARE: Final = 0.05
-"""What the newest search counts for, of those that tell how many find no process free."""
+SHARE: Final = 0.02
+"""What the newest search counts for, of those that tell how many find no process free: after 25 in a row most would wait."""
 OVERRUN: Final = 0.4
 """Where more than this share of the searches would wait it is no burst, and waiting only makes all of them late."""
 

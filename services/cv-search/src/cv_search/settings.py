@@ -74,7 +74,7 @@ class ReaderSettings(BaseModel):
     """Address space of one process, the mapped index included."""
     searches: int = Field(default=50_000, ge=1)
     """Searches after which a process is replaced by a new one."""
-    waiting: int = Field(default=4, ge=0)
+    waiting: int = Field(default=8, ge=0)
     """Searches that may wait for each process in a burst; further ones are answered 503 at once, and where most would wait nobody does."""
 
 
