@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 import pypdfium2
@@ -173,6 +173,26 @@ async def test_current_cvs_are_removed_by_age_and_frozen_versions_are_not(world:
     await documents.get(cv_of("cv", SAMPLE))
     await world.parts.store.remove_old(timedelta(0))
     assert await world.parts.database.fetchval("select hash from documents") == frozen.hash
+
+
+async def test_however_many_are_old_no_statement_takes_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pdf_renderer.store.REMOVED_AT_ONCE", 2)
+    documents, _ = counting(world)
+    for _ in range(5):
+        await documents.get(cv_of("cv", SAMPLE, cvId=str(uuid4())))
+    assert await world.stored() == 5
+    await world.parts.database.execute(
+        "create function at_most_two() returns trigger language plpgsql as $$ begin"
+        " if (select count(*) from gone) > 2 then raise exception 'too many at once'; end if; return null; end $$"
+    )
+    await world.parts.database.execute(
+        "create trigger at_most_two after delete on documents referencing old table as gone"
+        " for each statement execute function at_most_two()"
+    )
+    await world.parts.store.remove_old(timedelta(0))
+    assert await world.stored() == 0
 
 
 async def test_a_letter_is_nowhere_afterwards(

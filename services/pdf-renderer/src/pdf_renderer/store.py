@@ -14,6 +14,7 @@ from servicekit.follow.projection import Connection
 
 __all__ = ["Asked", "DocumentStore", "Due", "Stored", "erase", "is_full", "render_ahead"]
 
+REMOVED_AT_ONCE: Final = 200
 LOCK_TRIES: Final = 6
 """Each takes the lock time-out of the database's settings."""
 
@@ -48,7 +49,11 @@ where version_id = (
 returning version_id, cv_id, attempts
 """
 _DONE: Final = "delete from ahead where version_id = $1"
-_OLD: Final = "delete from documents where kind = 'cv' and created_at < now() - $1::interval"
+_OLD: Final = """
+delete from documents where hash in (
+    select hash from documents where kind = 'cv' and created_at < now() - $1::interval order by created_at limit $2
+)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,8 @@ class DocumentStore:
 
     async def remove_old(self, age: timedelta) -> None:
         """Remove current CVs that were rendered that long ago; whoever asks again has them rendered again."""
-        await self.database.execute(_OLD, age)
+        while await self.database.execute(_OLD, age, REMOVED_AT_ONCE) == f"DELETE {REMOVED_AT_ONCE}":
+            pass
 
 
 async def _lock(conn: Connection, number: int) -> None:
