@@ -86,7 +86,7 @@ class Status:
     """The status of a CV and the version of the StatusSet that told it; version 0 when it was never set."""
 
     number: int
-    comment: str | None = None
+    comment: str | None = field(default=None, repr=False)
     version: int = 0
 
 
@@ -105,7 +105,7 @@ class Content:
 
     cv_version: int
     hash: bytes
-    json: bytes
+    json: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class FrozenVersion:
     id: UUID
     version: int
     status: int
-    comment: str | None
+    comment: str | None = field(repr=False)
     municipality: str
     frozen_at: datetime
     cv_version: int
