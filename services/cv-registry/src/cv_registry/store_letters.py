@@ -38,12 +38,14 @@ SELECT letter_id, person_id, cv_id, request, body_hash FROM account_letters WHER
 _SENDING: Final = f"{_SENDING_COLUMNS} AND cv_id = $1"
 _ALL_SENDING: Final = f"{_SENDING_COLUMNS} ORDER BY ordered_at LIMIT $1"
 
+# Whoever settles it otherwise waits for this, or has done so already.
+_STILL_SENDING: Final = "SELECT 1 FROM account_letters WHERE letter_id = $1 AND state = 'sending' FOR UPDATE"
 _PREVIOUS: Final = "SELECT max(version) FROM account_letters WHERE cv_id = $1"
 _REPLACE: Final = """
 UPDATE account_letters SET state = 'replaced', password_hash = NULL WHERE cv_id = $1 AND state = 'valid'
 """
 _MAKE_VALID: Final = """
-UPDATE account_letters SET state = 'valid', version = $2, settled_at = $3 WHERE letter_id = $1 AND state = 'sending'
+UPDATE account_letters SET state = 'valid', version = $2, settled_at = $3 WHERE letter_id = $1
 """
 _FAIL: Final = """
 UPDATE account_letters SET state = 'failed', password_hash = NULL, settled_at = now()
@@ -129,10 +131,10 @@ class LetterStore:
 
     async def make_valid(self, tx: WriteTx, letter: Letter, event: AccountLetterSent) -> bool:
         """Make the login of the letter the valid one, and publish; False if the letter is gone or settled."""
-        await tx.conn.execute(_REPLACE, letter.cv_id)
-        done = await tx.conn.execute(_MAKE_VALID, letter.id, event.version, event.time)
-        if done != "UPDATE 1":
+        if await tx.conn.fetchval(_STILL_SENDING, letter.id) is None:
             return False
+        await tx.conn.execute(_REPLACE, letter.cv_id)
+        await tx.conn.execute(_MAKE_VALID, letter.id, event.version, event.time)
         await self._outbox.add(tx, event)
         return True
 
