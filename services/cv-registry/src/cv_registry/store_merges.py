@@ -22,6 +22,7 @@ WHERE c.person_number = ANY($1)
 _RETIRE_NUMBER: Final = """
 INSERT INTO retired_cv_numbers (cv_number, cv_id, retired_at)
 SELECT cv_number, cv_id, $2 FROM citizens WHERE person_id = $1 AND cv_number IS NOT NULL
+ON CONFLICT (cv_number) DO NOTHING
 """
 _CHANGE: Final = """
 UPDATE citizens c SET version = n.version, state = n.state, changed_at = $4, changed_here = true,
