@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import json
+import socket
+import sys
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -218,3 +221,44 @@ async def test_an_answer_about_another_letter_or_that_does_not_fit_is_not_believ
                 await service.hand_over(letter, b"%PDF")
             with pytest.raises(Unsure):
                 await service.withdraw(letter)
+
+
+async def test_an_answer_that_never_ends_is_waited_for_no_longer_than_any_other() -> None:
+    ended: list[str] = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply(b"", missing=1_000).removesuffix(b"\r\n"))
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"x-more: 1\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        ended.append("by the client")
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server, asyncio.timeout(10):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with HttpPrintService(url, None, 0.3) as service:
+            with pytest.raises(Unsure):
+                await service.hand_over(uuid4(), b"%PDF")
+            with pytest.raises(Unsure):
+                await service.withdraw(uuid4())
+        await eventually(lambda: len(ended) == 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full queue of connections is silent on Linux only")
+async def test_a_print_service_to_which_no_connection_comes_about_has_certainly_not_taken_the_letter() -> (
+    None
+):
+    """Its queue of connections is full: none is refused, and none is made."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                one = stack.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            url = f"http://127.0.0.1:{full.getsockname()[1]}"
+            service = await stack.enter_async_context(HttpPrintService(url, None, 1))
+            with pytest.raises(NotTaken, match="ConnectTimeout"):
+                await service.hand_over(uuid4(), b"%PDF")
