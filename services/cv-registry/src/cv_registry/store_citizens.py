@@ -42,6 +42,7 @@ WITH incoming AS (
     INSERT INTO retired_cv_numbers (cv_number, cv_id, retired_at)
     SELECT c.cv_number, c.cv_id, i.changed_at FROM incoming i JOIN citizens c USING (person_id)
     WHERE c.cv_number IS DISTINCT FROM i.cv_number AND c.cv_number IS NOT NULL
+    ON CONFLICT (cv_number) DO NOTHING
 ), renumbered AS (
     INSERT INTO former_person_numbers (person_number, person_id, changed_at)
     SELECT c.person_number, c.person_id, i.changed_at FROM incoming i JOIN citizens c USING (person_id)
@@ -222,9 +223,6 @@ class CitizenStore:
 
     async def save(self, tx: WriteTx, changes: Sequence[CitizenChange]) -> None:
         """Save and publish; raises CvNumberTaken, after which the transaction is void."""
-        new_numbers = [change.row.cv_number for change in changes if change.has_new_number]
-        if new_numbers and await tx.conn.fetchval(_RETIRED, new_numbers) is not None:
-            raise CvNumberTaken
         rows, events = [_columns(c.row) for c in changes], [self._outbox.row(c.event) for c in changes]
         try:
             await tx.conn.execute(_SAVE, *columns_of(rows), *columns_of(events))
@@ -232,6 +230,10 @@ class CitizenStore:
             if error.constraint_name == "citizens_cv_number":
                 raise CvNumberTaken from None
             raise
+        # Only now has it retired its number who gave it up in this write, or in one that this had to wait for.
+        new_numbers = [change.row.cv_number for change in changes if change.has_new_number]
+        if new_numbers and await tx.conn.fetchval(_RETIRED, new_numbers) is not None:
+            raise CvNumberTaken
         tx.after_commit(self._outbox.wake)
 
     async def seen(self, tx: WriteTx, person_id: UUID, source_version: int) -> None:

@@ -37,6 +37,10 @@ log = structlog.get_logger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_LOCK = "select pg_advisory_lock($1)"
+_LOCK_IF_FREE = "select pg_try_advisory_lock($1)"
+_UNLOCK = "select pg_advisory_unlock($1)"
+
 _PASSING: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
@@ -183,6 +187,22 @@ class Database:
             yield tx
         tx.committed()
 
+    @asynccontextmanager
+    async def hold(self, key: str, *, tries: int = 1) -> AsyncIterator[bool]:
+        """Hold the key's lock for work that is too long for a transaction, on a connection that is kept for it.
+
+        Waits for `tries` times the lock time-out; with 0 not at all: it gives False, and holds nothing, where somebody else does.
+        The lock ends with its connection, which may be lost before the work ends: what must not be done twice is looked at again.
+        """
+        number = lock_number(key)
+        async with self._connection() as conn:
+            held = await _locked(conn, number, tries)
+            try:
+                yield held
+            finally:
+                if held:
+                    await _unlock(conn, number)
+
     def _connection(self) -> "_Borrowed":
         return _Borrowed(self.pool, self._acquire_timeout)
 
@@ -203,6 +223,38 @@ class _Borrowed:
 
     async def __aexit__(self, *_: object) -> None:
         await self._pool.release(self._conn)
+
+
+async def _locked(conn: "Connection", number: int, tries: int) -> bool:
+    try:
+        if tries == 0:
+            return bool(await conn.fetchval(_LOCK_IF_FREE, number))
+        await conn.execute(_LOCK, number)
+    except asyncpg.LockNotAvailableError:
+        if tries == 1:
+            raise
+        return await _locked(conn, number, tries - 1)
+    except BaseException:
+        # The server may have given the lock after all; it must not outlive this use of the connection.
+        _end(conn)
+        raise
+    return True
+
+
+async def _unlock(conn: "Connection", number: int) -> None:
+    try:
+        await conn.execute(_UNLOCK, number)
+    except BaseException as error:
+        _end(conn)
+        # The lock has ended with the connection, and the work is done.
+        if passing_trouble(error) is None:
+            raise
+
+
+def _end(conn: "Connection") -> None:
+    # A connection that is lost already is none of the pool's any more.
+    with suppress(asyncpg.InterfaceError):
+        conn.terminate()
 
 
 async def _keep_session(_: object) -> None:
