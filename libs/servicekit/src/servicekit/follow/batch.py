@@ -191,10 +191,9 @@ async def applying(
 async def settle(conn: Connection, projection: Projection, work: Work, *, one_by_one: bool) -> Settled:
     """Do all of `work` in one transaction. With `one_by_one`, states that cannot be applied wait and the others do not."""
     states = sorted_by_subject(work.states)
-    # A partition without any position is read from where Kafka's offsets are, so its first one must not be lost; nor a gap.
-    first = bool(work.positions.keys() - work.known_offsets.keys())
+    # What is read again after a crash need not show a gap again.
     gap = any(position.gap for position in work.positions.values())
-    async with applying(conn, projection, states, durably=first or gap):
+    async with applying(conn, projection, states, durably=gap):
         failed: set[UUID] = set()
         if one_by_one:
             newly = await apply_what_can_be(conn, projection, states, failed)
