@@ -1,8 +1,7 @@
 """Where a follower reads: the database decides, whatever Kafka's offsets, a rebalance or a failed batch would have it read."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -18,7 +17,7 @@ from servicekit.follow import following as following_module
 from servicekit.follow.applied import Applied
 from servicekit.follow.following import Following, NotSettled
 from servicekit.follow.generations import Generations
-from servicekit.follow.projection import Applicable, Connection, read_batch
+from servicekit.follow.projection import read_batch
 from servicekit.follow.records import Record, Records
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
 
@@ -200,6 +199,23 @@ async def test_a_partition_taken_away_meanwhile_is_not_sought(
     assert await stored(database) == {0: 8}
 
 
+async def test_a_process_that_stood_still_while_another_took_over_moves_no_position_back(
+    following: Following, database: Database, copies: Copies, owner: OwnedStates
+) -> None:
+    consumer, taken_over = Consumer(0), Consumer(0)
+    await following.handle(records(owner, 0, 0, 1), consumer)
+    in_hand, newer = records(owner, 0, 2), records(owner, 0, 3, 4)
+    other = Following(database, following.projection, TOPIC, Applied(database, {CITIZENS.name: "copies"}))
+    await other.handle([*in_hand, *newer], taken_over)
+    await following.handle(in_hand, consumer)
+    assert await stored(database) == {0: 5}
+    with capture_logs() as logs:
+        await other.handle(records(owner, 0, 5), taken_over)
+    assert logs == []
+    assert taken_over.sought == []
+    assert await copies.doubled() == 0
+
+
 async def test_a_gap_found_while_partitions_are_dealt_out_anew_is_not_forgotten(
     following: Following, owner: OwnedStates
 ) -> None:
@@ -234,23 +250,4 @@ async def test_a_cancellation_by_the_client_that_nobody_asked_for_is_trouble_tha
         await following.handle(records(owner, 0, 0), consumer)
     assert logs[0]["error_type"] == "ConnectionAbortedError"
     assert await stored(database) == {0: 1}
-    assert await has_gap(database)
-
-
-async def test_a_gap_outlives_a_crash_also_where_the_projection_does_not(
-    database: Database, copies: Copies, owner: OwnedStates
-) -> None:
-    waits: list[str] = []
-
-    async def apply(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
-        waits.append(await conn.fetchval("show synchronous_commit"))
-        await copies.apply(conn, generation, states)
-
-    projection = replace(copies.projection(owner, durable=False), apply=apply)
-    following = Following(database, projection, TOPIC, Applied(database, {CITIZENS.name: projection.name}))
-    consumer = Consumer(0)
-    await following.handle(records(owner, 0, 0), consumer)
-    await following.handle(records(owner, 0, 5), consumer)
-    await following.handle(records(owner, 0, 6), consumer)
-    assert waits == ["off", "on", "off"]
     assert await has_gap(database)

@@ -50,6 +50,7 @@ where projected_versions.version < excluded.version
 returning generation, subject
 """
 
+# Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
 # A heartbeat that a wrong clock put into the future does not stand in the way of true ones.
 _SETTLE = """
 with reached as (
@@ -80,7 +81,13 @@ with reached as (
         as m(partition, next_offset, heartbeat_at, gap)
     order by m.partition
     on conflict (projection, topic, partition) do update
-    set next_offset = excluded.next_offset,
+    set next_offset = case
+            when p.next_offset = (
+                select k.next_offset from unnest($22::integer[], $23::bigint[]) as k(partition, next_offset)
+                where k.partition = excluded.partition
+            ) then excluded.next_offset
+            else greatest(excluded.next_offset, p.next_offset)
+        end,
         heartbeat_at = coalesce(
             greatest(
                 excluded.heartbeat_at,
