@@ -33,6 +33,7 @@ class Consumer:
         self.assigned = set(assigned)
         self.sought: list[tuple[int, int]] = []
         self.ends = ends
+        self.asked = 0
         self.meanwhile: Callable[[], None] = lambda: None
         """Called while the broker is asked."""
 
@@ -45,6 +46,7 @@ class Consumer:
         self.sought.append((place.partition, offset))
 
     async def end_offsets(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        self.asked += 1
         self.meanwhile()
         await asyncio.sleep(0)
         return dict.fromkeys(places, self.ends)
@@ -177,6 +179,57 @@ async def test_a_partition_that_the_database_does_not_know_is_read_from_its_begi
     await following.handle(records(owner, 0, 5, 6), consumer)
     assert await stored(database) == {0: 7}
     assert not await has_gap(database)
+
+
+async def test_a_running_follower_whose_database_knows_nothing_any_more_reads_from_the_begin(
+    following: Following, database: Database, owner: OwnedStates
+) -> None:
+    consumer = Consumer(0)
+    await following.handle(records(owner, 0, 0, 1), consumer)
+    await database.execute("delete from follow_positions")
+    async with asyncio.timeout(20):
+        await following.handle(records(owner, 0, 2), consumer)
+        assert consumer.sought == [(0, 0)]
+        await following.handle(records(owner, 0, 0, 1, 2), consumer)
+    assert await stored(database) == {0: 3}
+
+
+async def test_a_restored_database_is_no_gap_where_another_partition_is_read_for_the_first_time(
+    following: Following, database: Database, owner: OwnedStates
+) -> None:
+    consumer = Consumer(0, 1)
+    await following.handle(records(owner, 0, 0, 1, 2, 3), consumer)
+    await store(database, 0, 2)
+    with capture_logs() as logs:
+        await following.handle([*records(owner, 0, 4), *records(owner, 1, 0)], consumer)
+    assert [line["event"] for line in logs] == ["positions_rewound"]
+    assert consumer.sought == [(0, 2)]
+    assert await stored(database) == {0: 2, 1: 1}
+
+
+async def test_records_that_are_gone_are_a_gap_once_they_were_sought_in_vain(
+    following: Following, database: Database, owner: OwnedStates
+) -> None:
+    await store(database, 0, 5)
+    consumer, oldest = Consumer(0), records(owner, 0, 15)
+    await following.handle(oldest, consumer)
+    assert not await has_gap(database)
+    with capture_logs() as logs:
+        await following.handle(oldest, consumer)
+    assert [(line["event"], line["count"]) for line in logs] == [("records_gone", 10)]
+    assert await has_gap(database)
+
+
+async def test_the_broker_is_asked_for_its_end_only_when_earlier_records_come_and_no_end_of_what_was_read_is_a_gap(
+    following: Following, owner: OwnedStates
+) -> None:
+    consumer = Consumer(0, ends=5)
+    await following.handle(records(owner, 0, 0, 1, 2, 3, 4), consumer)
+    assert consumer.asked == 0
+    batch = read_batch(records(owner, 0, 3, 4))
+    await following.positions.mark_gaps(consumer, batch)
+    assert consumer.asked == 1
+    assert not batch.positions[0].gap
 
 
 async def test_after_an_assignment_quiet_partitions_are_sought_too(

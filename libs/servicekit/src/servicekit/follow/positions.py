@@ -67,7 +67,7 @@ class Positions:
         elsewhere = {p for p in new if first[p] != stored.get(p, 0)}
         for partition in elsewhere:
             self._seek(consumer, partition, stored.get(partition, 0))
-        return [record for record in records if record.partition not in elsewhere] if elsewhere else records
+        return [record for record in records if record.partition not in elsewhere]
 
     async def mark_gaps(self, consumer: Consumer, batch: Batch) -> None:
         """Mark the positions before which records were gone, and raise the alarm: the projection is to be built anew."""
