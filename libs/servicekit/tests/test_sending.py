@@ -21,6 +21,7 @@ from aiokafka.errors import (
 )
 
 from cv_contracts.topics import MAX_RECORD_BYTES
+from servicekit.publish import sending
 from servicekit.publish.sending import Batch, Prepared, Round, Row, Sender
 from servicekit.settings import KafkaSettings
 
@@ -206,6 +207,19 @@ async def test_trouble_in_the_middle_of_a_refused_batch_leaves_the_rest_of_it_fo
     round_ = await sent(sender, rows)
     assert (round_.acknowledged, round_.refused, sender.answers) == ([1], [], ["not asked for"])
     assert (round_.trouble is error) != (sender.paused() == [TOPIC])
+
+
+async def test_who_looks_for_refused_rows_stops_in_time_and_gets_on_by_at_least_one_each_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A round that is given up for taking too long would find the same rows again, and never the last of them."""
+    monkeypatch.setattr(sending, "SEARCH_SECONDS", 0.0)
+    too_large = MessageSizeTooLargeError()
+    sender = Answered(*[too_large] * 5)
+    rows = [a_row(1, partition=0), *(a_row(n, partition=n % 2 + 1) for n in range(2, 6))]
+    round_ = await sent(sender, rows)
+    assert [refusal.seq for refusal in round_.refused] == [1, 2, 3]
+    assert (round_.acknowledged, round_.trouble, round_.renew, sender.answers) == ([], None, True, [])
 
 
 async def test_a_connection_is_renewed_after_each_failed_batch_and_kept_otherwise() -> None:
