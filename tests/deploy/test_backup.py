@@ -15,6 +15,7 @@ import pytest
 from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import topic_of
+from cv_registry.erasing import HOLDINGS
 from cvhub.servers.postgres import _program
 from cvhub.services import SERVICES
 from cvhub.testing import Postgres, _private_postgres
@@ -30,6 +31,16 @@ CITIZEN = """
 insert into citizens (person_id, person_number, cv_id, cv_number, version, source_version, state, personal, changed_at)
 values ($1, $2, $3, $4, $5, 1, '{}', '', now())
 """
+
+
+MERGED = "insert into merged_persons values ($1, $2, 'one person', 'test', now())"
+
+
+def test_the_repetition_of_erasures_removes_all_that_the_registry_holds_of_a_citizen() -> None:
+    script = RESTORE.with_name("repeat_erasures.sql").read_text()
+    held = {"request_log", *(held.table for held in HOLDINGS.rows)}
+    assert set(re.findall(r"delete from (\w+)", script)) == held
+    assert set(re.findall(r"person_id, '(\w+)' from t", script)) == held
 
 
 def test_every_database_is_in_the_back_up() -> None:
@@ -87,6 +98,7 @@ async def test_a_back_up_is_restored_to_a_new_server_and_later_erasures_are_repe
     for number, (person, cv) in enumerate((kept, erased)):
         await rows(own_postgres, CITIZEN, person, f"01020300{number:02}", cv, f"1000000{number}", 1)
         await rows(own_postgres, "insert into cv_revisions values ($1, 1, now(), '')", cv)
+        await rows(own_postgres, MERGED, person, uuid4())
 
     backup, later = tmp_path / "backup", tmp_path / "later"
     assert run(own_postgres, BACKUP, backup).returncode == 0
@@ -104,6 +116,10 @@ async def test_a_back_up_is_restored_to_a_new_server_and_later_erasures_are_repe
     assert again[erased[0]] > erasure["version"], (
         "followers that know the first erasure must hear of this one"
     )
+    assert [row["person_id"] for row in await rows(new_server, "select * from merged_persons")] == [kept[0]]
+    (receipt,) = await rows(new_server, "select * from erasure_receipts where subject = $1", erased[0])
+    assert receipt["version"] == again[erased[0]], "what the order of this erasure waits for"
+    assert json.loads(receipt["removed"]) == {"citizens": 1, "cv_revisions": 1, "merged_persons": 1}
     await _announced(new_server, dict(zip(erased, (CitizenChanged, CVChanged), strict=True)), again)
     for service in OWNERS:
         (owner,) = await rows(
