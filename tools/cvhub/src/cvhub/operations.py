@@ -228,7 +228,8 @@ def reindex(reason: Reason) -> None:
 
 
 def _as_ordered(state: dict[str, Any]) -> bool:
-    return state["indexes"]["built"] > 0 and state["indexes"]["older"] == 0
+    indexes: dict[str, int] = state["indexes"]
+    return indexes["built"] > 0 and indexes["older"] == 0
 
 
 def _watch(operator: Operator, service: str, projection: str, generation: int) -> None:
