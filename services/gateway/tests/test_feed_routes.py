@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers, hang, plain
 from servicekit.testing import eventually
+from servicekit.web.room import LEAST
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +75,22 @@ async def test_those_who_wait_for_the_feed_keep_nobody_else_from_a_call(
             poll.cancel()
         await asyncio.gather(*polls, return_exceptions=True)
     assert (refused.status_code, answer.status_code) == (503, 200)
+
+
+async def test_a_feed_that_hung_is_given_all_polls_again_as_soon_as_it_answers(
+    start: Any, provider: Provider, registry: ScriptedOwner
+) -> None:
+    polls = LEAST + 4
+    registry.script = [hang] * (2 * polls)
+    limits = {"polls": polls, "deadlines": {"Feed": timedelta(seconds=0.3)}}
+    async with start(owners={"change-feed": registry.url}, limits=limits) as (_, client):
+        headers = call_headers(provider.token(scope="cv.changes"))
+
+        async def poll() -> int:
+            answer: httpx.Response = await client.get("/v1/feed/cv", headers=headers)
+            return answer.status_code
+
+        for _ in range(2):
+            assert set(await asyncio.gather(*(poll() for _ in range(polls)))) == {503}
+        assert len(registry.received) == 2 * polls
+        assert await asyncio.gather(*(poll() for _ in range(polls))) == [200] * polls

@@ -173,7 +173,7 @@ def _owners(settings: Settings) -> dict[str, Owner]:
     feed = settings.owners.get(FEED.owner)
     if feed is not None:
         polls = settings.limits.polls
-        owners[POLLS] = Owner(feed, replace(limits, connections=polls, waiting=0), tls)
+        owners[POLLS] = Owner(feed, replace(limits, connections=polls, least=polls, waiting=0), tls)
     return owners
 
 
