@@ -15,6 +15,7 @@ from cv_gateway.departure import Departure
 from cv_gateway.feed import FEED, FEED_ROUTES
 from cv_gateway.forwarding import Departed, Header, Receive, head_lines
 from cv_gateway.jwks import KeysUnavailable
+from cv_gateway.polls import Polls
 from cv_gateway.quota import Quota
 from cv_gateway.settings import LimitSettings
 from servicekit.observe import metrics
@@ -84,6 +85,7 @@ class Calls:
         self, admission: Admission, signer: ServiceSigner, owners: Mapping[str, Owner], limits: LimitSettings
     ) -> None:
         self.lane, self.polls = Lane(limits.in_flight), Lane(limits.polls)
+        self._feed_polls = Polls()
         self._admission = admission
         self._signer = signer
         self._owners = owners
@@ -138,7 +140,8 @@ class Calls:
         departure = Departure(receive)
         try:
             deadline = asyncio.get_running_loop().time() + self._seconds[method.name]
-            answer = await way.owner.send(request, deadline)
+            send = self._feed_polls.send if method is FEED else Owner.send
+            answer = await send(way.owner, request, deadline)
         except asyncio.CancelledError:
             if departure.gone:
                 raise Departed from None
@@ -156,6 +159,10 @@ class Calls:
             log.error("gateway_refused_by_owner", owner=method.owner)
             raise Fault(INTERNAL_ERROR)
         return answer
+
+    def leave(self) -> None:
+        """Let those who wait for something to happen be answered soon: the process is about to leave."""
+        self._feed_polls.leave()
 
     def close(self) -> None:
         """Close the connections to the owners."""
