@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 BY_NUMBER = 10
 UNREADABLE_ANSWER, INTERNAL_ERROR = 1002, 1011
+NOT_MODIFIED, PROBLEM = 304, b"application/problem+json"
 POLLS = "polls of the feed"
 """The owner of the feed once more, with connections of their own for those who wait."""
 
@@ -133,7 +134,7 @@ class Calls:
         return Way(method, owner, head_lines(forwarded, authorization, traceparent.encode("ascii")) + more)
 
     async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
-        """Give the owner's answer, whatever its status; raises Departed when the caller has hung up meanwhile."""
+        """Give the owner's answer, also one that refuses; raises Departed when the caller has hung up meanwhile."""
         method = way.method
         swift = self._swift.get(method.name, inf)
         request = Forward(method.verb, target, way.head, body, repeatable=method.verb == "GET", swift=swift)
@@ -158,6 +159,8 @@ class Calls:
             # Callers' tokens are judged here: the owner did not accept the gateway's own.
             log.error("gateway_refused_by_owner", owner=method.owner)
             raise Fault(INTERNAL_ERROR)
+        if answer.status >= 300 and not _is_for_callers(answer):
+            raise Fault(method.unreachable_fault) if answer.status >= 500 else unreadable_answer(method)
         return answer
 
     def leave(self) -> None:
@@ -168,6 +171,11 @@ class Calls:
         """Close the connections to the owners."""
         for owner in self._owners.values():
             owner.close()
+
+
+def _is_for_callers(answer: Answer) -> bool:
+    """Tell what an owner itself refuses from what a server or a proxy before it says in its own way."""
+    return answer.status == NOT_MODIFIED or (b"content-type", PROBLEM) in answer.headers
 
 
 def unreadable_answer(method: Method) -> Fault:
