@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from change_feed import leading
+from change_feed import arrivals, leading
 from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.settings import Settings
 from change_feed.testing import Person, World, event
@@ -86,6 +86,23 @@ async def test_a_long_poll_without_anything_ends_empty_after_its_time(world: Wor
     answer = await world.feed(HERE, timeout=50)
     assert (answer.status_code, answer.json()) == (200, [])
     assert answer.headers["x-feed-to"]
+
+
+@infra
+async def test_long_polls_are_answered_one_after_the_other_as_the_process_is_about_to_leave(
+    start: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "LEAVING_SECONDS", 1.0)
+    async with start(settings) as world:
+        _, after = await followed(world)
+        polls = [asyncio.create_task(world.feed(HERE, after, timeout=60_000)) for _ in range(30)]
+        await asyncio.sleep(0.5)
+        world.health.drain()
+        await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
+        assert not all(poll.done() for poll in polls)
+        answers = await asyncio.wait_for(asyncio.gather(*polls), 10)
+        answers.append(await asyncio.wait_for(world.feed(HERE, after, timeout=60_000), 10))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, "[]")}
 
 
 @infra

@@ -21,6 +21,7 @@ from servicekit.follow.testing import heartbeat
 from servicekit.settings import KafkaSettings
 from servicekit.standin import StandIn
 from servicekit.testing import eventually
+from servicekit.web.health import Health
 from servicekit.web.identity import Caller, ServiceSigner
 
 E = TypeVar("E", bound=Event)
@@ -69,6 +70,7 @@ class World:
     signers: dict[str, ServiceSigner]
     settings: Settings
     log: "Writer"
+    health: Health = field(default_factory=Health)
 
     def person(self, *relations: dict[str, Any], **more: Any) -> Person:
         """Make a citizen at the registry; nothing is said about it yet."""

@@ -8,7 +8,7 @@ from math import inf
 from urllib.parse import urlsplit
 
 from servicekit.web.connection import Answer, Connection, Crowded, Cut, Garbled, Late, Unreachable
-from servicekit.web.room import Room
+from servicekit.web.room import LEAST, Room
 from servicekit.web.tls import trusting
 
 RETRIED = (Cut, Garbled)
@@ -25,6 +25,8 @@ class OwnerLimits:
     """How much of this process one owner may take; times in seconds."""
 
     connections: int = 64
+    least: int = LEAST
+    """So many of the connections are never taken away, however slow the answers are."""
     waiting: int = 256
     longest_wait: float = inf
     """For one of the connections: whoever would wait longer is better told to come back later."""
@@ -73,7 +75,7 @@ class Owner:
         self._waiting_since = 0.0
         self._burst_since = 0.0
         self._answered_at = 0.0
-        self._room = Room(self._limits.connections)
+        self._room = Room(self._limits.connections, self._limits.least)
         self.busy = 0
 
     async def send(self, request: Forward, deadline: float) -> Answer:
