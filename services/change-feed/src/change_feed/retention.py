@@ -1,4 +1,4 @@
-"""How long the feed keeps its full sequence: whole partitions are dropped, the newest change of each CV stays for ever."""
+"""How long the feed keeps its full sequence: whole partitions are dropped, the newest change of each CV and its hand-overs stay for ever."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final

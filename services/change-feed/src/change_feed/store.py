@@ -126,7 +126,7 @@ def _pages_by_members(scope: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """How far the feed is, and in which epoch; before `floor` only the newest change of each CV is left.
+    """How far the feed is, and in which epoch; before `floor` only the newest change of each CV and its newest hand-overs are left.
 
     `restores` has the last position of each back-up that was restored, and the first one given out after that.
     """
