@@ -76,17 +76,39 @@ async def test_the_pages_have_every_cv_once_with_its_newest_change(world: World)
     assert datetime.fromisoformat(last["RevisionDate"]) == newest.time
 
 
-async def test_the_first_page_fixes_the_moment_for_those_who_name_no_end(world: World) -> None:
+@pytest.mark.parametrize("end", [None, "2099-01-01T00:00:00Z"])
+async def test_the_first_page_fixes_the_moment_for_those_who_name_no_end_or_one_to_come(
+    world: World, end: str | None
+) -> None:
     persons = await some(world, 3)
-    first = await world.changes(HERE, EARLY)
+    first = await world.changes(HERE, EARLY, end)
     await some(world, 2)
     await world.log.send(world.cv(persons[2]))
     await world.arrived(6)
-    second = await world.changes(HERE, EARLY, page=2)
+    second = await world.changes(HERE, EARLY, end, page=2)
     assert numbers(first) + numbers(second) == [person.cv_number for person in persons]
     for element in ("CVChangeEndTime", "CVChangeExtractTime", "LastPageNumber"):
         assert second.json()[element] == first.json()[element]
     assert (await world.changes(HERE, EARLY)).json()["LastPageNumber"] == 3
+
+
+async def test_lists_of_the_same_start_are_gone_on_with_each_by_its_own_end(world: World) -> None:
+    persons = await some(world, 3)
+    shorter = (await world.changes(THERE, EARLY)).json()["CVChangeEndTime"]
+    persons += await some(world, 2)
+    asked = {
+        end: (await world.changes(HERE, EARLY, end)).json() for end in (None, "2099-01-01T00:00:00Z", shorter)
+    }
+    await some(world, 1)
+    for end, first in asked.items():
+        await world.changes(HERE, EARLY, first["CVChangeEndTime"])
+        for again in (end, first["CVChangeEndTime"]):
+            second = (await world.changes(HERE, EARLY, again, page=2)).json()
+            assert second["CVChangeEndTime"] == first["CVChangeEndTime"]
+            expected = persons[2:3] if end == shorter else persons[2:4]
+            assert [item["CVNumber"] for item in second["CVUpdateList"]] == [
+                one.cv_number for one in expected
+            ]
 
 
 async def test_who_goes_on_from_the_end_answered_misses_and_repeats_nothing(world: World) -> None:

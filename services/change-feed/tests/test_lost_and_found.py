@@ -8,7 +8,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from change_feed.log import Log
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.testing import Registry, World, Writer
@@ -21,22 +20,6 @@ pytestmark = pytest.mark.infra
 
 HERE = a_caller(MUNICIPALITY)
 MIGRATIONS = "change_feed.migrations"
-
-
-async def committed(world: World) -> None:
-    """Wait until Kafka has the feed's offsets, by which a later start knows what was taken in."""
-    log = Log(world.settings.kafka, 10)
-    await log.start()
-    try:
-        rows = await world.rows("select topic, partition, next_offset from log_positions")
-        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-
-        async def all_there() -> None:
-            assert (await log.bounds()).committed == stored
-
-        await eventually(all_there)
-    finally:
-        await log.stop()
 
 
 async def test_the_very_first_feed_has_what_the_log_has_and_of_others_what_the_owners_have(
@@ -65,7 +48,7 @@ async def test_a_lost_feed_begins_a_new_epoch_with_one_entry_per_cv_and_tells_ol
         await world.arrived(6)
         old = (await world.feed(HERE)).headers["x-feed-to"]
         mark = (await world.snapshot(HERE, limit=1)).json()["next"]
-        await committed(world)
+        await world.committed()
     empty = settings.model_copy(update={"postgres": await fresh_database(MIGRATIONS)})
     async with start(empty) as world:
         await world.arrived(3)
@@ -231,7 +214,7 @@ async def test_after_an_older_back_up_nothing_is_skipped_and_positions_beyond_it
         await world.arrived(6)
         beyond = (await world.feed(HERE)).headers["x-feed-to"]
         [[last]] = await world.rows("select max(position) from entries")
-        await committed(world)
+        await world.committed()
     await restore(settings, kept)
     async with start(settings) as world:
         await world.arrived(6)

@@ -185,7 +185,8 @@ class _Reading:
             await self._new_epoch(start)
         else:
             rows = await self._conn.fetch(_POSITIONS)
-            start = begin(bounds, {(row["topic"], row["partition"]): row["next_offset"] for row in rows})
+            stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+            start = begin(bounds, stored)
             self._seed, self._seeded = feed["seed_after"], feed["seeded"]
             if start.restored:
                 log.error("feed_restored")
@@ -193,7 +194,8 @@ class _Reading:
             if start.gap:
                 log.error("feed_has_gap")
                 # Written down at once: while nobody reads, the log may grow past the old positions.
-                await self._writer.write(Changes(offsets=start.offsets, seed=(None, False)))
+                begun = {key: at for key, at in start.offsets.items() if stored.get(key, at) != at}
+                await self._writer.write(Changes(begun=begun, seed=(None, False)))
                 self._seed, self._seeded = None, False
         self._offsets = start.offsets
         self._source.seek(start.offsets)
@@ -203,7 +205,7 @@ class _Reading:
         edge = -(-now_position() // MILLISECOND) * MILLISECOND
         async with self._conn.transaction():
             await self._conn.execute(_NEW_EPOCH, uuid4(), edge)
-            await self._writer.write(Changes(offsets=start.offsets))
+            await self._writer.write(Changes(begun=start.offsets))
         self._seeded = False
 
     async def step(self) -> int:
@@ -228,7 +230,7 @@ class _Reading:
         if self._is_due("calendar", CALENDAR_EVERY):
             taken += await self._follow_calendar()
         if self._is_due("retention", RETENTION_EVERY):
-            await drop_old(self._conn, self._settings.retention, self._settings.extract_life)
+            await self._renew_partitions()
         if self._is_due("commit", COMMIT_EVERY):
             await self._source.commit(self._offsets)
         return taken
@@ -268,6 +270,13 @@ class _Reading:
             self._due["calendar"] = 0.0
             return await self._write(changes)
         return 0
+
+    async def _renew_partitions(self) -> None:
+        try:
+            await self._writer.prepare()
+            await drop_old(self._conn, self._settings.retention, self._settings.extract_life)
+        except asyncpg.LockNotAvailableError:
+            log.warning("feed_partitions_wait")
 
     def _is_due(self, name: str, every: float) -> bool:
         now = time.monotonic()

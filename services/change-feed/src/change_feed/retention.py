@@ -1,4 +1,4 @@
-"""How long the feed keeps its full sequence: whole partitions are dropped, the newest change of each CV stays for ever."""
+"""How long the feed keeps its full sequence: whole partitions are dropped, the newest change of each CV and its hand-overs stay for ever."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 import structlog
 
-from change_feed.writing import position_of
+from change_feed.writing import BRIEFLY, position_of
 
 if TYPE_CHECKING:
     OwnConnection = asyncpg.Connection[asyncpg.Record]
@@ -27,16 +27,20 @@ _FORGET_EXTRACTS: Final = "delete from extracts where made_at < $1"
 
 
 async def drop_old(conn: "OwnConnection", retention: timedelta, extract_life: timedelta) -> int:
-    """Drop the partitions whose entries are all older than the retention, and lists that nobody pages through any more."""
+    """Drop the partitions whose entries are all older than the retention, and lists that nobody pages through any more.
+
+    Raises LockNotAvailableError while somebody reads for long, as a back-up does.
+    """
     now = datetime.now(UTC)
     oldest = position_of(now - retention)
+    await conn.execute(_FORGET_EXTRACTS, now - extract_life)
     dropped = 0
     for row in await conn.fetch(_PARTITIONS):
         if row["high"] > oldest:
             break
         async with conn.transaction():
+            await conn.execute(BRIEFLY)
             await conn.execute(_DROP, row["low"], row["high"])
         dropped += 1
         log.info("feed_partition_dropped", position=row["high"])
-    await conn.execute(_FORGET_EXTRACTS, now - extract_life)
     return dropped
