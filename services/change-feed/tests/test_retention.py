@@ -1,6 +1,5 @@
 """What stays of partitions that were dropped: whoever follows from before hears of each CV what became of it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,11 +7,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from change_feed import leading
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.testing import World
-from change_feed.writing import now_position
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from servicekit.testing import eventually
 
@@ -77,43 +74,3 @@ async def test_nothing_else_of_old_partitions_stays(world: World) -> None:
     for who in (HERE, EVERYWHERE):
         assert await world.shown(who) == [(cv, "replaced")]
     assert await world.rows("select from members where since < (select min(position) from entries)")
-
-
-@pytest.mark.parametrize("due", ["drop", "make"])
-async def test_who_reads_for_long_as_a_back_up_does_holds_nobody_up(
-    settings: Settings, start: Any, monkeypatch: pytest.MonkeyPatch, due: str
-) -> None:
-    monkeypatch.setattr(leading, "RETENTION_EVERY", 0.5)
-    width = settings.partition_width // timedelta(microseconds=1)
-    present = now_position() // width * width
-    old, following = 1_000, present + width
-    there = "select to_regclass('entries_' || $1::bigint) is not null"
-    reader: Any = await asyncpg.connect(settings.postgres.dsn)
-    try:
-        await reader.execute("select feed_make_partition($1, $2)", present, following)
-        if due == "drop":
-            await reader.execute("select feed_make_partition($1, $2)", following, following + width)
-            await reader.execute("select feed_make_partition($1, $2)", old, old + 1)
-        async with reader.transaction():
-            await reader.execute("select from audience limit 1")
-            async with start(settings) as world:
-                writers = """
-                select pid from pg_stat_activity
-                where datname = current_database() and application_name = 'change-feed writer'
-                """
-                before = await world.rows(writers)
-                for count in range(1, 4):
-                    await world.log.send(world.cv(world.person(*AT_HOME)))
-                    await world.arrived(count)
-                    await asyncio.sleep(0.5)
-                assert await world.rows(writers) == before
-                assert await reader.fetchval(there, old if due == "drop" else following) is (due == "drop")
-        async with start(settings) as world:
-
-            async def done() -> None:
-                assert not await world.database.fetchval(there, old)
-                assert await world.database.fetchval(there, following)
-
-            await eventually(done)
-    finally:
-        await reader.close()

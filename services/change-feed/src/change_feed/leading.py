@@ -230,7 +230,7 @@ class _Reading:
         if self._is_due("calendar", CALENDAR_EVERY):
             taken += await self._follow_calendar()
         if self._is_due("retention", RETENTION_EVERY):
-            await self._renew_partitions()
+            await drop_old(self._conn, self._settings.retention, self._settings.extract_life)
         if self._is_due("commit", COMMIT_EVERY):
             await self._source.commit(self._offsets)
         return taken
@@ -270,13 +270,6 @@ class _Reading:
             self._due["calendar"] = 0.0
             return await self._write(changes)
         return 0
-
-    async def _renew_partitions(self) -> None:
-        try:
-            await self._writer.prepare()
-            await drop_old(self._conn, self._settings.retention, self._settings.extract_life)
-        except asyncpg.LockNotAvailableError:
-            log.warning("feed_partitions_wait")
 
     def _is_due(self, name: str, every: float) -> bool:
         now = time.monotonic()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 import structlog
 
-from change_feed.writing import BRIEFLY, position_of
+from change_feed.writing import position_of
 
 if TYPE_CHECKING:
     OwnConnection = asyncpg.Connection[asyncpg.Record]
@@ -27,20 +27,16 @@ _FORGET_EXTRACTS: Final = "delete from extracts where made_at < $1"
 
 
 async def drop_old(conn: "OwnConnection", retention: timedelta, extract_life: timedelta) -> int:
-    """Drop the partitions whose entries are all older than the retention, and lists that nobody pages through any more.
-
-    Raises LockNotAvailableError while somebody reads for long, as a back-up does.
-    """
+    """Drop the partitions whose entries are all older than the retention, and lists that nobody pages through any more."""
     now = datetime.now(UTC)
     oldest = position_of(now - retention)
-    await conn.execute(_FORGET_EXTRACTS, now - extract_life)
     dropped = 0
     for row in await conn.fetch(_PARTITIONS):
         if row["high"] > oldest:
             break
         async with conn.transaction():
-            await conn.execute(BRIEFLY)
             await conn.execute(_DROP, row["low"], row["high"])
         dropped += 1
         log.info("feed_partition_dropped", position=row["high"])
+    await conn.execute(_FORGET_EXTRACTS, now - extract_life)
     return dropped

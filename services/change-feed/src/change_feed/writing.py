@@ -19,16 +19,7 @@ from servicekit.follow.records import Record
 if TYPE_CHECKING:
     OwnConnection = asyncpg.Connection[asyncpg.Record]
 
-__all__ = [
-    "ALL_SCOPE",
-    "BRIEFLY",
-    "MILLISECOND",
-    "Changes",
-    "Writer",
-    "moment",
-    "now_position",
-    "position_of",
-]
+__all__ = ["ALL_SCOPE", "MILLISECOND", "Changes", "Writer", "moment", "now_position", "position_of"]
 
 ALL_SCOPE: Final = 1
 MILLISECOND: Final = 1_000
@@ -111,8 +102,6 @@ insert into log_positions (topic, partition, next_offset, begun_at)
 select topic, partition, first, first from unnest($1::text[], $2::integer[], $3::bigint[]) as b(topic, partition, first)
 on conflict (topic, partition) do update set next_offset = excluded.next_offset, begun_at = excluded.begun_at
 """
-BRIEFLY: Final = "set local lock_timeout = '200ms'"
-"""For what needs the tables of the feed for itself: whoever waits for that holds up all who come after."""
 _SET_EDGE: Final = "update feed set edge = $1"
 _SET_SEED: Final = "update feed set seed_after = $1, seeded = $2"
 
@@ -172,7 +161,7 @@ class Writer:
             edge = int(await self._conn.fetchval(_EDGE))
             first = max(edge + 1, now_position())
             if changes.entries or changes.placed:
-                await self._make_partitions(first, len(changes.entries))
+                await self._make_partitions(first)
                 await self._write_and_note(changes, first)
             if changes.unreadable:
                 await self._conn.execute(_UNREADABLE, *_columns(map(_raw, changes.unreadable)))
@@ -301,14 +290,9 @@ class Writer:
             await self._conn.execute(_NEW_SCOPES, new)
             self._scope_ids |= {row["name"]: row["id"] for row in await self._conn.fetch(_SCOPES, new)}
 
-    async def prepare(self) -> None:
-        """Make the partition that comes after this one, before it is needed; raises LockNotAvailableError while readers hold the tables."""
-        async with self._conn.transaction():
-            await self._conn.execute(BRIEFLY)
-            await self._make_partitions(now_position(), self._width)
-
-    async def _make_partitions(self, first: int, length: int) -> None:
-        while self._partitions_until <= first + length:
+    async def _make_partitions(self, first: int) -> None:
+        """Make the partition of `first` and the one after it, before they are needed."""
+        while self._partitions_until <= first + self._width:
             low = max(self._partitions_until, first // self._width * self._width)
             await self._conn.execute("select feed_make_partition($1, $2)", low, low + self._width)
             self._partitions_until = low + self._width
