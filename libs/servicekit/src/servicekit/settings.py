@@ -6,6 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from cv_contracts.errors import Misconfigured
+
+
+class BadSetting(Misconfigured, ValueError):  # noqa: N818 - says what is the matter
+    """A setting that cannot be used, found where it is used. Its text never has the value in it."""
+
 
 def secret_text(value: SecretStr | None, file: Path | None) -> str | None:
     """Give a secret from its setting, or else from the file that holds it."""
