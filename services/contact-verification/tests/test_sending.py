@@ -157,6 +157,17 @@ async def test_an_address_that_the_mail_server_cannot_write_is_undeliverable_and
     assert await posted.database.fetchval("select attempts from messages") == 1
 
 
+async def test_an_address_that_nobody_can_write_costs_no_other_citizen_the_code(
+    posted: World, sinks: Sinks
+) -> None:
+    strange = await posted.citizen(relation(MUNICIPALITY))
+    await posted.save(CASE_WORKER, strange, {EMAIL: "=?x?q??=@example.com"})
+    await eventually(marked(posted, "refused"))
+    person = await a_citizen(posted, EMAIL)
+    await eventually(arrived(sinks, person.mail))
+    assert (await posted.contacts(strange))[EMAIL][1] == 3
+
+
 async def test_a_provider_that_takes_it_and_fails_then_gets_it_again_under_the_same_id(
     posted: World, sinks: Sinks
 ) -> None:
