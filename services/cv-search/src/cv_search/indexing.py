@@ -259,8 +259,7 @@ class Indexer:
             await self._add_all(index, edge.change)
             await self._catch_up(index)
         except BaseException:
-            await index.close()
-            await aside(self._indexes.remove, place)
+            await self._give_up(index)
             raise
         finally:
             count, self.progress.built = self.progress.built, 0
@@ -289,7 +288,22 @@ class Indexer:
             self._serve(index.serving)
         if old is not None:
             await old.close()
-            await aside(self._indexes.remove, old.place)
+            await self._remove(old)
+
+    async def _give_up(self, index: OpenIndex) -> None:
+        """Close a build that has failed and remove it, unless it has taken its place after all."""
+        if index is self._live:
+            return
+        await index.close()
+        if await aside(self._indexes.live, index.place.database) != index.place:
+            await self._remove(index)
+
+    async def _remove(self, index: OpenIndex) -> None:
+        """Remove what nobody searches any more; what stays is removed by the next build."""
+        try:
+            await aside(self._indexes.remove, index.place)
+        except EngineError as error:
+            log.warning("index_not_removed", error_type=type(error).__name__)
 
     def _serve(self, serving: Serving) -> None:
         self._serving = serving
