@@ -227,7 +227,8 @@ class Indexer:
             await self._drop()
             return
         async with self._writing:
-            while index is self._live and index.position < edge.change:
+            # Many batches take longer than a lease lives that nobody asks for.
+            while index is self._live and index.position < edge.change and await self._may_write():
                 await self._take_some(index, edge.change)
                 self._serve(index.serving)
         self._measure(edge)

@@ -1,4 +1,4 @@
-"""How far the index is said to be behind: what an operator is woken by."""
+"""The writer of the index over documents that a test moves: how far it says to be behind, and whose turn it is to write."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,6 +12,7 @@ import pytest
 from cv_contracts.codelists import default
 from cv_search.indexes import FolderIndexes, Place
 from cv_search.indexing import Indexer
+from cv_search.lease import Lease
 from cv_search.port import Engine, EngineError
 from cv_search.reference import Reference
 from cv_search.settings import IndexSettings
@@ -121,3 +122,34 @@ async def test_an_index_that_cannot_be_opened_grows_older_by_the_second(
     folder.refuses = False
     await eventually(lambda: indexer.progress.position == documents.change)
     await eventually(lambda: indexer.progress.lag_seconds == 0)
+
+
+class Turns:
+    """In the place of the lease: so many times it is held, then another instance has it."""
+
+    def __init__(self, held: int) -> None:
+        self._held = held
+
+    async def mine(self) -> bool:
+        self._held -= 1
+        return self._held >= 0
+
+    def let_go(self) -> None:
+        pass
+
+
+async def test_who_has_lost_the_lease_in_the_middle_of_many_batches_writes_no_further(
+    documents: Documents, folder: Folder, tmp_path: Path
+) -> None:
+    settings = IndexSettings(folder=tmp_path, batch=100)
+    builder = Indexer(cast("SearchDocuments", documents), folder, settings)
+    await builder.step()
+    await eventually(lambda: builder.serving)
+    await builder._end()
+    documents.change = 1_000
+    indexer = Indexer(cast("SearchDocuments", documents), folder, settings, cast("Lease", Turns(4)))
+    await indexer.step()
+    assert 100 < indexer.progress.position < 500
+    await indexer.step()
+    assert indexer.progress.position < 500
+    await indexer._end()
