@@ -49,8 +49,13 @@ class Progress:
     """Documents of the build that is under way; 0 while there is none."""
     rebuilds: int = 0
     trouble: str | None = None
-    lag_seconds: float = 0.0
-    """How old the oldest change is that is not in the index, as far as was seen."""
+    behind_since: float | None = None
+    """When a change was first seen that is not in the index; None where it holds all that was seen."""
+
+    @property
+    def lag_seconds(self) -> float:
+        """How old the oldest change is that is not in the index, as far as was seen."""
+        return 0.0 if self.behind_since is None else monotonic() - self.behind_since
 
 
 class Indexer:
@@ -81,7 +86,6 @@ class Indexer:
         self._writing = asyncio.Lock()
         self._pace = CommitPace(settings.commit_every.total_seconds())
         self._moved = asyncio.Event()
-        self._behind_since: float | None = None
         self._looked_at = 0.0
         self._build_from = 0.0
         self._build_rest = SHORTEST_REST
@@ -158,6 +162,7 @@ class Indexer:
             await self._watch(edge)
             return
         self._watches = False
+        self._measure(edge)
         self._take_note_of_build()
         if self._live is None and self._build is None:
             self._live = await self._opened(edge)
@@ -173,7 +178,7 @@ class Indexer:
 
     async def _watch(self, edge: Edge) -> None:
         """Let another instance write, and search what it has committed."""
-        self._watches = True
+        self._watches, self.progress.behind_since = True, None
         await self._end_build()
         await self._drop()
         place = await aside(self._indexes.live, edge.database)
@@ -221,11 +226,12 @@ class Indexer:
             log.error("index_lost")
             await self._drop()
             return
-        self._measure(index, edge)
         async with self._writing:
-            while index is self._live and index.position < edge.change:
+            # Many batches take longer than a lease lives that nobody asks for.
+            while index is self._live and index.position < edge.change and await self._may_write():
                 await self._take_some(index, edge.change)
                 self._serve(index.serving)
+        self._measure(edge)
 
     async def _is_lost(self, index: OpenIndex, edge: Edge) -> bool:
         """Tell whether it was deleted, or is of another database: one that was replaced, or restored from before it."""
@@ -254,8 +260,7 @@ class Indexer:
             await self._add_all(index, edge.change)
             await self._catch_up(index)
         except BaseException:
-            await index.close()
-            await aside(self._indexes.remove, place)
+            await self._give_up(index)
             raise
         finally:
             count, self.progress.built = self.progress.built, 0
@@ -284,7 +289,22 @@ class Indexer:
             self._serve(index.serving)
         if old is not None:
             await old.close()
-            await aside(self._indexes.remove, old.place)
+            await self._remove(old)
+
+    async def _give_up(self, index: OpenIndex) -> None:
+        """Close a build that has failed and remove it, unless it has taken its place after all."""
+        if index is self._live:
+            return
+        await index.close()
+        if await aside(self._indexes.live, index.place.database) != index.place:
+            await self._remove(index)
+
+    async def _remove(self, index: OpenIndex) -> None:
+        """Remove what nobody searches any more; what stays is removed by the next build."""
+        try:
+            await aside(self._indexes.remove, index.place)
+        except EngineError as error:
+            log.warning("index_not_removed", error_type=type(error).__name__)
 
     def _serve(self, serving: Serving) -> None:
         self._serving = serving
@@ -292,13 +312,13 @@ class Indexer:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def _measure(self, index: OpenIndex, edge: Edge) -> None:
-        """Note for how long changes wait already."""
-        if index.position >= edge.change:
-            self._behind_since, self.progress.lag_seconds = None, 0.0
-            return
-        self._behind_since = self._behind_since or monotonic()
-        self.progress.lag_seconds = monotonic() - self._behind_since
+    def _measure(self, edge: Edge) -> None:
+        """Note since when changes wait that were seen; while nothing is searched, nothing is behind."""
+        progress = self.progress
+        if self._serving is None or progress.position >= edge.change:
+            progress.behind_since = None
+        elif progress.behind_since is None:
+            progress.behind_since = monotonic()
 
     async def _until_due(self, worked: float, *, found: bool) -> None:
         if self._watches:
