@@ -126,6 +126,56 @@ async def test_who_goes_on_from_the_end_answered_misses_and_repeats_nothing(worl
     assert len(seen) == 4
 
 
+async def test_the_end_answered_is_a_start_also_for_one_whose_clock_is_behind_the_writers(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings, clock=lambda: datetime.now(UTC) - timedelta(minutes=1)) as world:
+        await some(world, 1)
+        end = (await world.changes(HERE, EARLY)).json()["CVChangeEndTime"]
+        [person] = await some(world, 1)
+        assert numbers(await world.changes(HERE, end)) == [person.cv_number]
+        later = (datetime.now(UTC) + timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+        assert (await world.changes(HERE, later)).json()["code"] == 1014
+
+
+async def test_a_start_and_an_end_at_the_same_moment_are_a_period_without_anything(world: World) -> None:
+    await some(world, 3)
+    answer = await world.changes(HERE, EARLY, EARLY)
+    assert (answer.status_code, numbers(answer)) == (200, [])
+    assert answer.json()["CVChangeEndTime"] == EARLY
+
+
+async def test_a_period_that_begins_beyond_the_edge_is_empty_and_goes_on_from_there(world: World) -> None:
+    """As while the feed waits for the registry: its edge stays where it is."""
+    world.registry.mode = "error"
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await eventually(partial(_waits, world))
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    for end in (None, now, "2099-01-01T00:00:00Z"):
+        body = (await world.changes(HERE, now, end)).json()
+        assert body["CVChangeStartTime"] == body["CVChangeEndTime"] < now
+    world.registry.mode = "ok"
+    await world.arrived(1)
+    assert numbers(await world.changes(HERE, body["CVChangeEndTime"])) == [person.cv_number]
+
+
+async def _waits(world: World) -> None:
+    detail = (await world.client.get("/health/ready")).json()["checks"]["feed"]
+    assert detail["trouble"] == "RegistryAway"
+
+
+async def test_each_client_goes_on_with_its_own_list(world: World) -> None:
+    await some(world, 3)
+    mine = (await world.changes(HERE, EARLY)).json()
+    await some(world, 2)
+    other = a_caller(MUNICIPALITY, client="client-2")
+    theirs = (await world.changes(other, EARLY)).json()
+    for who, first in ((HERE, mine), (other, theirs)):
+        second = (await world.changes(who, EARLY, page=2)).json()
+        assert second["CVChangeEndTime"] == first["CVChangeEndTime"]
+
+
 async def test_a_late_event_counts_when_it_arrives_not_when_it_was_made(world: World) -> None:
     await some(world, 1)
     end = (await world.changes(HERE, EARLY)).json()["CVChangeEndTime"]

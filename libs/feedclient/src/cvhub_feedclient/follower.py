@@ -105,4 +105,4 @@ class Follower:
             return place, False
         place = place.at(page.end)
         await self._copy.happened(page.events, place)
-        return place, bool(page.events)
+        return place, bool(page.events) or self._reader.leaves_out

@@ -44,6 +44,11 @@ class Reader:
         self._client = client
         self._fixed = {"kind": kinds, "limit": None if limit is None else str(limit)}
 
+    @property
+    def leaves_out(self) -> bool:
+        """Tell whether only some kinds are asked for: an empty page may then lie before others, and only one that goes no further is the last."""
+        return self._fixed["kind"] is not None
+
     async def page(self, position: str | None, wait: timedelta) -> Page:
         """Give the page after a position, as soon as there is something on it or the time is over."""
         query = {**self._fixed, "lastEventId": position, "timeout": str(round(wait.total_seconds() * 1000))}

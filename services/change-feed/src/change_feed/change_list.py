@@ -30,10 +30,12 @@ class ChangeList:
         self._size = size
         self._clock = clock
 
-    def check(self, query: GetCVUpdateListQuery) -> None:
-        """Refuse a period that there is not (1014)."""
+    async def check(self, query: GetCVUpdateListQuery) -> None:
+        """Refuse a period that there is not (1014). What the feed has is not in the future, whatever the clock says here."""
         if query.CVChangeStartTime > self._clock():
-            raise _invalid(_START, "is in the future")
+            edge = await self._store.edge()
+            if edge is None or position_of(query.CVChangeStartTime) > edge.edge:
+                raise _invalid(_START, "is in the future")
         if query.CVChangeEndTime is not None and query.CVChangeEndTime < query.CVChangeStartTime:
             raise _invalid(_END, "is before the start")
 
