@@ -127,6 +127,10 @@ class CvNumberTaken(Exception):  # noqa: N818 - an answer of the store, not a fa
     """The CV number is another citizen's, or was retired."""
 
 
+class RegisteredMeanwhile(Exception):  # noqa: N818 - asks for another try
+    """A citizen who was to be registered is there by now: imported, since an import takes no key's lock."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownCitizen:
     """What is stored about a citizen, as far as the intake compares it."""
@@ -222,13 +226,15 @@ class CitizenStore:
         return {number: KnownCitizen(*known) for number, *known in rows}
 
     async def save(self, tx: WriteTx, changes: Sequence[CitizenChange]) -> None:
-        """Save and publish; raises CvNumberTaken, after which the transaction is void."""
+        """Save and publish; raises CvNumberTaken or RegisteredMeanwhile, after which the transaction is void."""
         rows, events = [_columns(c.row) for c in changes], [self._outbox.row(c.event) for c in changes]
         try:
             await tx.conn.execute(_SAVE, *columns_of(rows), *columns_of(events))
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "citizens_cv_number":
                 raise CvNumberTaken from None
+            if error.constraint_name == "citizens_person_number":
+                raise RegisteredMeanwhile from None
             raise
         # Only now has it retired its number who gave it up in this write, or in one that this had to wait for.
         new_numbers = [change.row.cv_number for change in changes if change.has_new_number]
