@@ -72,6 +72,7 @@ class Log:
 
     async def stop(self) -> None:
         await self._consumer.stop()
+        kafka.heed_cancellation()
 
     async def first(self) -> Offsets:
         """Ask the broker where its partitions begin."""

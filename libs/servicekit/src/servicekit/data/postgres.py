@@ -207,6 +207,10 @@ class Database:
         return _Borrowed(self.pool, self._acquire_timeout)
 
 
+RELEASE_WITHIN = 2.0
+"""Seconds that a statement which was broken off is waited for; after them its connection is closed."""
+
+
 class _Borrowed:
     """A connection of the pool. The time limit costs more than taking an idle one, so only who has to wait is given it."""
 
@@ -221,8 +225,13 @@ class _Borrowed:
         self._conn = await self._pool.acquire(timeout=None if idle else self._timeout)
         return self._conn
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.release(self._conn)
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self._pool.release(self._conn)
+            return
+        # What does not come back in time is closed by the pool, and replaced when it is needed.
+        with suppress(TimeoutError):
+            await self._pool.release(self._conn, timeout=RELEASE_WITHIN)
 
 
 async def _locked(conn: "Connection", number: int, tries: int) -> bool:
