@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -284,9 +284,22 @@ async def _transaction(conn: "Connection", begin: str) -> AsyncIterator[WriteTx]
         yield tx
         await _commit(conn)
     except BaseException:
-        await asyncio.shield(_roll_back(conn))
+        await _undisturbed(_roll_back(conn))
         raise
     tx.committed()
+
+
+async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
+    """Heed a cancellation only once the work is done: who gave the connection back before would fail instead of being cancelled."""
+    task, cancelled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 async def _commit(conn: "Connection") -> None:
