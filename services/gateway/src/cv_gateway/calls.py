@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from types import TracebackType
 
@@ -72,9 +73,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way of one admitted call to its owner; `head` is its header lines."""
+    """The way of one admitted call to its owner; `head` is its header lines, but for who calls."""
 
     method: Method
+    caller: Caller
     owner: Owner
     head: bytes
 
@@ -130,14 +132,21 @@ class Calls:
         owner = self._owners.get(POLLS if method is FEED else method.owner)
         if owner is None:
             raise Fault(method.unreachable_fault)
-        authorization = self._signer.token(method.owner, caller).encode("ascii")
-        return Way(method, owner, head_lines(forwarded, authorization, traceparent.encode("ascii")) + more)
+        return Way(method, caller, owner, head_lines(forwarded, traceparent.encode("ascii")) + more)
 
     async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
         """Give the owner's answer, also one that refuses; raises Departed when the caller has hung up meanwhile."""
         method = way.method
         swift = self._swift.get(method.name, inf)
-        request = Forward(method.verb, target, way.head, body, repeatable=method.verb == "GET", swift=swift)
+        request = Forward(
+            method.verb,
+            target,
+            way.head,
+            body,
+            repeatable=method.verb == "GET",
+            swift=swift,
+            credentials=partial(self._authorization, method.owner, way.caller),
+        )
         departure = Departure(receive)
         try:
             deadline = asyncio.get_running_loop().time() + self._seconds[method.name]
@@ -162,6 +171,9 @@ class Calls:
         if answer.status >= 300 and not _is_for_callers(answer):
             raise Fault(method.unreachable_fault) if answer.status >= 500 else unreadable_answer(method)
         return answer
+
+    def _authorization(self, owner: str, caller: Caller) -> bytes:
+        return b"authorization: Bearer %b\r\n" % self._signer.token(owner, caller).encode("ascii")
 
     def leave(self) -> None:
         """Let those who wait for something to happen be answered soon: the process is about to leave."""

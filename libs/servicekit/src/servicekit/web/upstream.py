@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ class OwnerLimits:
 class Forward:
     """A request for an owner; `head` is its header lines, each ended, without host, length and deadline.
 
+    `credentials` gives more of them, which age: they are made whenever it is sent, after all waiting and again for a second time.
     `repeatable` says that running it twice does no harm: only then is it ever sent a second time. An owner that takes
     longer than `swift` seconds for it is busy, and is given less at once.
     """
@@ -53,6 +55,7 @@ class Forward:
     body: bytes
     repeatable: bool
     swift: float = inf
+    credentials: Callable[[], bytes] = bytes
 
 
 class Owner:
@@ -167,6 +170,7 @@ class Owner:
                 request.target,
                 self._host_line,
                 request.head,
+                request.credentials(),
                 b"x-deadline-ms: %d\r\n" % left,
                 length,
                 b"\r\n",
