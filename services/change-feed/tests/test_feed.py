@@ -15,6 +15,7 @@ from change_feed.testing import Person, World, event
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
+from servicekit.testing import eventually
 
 HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
 infra = pytest.mark.infra
@@ -92,11 +93,19 @@ async def test_a_long_poll_without_anything_ends_empty_after_its_time(world: Wor
 async def test_long_polls_are_answered_one_after_the_other_as_the_process_is_about_to_leave(
     start: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "LEAVING_SECONDS", 1.0)
+    monkeypatch.setattr(arrivals, "LEAVING_SECONDS", 3.0)
+    waiting = []
+    wait = arrivals.Arrivals.wait
+
+    async def noted(self: arrivals.Arrivals, ticket: asyncio.Event) -> None:
+        waiting.append(ticket)
+        await wait(self, ticket)
+
+    monkeypatch.setattr(arrivals.Arrivals, "wait", noted)
     async with start(settings) as world:
         _, after = await followed(world)
         polls = [asyncio.create_task(world.feed(HERE, after, timeout=60_000)) for _ in range(30)]
-        await asyncio.sleep(0.5)
+        await eventually(lambda: len(waiting) >= len(polls))
         world.health.drain()
         await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
         assert not all(poll.done() for poll in polls)
