@@ -49,6 +49,9 @@ async def test_a_month_is_as_the_log_itself(database: Database) -> None:
     assert await database.fetchval(indexes, "access_log_2031_02") == await database.fetchval(
         indexes, "access_log"
     )
+    assert await database.fetchval(
+        "select count(*) from pg_indexes where tablename = 'access_log_2031_02' and indexdef like '%USING brin (at)'"
+    )
     columns = """
     select array_agg((attname, atttypid, attnotnull) order by attnum) from pg_attribute where attrelid = $1::regclass and attnum > 0
     """
