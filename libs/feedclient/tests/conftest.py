@@ -58,7 +58,8 @@ class ScriptedFeed:
             return httpx.Response(409, json={"lastEventId": f"e{self.epoch}:{onwards}"})
         events = self.events[int(number) : int(number) + (limit if change is None else self.scanned)]
         end = f"e{self.epoch}:{int(number) + len(events)}"
-        headers = {"x-feed-from": after or f"e{self.epoch}:0", "x-feed-to": end}
+        more = "true" if int(number) + len(events) < len(self.events) else "false"
+        headers = {"x-feed-from": after or f"e{self.epoch}:0", "x-feed-to": end, "x-feed-more": more}
         wanted = [one for one in events if change is None or one["data"]["change"] == change]
         return httpx.Response(200, content=json.dumps(wanted), headers=headers)
 

@@ -208,19 +208,3 @@ def test_events_say_when_nothing_may_be_kept() -> None:
     came = Event.of({**handed_over, "data": {"change": "came", "version": 1}})
     assert [erased.is_goodbye, left.is_goodbye, came.is_goodbye] == [True, True, False]
     assert [erased.has_come, left.has_come, came.has_come] == [False, False, True]
-
-
-async def test_who_asks_for_some_kinds_has_not_caught_up_by_a_page_of_which_all_was_left_out(
-    feed: Any,
-) -> None:
-    feed.happen("cv1", 1)
-    copy = Copy()
-    await follower(feed, copy).catch_up()
-    for version in (2, 3, 4):
-        feed.happen("cv1", version)
-    headers = {"x-feed-from": "e1:1", "x-feed-to": "e1:3"}
-    feed.script = [httpx.Response(200, json=[], headers=headers)]
-    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
-    await Follower(Reader(client, kinds="cv-changed.locked"), copy).catch_up()
-    assert copy.effects == ["event-cv1-4-replaced"]
-    assert copy.kept.position == "e1:4"

@@ -146,6 +146,7 @@ async def test_kinds_may_be_chosen_and_the_range_goes_on_over_the_others(world: 
     assert [one["data"]["change"] for one in limited.json()] == ["created"]
     following = await world.feed(HERE, limited.headers["x-feed-to"], kind="cv-changed")
     assert [one["data"]["change"] for one in following.json()] == ["locked"]
+    assert [one.headers["x-feed-more"] for one in (limited, following)] == ["true", "false"]
 
 
 @infra

@@ -24,12 +24,14 @@ async def test_the_feed_is_reached_with_its_scope_and_its_range_comes_back(
     start: Any, provider: Provider, registry: ScriptedOwner, path: str
 ) -> None:
     body = gzip.compress(b'[{"id":"a"}]')
-    registry.answering = plain(body, "200 OK", "content-encoding: gzip", "x-feed-from: a", "x-feed-to: b")
+    registry.answering = plain(
+        body, "200 OK", "content-encoding: gzip", "x-feed-from: a", "x-feed-to: b", "x-feed-more: true"
+    )
     async with start(owners={"change-feed": registry.url}) as (_, client):
         headers = {**call_headers(provider.token(scope="cv.changes")), "accept-encoding": "br, gzip"}
         answer = await client.get(path + "?lastEventId=x", headers=headers)
     assert answer.json() == [{"id": "a"}]
-    assert (answer.headers["x-feed-from"], answer.headers["x-feed-to"]) == ("a", "b")
+    assert [answer.headers[f"x-feed-{what}"] for what in ("from", "to", "more")] == ["a", "b", "true"]
     [request] = registry.received
     assert request.line == f"GET {path}?lastEventId=x HTTP/1.1"
     assert request.header("accept-encoding") == "gzip"

@@ -54,25 +54,25 @@ class Follower:
         await self._repeat(self._poll, lambda _: False)
 
     async def catch_up(self) -> None:
-        """Follow until a page brings nothing new: everything that the feed had when this began is then in the copy."""
-        await self._repeat(timedelta(0), lambda moved: not moved)
+        """Follow until the feed has no more: everything that the feed had when this began is then in the copy."""
+        await self._repeat(timedelta(0), lambda more: not more)
 
     async def _repeat(self, poll: timedelta, is_done: Callable[[bool], bool]) -> None:
         place, failures = await self._copy.place(), 0
         while True:
             try:
-                place, moved = await self._step(place, poll)
+                place, more = await self._step(place, poll)
             except Away as away:
                 self._noticed("away")
                 await asyncio.sleep(self._waiting.after(failures, away.seconds))
                 failures += 1
                 continue
             failures = 0
-            if is_done(moved):
+            if is_done(more):
                 return
 
     async def _step(self, place: Place, poll: timedelta) -> tuple[Place, bool]:
-        """Take in one page; gives the new place, and whether it is another one."""
+        """Take in one page; gives the new place, and whether there is more after it."""
         try:
             return await (self._snapshot(place) if place.building else self._follow(place, poll))
         except Began:
@@ -101,8 +101,7 @@ class Follower:
 
     async def _follow(self, place: Place, poll: timedelta) -> tuple[Place, bool]:
         page = await self._reader.page(place.position, poll)
-        if page.end == place.position:
-            return place, False
-        place = place.at(page.end)
-        await self._copy.happened(page.events, place)
-        return place, bool(page.events) or self._reader.leaves_out
+        if page.end != place.position:
+            place = place.at(page.end)
+            await self._copy.happened(page.events, place)
+        return place, page.more

@@ -57,11 +57,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events, and the range `(start, end]` in which there are no others that you may see."""
+    """Events, and the range `(start, end]` in which there are no others that you may see.
+
+    `more` says that the feed has more after it already, though perhaps nothing that you see or asked for.
+    """
 
     events: Sequence[Event]
     start: str
     end: str
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)

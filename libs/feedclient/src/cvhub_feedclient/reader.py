@@ -46,11 +46,6 @@ class Reader:
         self._client = client
         self._fixed = {"kind": kinds, "limit": None if limit is None else str(limit)}
 
-    @property
-    def leaves_out(self) -> bool:
-        """Tell whether only some kinds are asked for: an empty page may then lie before others, and only one that goes no further is the last."""
-        return self._fixed["kind"] is not None
-
     async def page(self, position: str | None, wait: timedelta) -> Page:
         """Give the page after a position, as soon as there is something on it or the time is over."""
         query = {**self._fixed, "lastEventId": position, "timeout": str(round(wait.total_seconds() * 1000))}
@@ -58,9 +53,10 @@ class Reader:
         with _of_the_feed():
             start, end = answer.headers["x-feed-from"], answer.headers["x-feed-to"]
             events = [Event.of(raw) for raw in answer.json()]
+        more = answer.headers.get("x-feed-more", "true" if events else "false") == "true"
         if position is not None and start != position:
             raise NotMyRange
-        return Page(events, start, end)
+        return Page(events, start, end, more)
 
     async def snapshot(self, mark: str | None) -> SnapshotPage:
         """Give the page of a snapshot after a mark, the first page of a new one without."""

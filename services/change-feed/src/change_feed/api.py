@@ -53,7 +53,8 @@ async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response
     if page.events:
         detail = {"from": page.first, "to": page.last, "events": len(page.events)}
         await note(parts, caller, "Feed", detail)
-    headers = {"x-feed-from": page.start, "x-feed-to": page.end}
+    more = "false" if page.to_the_edge else "true"
+    headers = {"x-feed-from": page.start, "x-feed-to": page.end, "x-feed-more": more}
     return answer(request, page.events, BATCH, headers)
 
 

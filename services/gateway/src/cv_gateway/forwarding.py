@@ -28,6 +28,7 @@ ANSWERED = frozenset(
         b"vary",
         b"x-feed-from",
         b"x-feed-to",
+        b"x-feed-more",
     }
 )
 OF_EVERY_ANSWER: tuple[Header, ...] = (

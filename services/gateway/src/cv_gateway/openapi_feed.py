@@ -121,6 +121,7 @@ def _answer(name: str) -> Json:
         described = {
             "x-feed-from": "The position that the page begins after",
             "x-feed-to": "The position up to which it has everything",
+            "x-feed-more": "`true` where the feed has more after it already, though perhaps nothing that you see or asked for",
         }
         answer["headers"] = {
             header: {"description": text, "schema": _TEXT} for header, text in described.items()
