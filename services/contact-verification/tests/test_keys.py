@@ -1,6 +1,7 @@
 """Sealing, the blind index, codes from salts, and the rotation of keys beside a running service."""
 
 import asyncio
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from contact_verification.rotation import Progress, rotate
 from contact_verification.settings import Settings
 from contact_verification.testing import EMAIL, Start, World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from servicekit.data.postgres import Database
 from servicekit.testing import eventually
 
 OLD, NEW = "k1:a data key of sixteen bytes", "k2:another key of sixteen bytes"
@@ -114,6 +116,24 @@ async def test_rotation_waits_for_who_holds_a_row_and_leaves_none_under_the_earl
         await eventually(waits_or_is_done)
     assert await rotating == 3
     assert {row[0] for row in await world.database.fetch("select key_id from periods")} == {"k2"}
+
+
+@pytest.mark.infra
+async def test_rotation_waits_for_who_holds_a_row_longer_than_any_call_would(world: World) -> None:
+    person = await world.citizen(relation(MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    keys = Keys.from_settings(with_keys(world.settings, data_keys=f"{NEW},{OLD}"))
+    hurried = world.settings.postgres.model_copy(update={"lock_timeout": timedelta(milliseconds=50)})
+    database = await Database.connect(hurried, "rotating")
+    try:
+        async with world.database.pool.acquire() as conn, conn.transaction():
+            await conn.execute("select from periods for update")
+            rotating = asyncio.create_task(rotate(database, keys, lambda _: None))
+            await asyncio.wait([rotating], timeout=0.5)
+            assert not rotating.done()
+        assert await rotating == 1
+    finally:
+        await database.close()
 
 
 @pytest.mark.infra

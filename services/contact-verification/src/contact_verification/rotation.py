@@ -1,5 +1,6 @@
 """Seals and hashes what is stored anew with the first keys of the settings, chunk by chunk, beside the running service."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -7,12 +8,15 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+import asyncpg
+
 from contact_verification.keys import Keys, Sealed, Vault
 from contact_verification.values import Value
 from servicekit.data.postgres import Database
 
 TABLES: Final = ("periods", "prepares")
 CHUNK: Final = 1_000
+AGAIN_AFTER: Final = 0.2
 
 _COUNT: Final = "select count(*) from {table} where key_id <> $1"
 # Nobody's row is left out: who writes one meanwhile is waited for.
@@ -69,10 +73,19 @@ async def _all(
     tell: Callable[[Progress], None],
 ) -> int:
     begun, done, after = time.monotonic(), 0, UUID(int=0)
-    while ids := await chunk(after):
+    while ids := await _patiently(chunk, after):
         done, after = done + len(ids), ids[-1]
         tell(Progress(name, done, total, done / max(time.monotonic() - begun, 1e-9)))
     return done
+
+
+async def _patiently(chunk: Callable[[UUID], Awaitable[Sequence[UUID]]], after: UUID) -> Sequence[UUID]:
+    """Do a chunk again where somebody held a row for long, or waited for one of it while holding the next."""
+    while True:
+        try:
+            return await chunk(after)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            await asyncio.sleep(AGAIN_AFTER)
 
 
 async def _hash(database: Database, keys: Keys, after: UUID) -> list[UUID]:
