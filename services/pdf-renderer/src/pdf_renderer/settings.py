@@ -1,7 +1,9 @@
 """Settings of pdf-renderer, from the environment: POSTGRES__DSN, KAFKA__BOOTSTRAP_SERVERS, HTTP__PORT, WORKERS__PROCESSES, ..."""
 
 from datetime import timedelta
+from typing import Self
 
+from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pdf_renderer.workers import WorkerSettings
@@ -39,3 +41,10 @@ class Settings(BaseSettings):
     """How long those two may take for one answer."""
     keep_current: timedelta = timedelta(days=7)
     """How long the rendering of a current CV is kept; frozen versions are kept until an erasure."""
+
+    @model_validator(mode="after")
+    def _connections_for_all(self) -> Self:
+        # A document that is rendered holds one and needs a second; others are found meanwhile, and the follower works.
+        if self.postgres.pool_max < 2 * self.workers.processes + 2:
+            raise ValueError("POSTGRES__POOL_MAX must be at least twice WORKERS__PROCESSES and 2 more")
+        return self
