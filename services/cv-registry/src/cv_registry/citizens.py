@@ -98,7 +98,7 @@ class CitizensIntake:
                 continue
             else:
                 return result
-        raise RuntimeError("no free CV number was found")
+        raise RuntimeError("no free CV number was found, or others were always faster")
 
     async def _take_together(self, citizens: Sequence[CitizenIntake]) -> list[IntakeResult]:
         try:

@@ -33,7 +33,8 @@ def clauses(text: str, reference: Reference) -> tuple[Clause, ...]:
     for piece in _PIECE.finditer(normal(text)):
         word = piece["word"]
         if word is not None and not piece["star"]:
-            row += [(stem(word), word)] if stem(word) else []
+            stemmed = stem(word)
+            row += [(stemmed, word)] if stemmed else []
             continue
         found += _named(row, reference)
         row = []

@@ -73,7 +73,7 @@ class TokenVerifier:
         return self._keys.generation()
 
     async def verify(self, authorization: bytes) -> VerifiedToken:
-        """Judge the value of an authorization header; raises BadToken, or KeysUnavailable when nothing can be judged."""
+        """Judge the value of an authorization header; raises BadToken, or KeysUnavailable when it cannot be judged now."""
         if self._generation != (generation := self._keys.generation()):
             self._generation = generation
             self._verified.clear()
