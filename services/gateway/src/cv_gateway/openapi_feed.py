@@ -72,21 +72,30 @@ _ANSWERS: dict[str, tuple[str, Json]] = {
     ),
 }
 _GO_ON: Json = {"type": "string", "description": "The position to go on from"}
-_MOVED: dict[str, tuple[str, Json]] = {
-    "409": (
-        "The feed was restored from a back-up and does not know the position: go on from `lastEventId` of the answer.",
-        {"lastEventId": _GO_ON},
-    ),
-    "410": (
-        "The feed has begun anew: read the snapshot and follow from its position.",
-        {"lastEventId": _GO_ON, "snapshot": {"type": "string", "description": "The path of the snapshot"}},
-    ),
+_NEW_EPOCH: Json = {
+    "lastEventId": _GO_ON,
+    "snapshot": {"type": "string", "description": "The path of the snapshot"},
+}
+_MOVED: dict[str, dict[str, tuple[str, Json]]] = {
+    "Feed": {
+        "409": (
+            "The feed was restored from a back-up and does not know the position: go on from `lastEventId` of the answer.",
+            {"lastEventId": _GO_ON},
+        ),
+        "410": ("The feed has begun anew: read the snapshot and follow from its position.", _NEW_EPOCH),
+    },
+    "FeedSnapshot": {
+        "409": (
+            "The feed was restored from a back-up: begin the snapshot anew, without `after`.",
+            {"lastEventId": _GO_ON},
+        ),
+        "410": ("The feed has begun anew: begin the snapshot anew.", _NEW_EPOCH),
+    },
 }
 
 
 def feed_paths(callers: list[Json], refusals: Json, problem: Json) -> dict[str, Json]:
     """Give the paths; `callers` are the headers that say who calls, `refusals` the answers of method 9."""
-    moved = {status: _moved(text, members, problem) for status, (text, members) in _MOVED.items()}
     return {
         route.path: {
             "get": {
@@ -95,16 +104,22 @@ def feed_paths(callers: list[Json], refusals: Json, problem: Json) -> dict[str, 
                 "description": f"Scope `{route.scope}`. {route.note}",
                 "tags": ["Change feed"],
                 "parameters": [*callers, *_queries(route.name)],
-                "responses": {"200": _answer(route.name), **dict(sorted({**refusals, **moved}.items()))},
+                "responses": {
+                    "200": _answer(route.name),
+                    **dict(sorted({**refusals, **_moved(route.name, problem)}.items())),
+                },
             }
         }
         for route in FEED_ROUTES
     }
 
 
-def _moved(text: str, members: Json, problem: Json) -> Json:
-    schema = {"allOf": [problem, {"type": "object", "properties": members, "required": list(members)}]}
-    return {"description": text, "content": {"application/problem+json": {"schema": schema}}}
+def _moved(name: str, problem: Json) -> Json:
+    answers: Json = {}
+    for status, (text, members) in _MOVED[name].items():
+        schema = {"allOf": [problem, {"type": "object", "properties": members, "required": list(members)}]}
+        answers[status] = {"description": text, "content": {"application/problem+json": {"schema": schema}}}
+    return answers
 
 
 def _queries(name: str) -> list[Json]:

@@ -53,7 +53,7 @@ class AsylumTransitionSet(Event):
 
 
 class CitizenHeartbeat(Event):
-    """Sent to each partition of the citizens' topic, so that a follower knows how fresh it is. Subject: NO_SUBJECT.
+    """Sent to each partition of the citizens' topic, so that a follower knows how fresh it is. Subject: the UUID of zeros.
 
     `time` is when it was made; all earlier changes of its partition come before it.
     """

@@ -67,8 +67,10 @@ def _kafka() -> KafkaSettings:
 
 
 def names_of(error: ValidationError) -> str:
-    """Give the variables that settings miss or cannot take; their values stay unsaid."""
-    return ", ".join(sorted({"__".join(map(str, one["loc"])).upper() for one in error.errors()}))
+    """Give the variables that settings miss or cannot take, or what is said of several; their values stay unsaid."""
+    return ", ".join(
+        sorted({"__".join(map(str, one["loc"])).upper() or one["msg"] for one in error.errors()})
+    )
 
 
 def _read(folder: Path) -> dict[str, dict[str, str]]:
