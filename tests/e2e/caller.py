@@ -35,12 +35,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls as `organisation` (type:code), for a user of the organisation `own`."""
+    """Calls as `organisation` (type:code), for a user of the organisation `own`.
+
+    The calling system, by default one of each organisation's own, is `client`.
+    """
 
     system: System
     http: httpx.AsyncClient
     organisation: str = JOBNET
     own: str | None = None
+    client: str | None = None
     scopes: str = ALL_SCOPES
     user: str = "en-sagsbehandler"
     user_name: str = "Ea Prøve"
@@ -70,8 +74,9 @@ class Caller:
 
     def _headers(self) -> dict[str, str | None]:
         kind, _, code = self.organisation.partition(":")
+        token = self.system.token(self.organisation, self.scopes, self.own, self.client)
         return {
-            "authorization": f"Bearer {self.system.token(self.organisation, self.scopes, self.own)}",
+            "authorization": f"Bearer {token}",
             "content-type": "application/json",
             "x-activeorganisation-type": kind,
             "x-activeorganisation-code": code,

@@ -83,7 +83,8 @@ class Load:
             return False
         event_id = UUID(answer.json()["ServiceReceipt"]["MessageIdentifier"])
         key = self.keys[person]
-        version = parse(answer.headers[HEADER]).entries[topic_of(self.stream.event).name, key]
+        token, _, _ = answer.headers[HEADER].partition(".")
+        version = parse(token).entries[topic_of(self.stream.event).name, key]
         self.acknowledged.append(Acknowledged(event_id, key, version, marker))
         return True
 

@@ -91,7 +91,7 @@ class System:
         settings = {"LIMITS__BY_NUMBER": "1000000", "TMPDIR": str(self.temporary), **(more or {})}
         self.stack = stack(self.state, settings)
         self._citizens = citizens
-        self._tokens: dict[tuple[str, str, str | None], str] = {}
+        self._tokens: dict[tuple[str, str, str | None, str | None], str] = {}
         self._twins: list[ServerProcess] = []
 
     def start(self) -> None:
@@ -219,12 +219,23 @@ class System:
         server = self.postgres.dsn.rpartition("/")[0]
         _program("pg_restore", "--clean", "--create", "--exit-on-error", f"--dbname={server}/postgres", file)
 
-    def token(self, organisation: str, scopes: str = ALL_SCOPES, own: str | None = None) -> str:
-        key = (organisation, scopes, own)
+    def token(
+        self,
+        organisation: str,
+        scopes: str = ALL_SCOPES,
+        own: str | None = None,
+        client: str | None = None,
+    ) -> str:
+        key = (organisation, scopes, own, client)
         if key not in self._tokens:
             secret = client_secret(self.state.idp)
             self._tokens[key] = fetch_token(
-                self.url("idp"), secret, organisations=[organisation], scopes=scopes.split(), own=own
+                self.url("idp"),
+                secret,
+                organisations=[organisation],
+                scopes=scopes.split(),
+                own=own,
+                client=client,
             )
         return self._tokens[key]
 

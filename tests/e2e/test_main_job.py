@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.caller import (
     FUND,
     JOBCENTER,
+    JOBNET,
     MUNICIPALITY,
     STAR,
     STRANGER,
@@ -47,11 +48,14 @@ async def test_a_replaced_cv_is_read_back_and_its_change_is_on_kafka_under_the_i
     system: System, caller: Caller
 ) -> None:
     one, text = case("plain"), f"Skrevet {uuid4().hex}"
-    written = await caller.replace_cv(one.person_number, cv_saying(f"<p>{text}</p>", one))
+    vendor = caller.acting(JOBNET, client="one-system-for-both")
+    written = await vendor.replace_cv(one.person_number, cv_saying(f"<p>{text}</p>", one))
     assert written.status_code == 200, written.text
     receipt = written.json()["ServiceReceipt"]
     token = written.headers["x-consistency-token"]
-    read = await caller.acting(JOBCENTER).get_cv(one.person_number, x_consistency_token=token)
+    another = await caller.acting(JOBCENTER).get_cv(one.person_number, x_consistency_token=token)
+    assert fault(another) == (400, 1014)
+    read = await vendor.acting(JOBCENTER).get_cv(one.person_number, x_consistency_token=token)
     assert read.status_code == 200
     assert text in read.json()["CVProfile"]["CV"]["ProfessionalSummaryText"]["HTMLText"]
     assert read.json()["CVProfile"]["JobnetCVId"] == int(one.cv_number)
@@ -264,7 +268,6 @@ UNKNOWN_OCCUPATION = {
         {"OccupationTaxonomyReference": 2_000_000_000, "HasEducation": False, "MonthsOfExperience": 0}
     ],
 }
-JOBNET = "101:1"
 REPLACE_FAULTS: list[tuple[str, str, Any, tuple[int, int]]] = [
     (JOBNET, UNKNOWN, {}, (400, 1014)),
     (JOBNET, "3213131234", small_cv("x"), (400, 1014)),

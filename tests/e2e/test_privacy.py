@@ -90,7 +90,7 @@ def watched() -> Iterator[Watched]:
 
 @pytest.fixture
 def jobnet(watched: Watched, http: httpx.AsyncClient) -> Caller:
-    return Caller(watched.system, http, user=USER, user_name=USER_NAME)
+    return Caller(watched.system, http, client="one-system", user=USER, user_name=USER_NAME)
 
 
 def _planted() -> SyntheticCitizen:

@@ -35,7 +35,7 @@ def blocks(organisation: str, **more: Any) -> dict[str, Any]:
 
 async def post(caller: Caller, name: str, message: Json, **headers: str) -> httpx.Response:
     content = call_envelope(METHOD[name], message, blocks(caller.organisation, **headers))
-    token = caller.system.token(caller.organisation, caller.scopes, caller.own)
+    token = caller.system.token(caller.organisation, caller.scopes, caller.own, caller.client)
     sent = {"authorization": f"Bearer {token}", "content-type": "text/xml; charset=utf-8"}
     return await caller.http.post(f"{caller.system.url('gateway')}/soap/v6", content=content, headers=sent)
 

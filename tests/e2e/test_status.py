@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.e2e.caller import FUND, JOBCENTER, Caller, Json, cv_saying, fault
+from tests.e2e.caller import FUND, JOBCENTER, JOBNET, Caller, Json, cv_saying, fault
 from tests.e2e.statuses import (
     APPROVED,
     READY,
@@ -93,9 +93,10 @@ async def test_a_status_just_set_is_in_get_cv_at_once_fifty_times_in_a_row(calle
 
 
 async def test_an_approval_of_something_newer_than_the_case_worker_saw_is_refused(caller: Caller) -> None:
-    one, center = on_benefit(), caller.acting(JOBCENTER)
-    seen = (await caller.replace_cv(one.person_number, cv_saying("<p>Set</p>", one))).headers["etag"]
-    newer = await caller.replace_cv(one.person_number, cv_saying("<p>Nyere</p>", one))
+    one, vendor = on_benefit(), caller.acting(JOBNET, client="one-system-for-both")
+    center = vendor.acting(JOBCENTER)
+    seen = (await vendor.replace_cv(one.person_number, cv_saying("<p>Set</p>", one))).headers["etag"]
+    newer = await vendor.replace_cv(one.person_number, cv_saying("<p>Nyere</p>", one))
     before = await status_of(center, one)
     refused = await set_status(center, one, APPROVED, if_match=seen)
     assert refused.status_code == 412

@@ -17,6 +17,7 @@ from cv_gateway.forwarding import Departed, Header, Receive
 from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
 from cv_gateway.pages import pages
 from cv_gateway.rest import Reply, RestMethod, refusal
+from cv_gateway.seal import TokenSeal
 from cv_gateway.settings import Settings, TokenSettings
 from cv_gateway.soap.description import Description
 from cv_gateway.soap.door import SoapDoor
@@ -25,7 +26,7 @@ from servicekit.code_lists import CodeListWatch
 from servicekit.observe import metrics
 from servicekit.observe.telemetry import begin_request, current_traceparent, end_request, new_traceparent
 from servicekit.web.health import Health
-from servicekit.web.identity import ServiceSigner
+from servicekit.web.identity import ServiceSigner, load_private_key
 from servicekit.web.problems import Refused, problem_of
 from servicekit.web.tls import trusting
 from servicekit.web.upstream import Owner, OwnerLimits
@@ -144,8 +145,9 @@ def create_app(settings: Settings) -> Gateway:
     code_lists = CodeListWatch(settings.code_lists)
     admission = Admission(verifier, code_lists.lists, settings.token.remembered)
     code_lists.after_swap(admission.forget)
-    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
-    return Gateway(Calls(admission, signer, _owners(settings), settings.limits), keys, code_lists, settings)
+    key = load_private_key(settings.identity.key_file)
+    calls = Calls(admission, ServiceSigner(SERVICE, key), TokenSeal(key), _owners(settings), settings.limits)
+    return Gateway(calls, keys, code_lists, settings)
 
 
 def _doors(calls: Calls, settings: Settings) -> list[Door]:

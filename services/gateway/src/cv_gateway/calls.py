@@ -18,6 +18,7 @@ from cv_gateway.forwarding import Departed, Header, Receive, head_lines
 from cv_gateway.jwks import KeysUnavailable
 from cv_gateway.polls import Polls
 from cv_gateway.quota import Quota
+from cv_gateway.seal import TokenSeal
 from cv_gateway.settings import LimitSettings
 from servicekit.observe import metrics
 from servicekit.web.connection import Answer, Crowded, Garbled, UpstreamError
@@ -85,12 +86,18 @@ class Calls:
     """What every door of the gateway shares: who may call, how often, how many at once, and how owners are asked."""
 
     def __init__(
-        self, admission: Admission, signer: ServiceSigner, owners: Mapping[str, Owner], limits: LimitSettings
+        self,
+        admission: Admission,
+        signer: ServiceSigner,
+        seal: TokenSeal,
+        owners: Mapping[str, Owner],
+        limits: LimitSettings,
     ) -> None:
         self.lane, self.polls = Lane(limits.in_flight), Lane(limits.polls)
         self._feed_polls = Polls()
         self._admission = admission
         self._signer = signer
+        self._seal = seal
         self._owners = owners
         self._quota = Quota(limits.by_number, limits.by_number_period)
         self._seconds = {
@@ -128,11 +135,15 @@ class Calls:
     def way(
         self, method: Method, caller: Caller, forwarded: list[Header], traceparent: str, more: bytes = b""
     ) -> Way:
-        """Find the owner and write the header lines for it; raises the fault for an owner that is not there."""
+        """Find the owner and write the header lines for it; raises the fault for an owner that is not there.
+
+        Raises Fault 1014 for headers that no owner may be given: a consistency token that is not the caller's own, for one.
+        """
         owner = self._owners.get(POLLS if method is FEED else method.owner)
         if owner is None:
             raise Fault(method.unreachable_fault)
-        return Way(method, caller, owner, head_lines(forwarded, traceparent.encode("ascii")) + more)
+        opened = self._seal.opened(forwarded, caller.client)
+        return Way(method, caller, owner, head_lines(opened, traceparent.encode("ascii")) + more)
 
     async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
         """Give the owner's answer, also one that refuses; raises Departed when the caller has hung up meanwhile."""
@@ -170,7 +181,7 @@ class Calls:
             raise Fault(INTERNAL_ERROR)
         if answer.status >= 300 and not _is_for_callers(answer):
             raise Fault(method.unreachable_fault) if answer.status >= 500 else unreadable_answer(method)
-        return answer
+        return Answer(answer.status, self._seal.sealed(answer.headers, way.caller.client), answer.body)
 
     def _authorization(self, owner: str, caller: Caller) -> bytes:
         return b"authorization: Bearer %b\r\n" % self._signer.token(owner, caller).encode("ascii")

@@ -277,7 +277,7 @@ def _parameters() -> Json:
         ),
         "ConsistencyToken": _header(
             "x-consistency-token",
-            "Tokens of earlier writes that the answer must show, separated by commas",
+            "Tokens of earlier writes that the answer must show, separated by commas; those that another client was given are 1014",
             _text(),
         ),
         "RequestId": _header(

@@ -13,9 +13,11 @@ from aiokafka import AIOKafkaConsumer
 from cvhub.people import Person
 from cvhub.state import Run, State
 
-__all__ = ["JOBNET", "PATIENCE", "Journey", "NotAsItShould", "Seen", "Step", "expect", "fault"]
+__all__ = ["CLIENT", "JOBNET", "PATIENCE", "Journey", "NotAsItShould", "Seen", "Step", "expect", "fault"]
 
 JOBNET = "101:1"
+CLIENT = "walk"
+"""One system that acts for all organisations: a consistency token is good only for the client that was given it."""
 PATIENCE = 60.0
 """Seconds in which a call that is answered 503 is made again: a machine that has just filled everything may be busy."""
 
@@ -81,7 +83,7 @@ class Journey:
         *,
         data: str | None = None,
     ) -> str:
-        token = f"$(cvhub token --organisation {organisation} --scope {scope})"
+        token = f"$(cvhub token --client {CLIENT} --organisation {organisation} --scope {scope})"
         sent = {"authorization": f"Bearer {token}", **self.headers(organisation), **headers}
         if data:
             sent["content-type"] = "application/json"

@@ -11,7 +11,7 @@ from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import topic_of
 from cvhub.idp.__main__ import client_secret
 from cvhub.idp.client import fetch_token
-from cvhub.journey import JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
+from cvhub.journey import CLIENT, JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
 
 OWN_JOBCENTER, NO_CONSENT = 4575, 9192
 
@@ -26,7 +26,7 @@ async def get_tokens(journey: Journey) -> Seen:
         (journey.stranger, ["cv.read"]),
     ):
         journey.tokens[organisation] = await asyncio.to_thread(
-            fetch_token, issuer, secret, organisations=[organisation], scopes=scopes
+            fetch_token, issuer, secret, organisations=[organisation], scopes=scopes, client=CLIENT
         )
     return Seen(
         f"{len(journey.tokens)} tokens, signed ES256", f"cvhub token --organisation {JOBNET} --scope cv.write"

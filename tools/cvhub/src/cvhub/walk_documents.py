@@ -9,7 +9,7 @@ import httpx
 
 from cvhub.idp.__main__ import client_secret
 from cvhub.idp.client import fetch_token
-from cvhub.journey import Journey, NotAsItShould, Seen, Step, expect
+from cvhub.journey import CLIENT, Journey, NotAsItShould, Seen, Step, expect
 from cvhub.services import SINKS
 from cvhub.sinks.reading import letters
 
@@ -26,6 +26,7 @@ async def current_cv(journey: Journey) -> Seen:
         client_secret(journey.state.idp),
         organisations=[organisation],
         scopes=SCOPES,
+        client=CLIENT,
     )
     headers = {**_citizen(journey), "accept": "application/pdf"}
     answer = await journey.call("GET", "/v6/Cv/pdf", organisation, headers=headers)

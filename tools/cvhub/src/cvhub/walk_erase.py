@@ -12,7 +12,7 @@ from cvhub.erasing import Erasing, Services
 from cvhub.erasure_orders import Orders
 from cvhub.idp.__main__ import client_secret
 from cvhub.idp.client import fetch_token
-from cvhub.journey import JOBNET, Journey, NotAsItShould, Seen, Step, expect, fault
+from cvhub.journey import CLIENT, JOBNET, Journey, NotAsItShould, Seen, Step, expect, fault
 from cvhub.keys import key_file
 from cvhub.people import SEED
 from cvhub.synthetic import SyntheticCitizen, citizens
@@ -34,6 +34,7 @@ async def erase(journey: Journey) -> Seen:
         client_secret(journey.state.idp),
         organisations=[JOBNET],
         scopes=["cv.read", "cv.write"],
+        client=CLIENT,
     )
     expect(await journey.call("PUT", "/v6/Cv", JOBNET, headers=headers, body=one.cv), 200)
     expect(await journey.call("GET", "/v6/Cv", JOBNET, headers=headers), 200)
