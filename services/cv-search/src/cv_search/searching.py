@@ -13,7 +13,7 @@ from cv_search.indexing import Indexer
 from cv_search.pins import Pin, Pins, owner_of
 from cv_search.port import ID_BYTES, Query, cvs_of
 from cv_search.query import Page, Queries, page_of
-from cv_search.readers import IndexGone, Readers
+from cv_search.readers import IndexDoubted, Readers
 from cv_search.searcher import Answered
 from cv_search.showing import cut_groups
 from cv_search.store import SearchDocuments, Shown
@@ -107,8 +107,9 @@ class Searching:
             serving = self._indexer.serving
             try:
                 return await self._readers.search(serving, query, self._persons)
-            except IndexGone:
+            except IndexDoubted:
                 if self._indexer.serving.place == serving.place:
+                    self._indexer.doubt(serving.place)
                     raise
 
     async def _shown(self, cvs: Sequence[UUID]) -> list[Shown]:
