@@ -29,6 +29,8 @@ def settings() -> dict[str, Any]:
             "number_of_replicas": 0,
             # Nothing is seen before the commit that holds it.
             "refresh_interval": "-1",
+            # So long the version of what was deleted is known.
+            "gc_deletes": "1h",
             "max_result_window": MOST_PERSONS,
         },
         "mappings": {
