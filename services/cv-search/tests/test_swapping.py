@@ -243,8 +243,15 @@ async def test_where_changes_come_all_the_time_and_each_is_taken_there_is_no_lag
     rows: Rows, folder: Folder
 ) -> None:
     async with stepped(rows, folder) as indexer:
+        watcher = Indexer(cast(SearchDocuments, rows), folder, IndexSettings(folder=Path()), writes=False)
         for _ in range(5):
             rows.change()
+            await watcher.step()
             await indexer.step()
-            assert indexer.progress.lag_seconds == 0
+            assert (indexer.progress.lag_seconds, watcher.progress.lag_seconds) == (0, 0)
             await asyncio.sleep(0.01)
+        rows.change()
+        for _ in range(3):
+            await watcher.step()
+            await asyncio.sleep(0.01)
+        assert watcher.progress.lag_seconds >= 0.02

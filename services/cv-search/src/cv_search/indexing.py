@@ -84,7 +84,9 @@ class Indexer:
         self._writing = asyncio.Lock()
         self._pace = CommitPace(settings.commit_every.total_seconds())
         self._moved = asyncio.Event()
-        self._behind_since: float | None = None
+        self._awaited: int | None = None
+        """A change that is not in the index, and since when it is waited for."""
+        self._awaited_since = 0.0
         self._looked_at = 0.0
         self._doubted: Place | None = None
         self._look_at_doubted_from = 0.0
@@ -348,10 +350,12 @@ class Indexer:
     def _measure(self, position: int | None, edge: Edge) -> None:
         """Note for how long changes wait already for an index that holds all up to a position; None where there is none."""
         if edge.made_from is None or (position is not None and position >= edge.change):
-            self._behind_since, self.progress.lag_seconds = None, 0.0
+            self._awaited, self.progress.lag_seconds = None, 0.0
             return
-        self._behind_since = self._behind_since or monotonic()
-        self.progress.lag_seconds = monotonic() - self._behind_since
+        now = monotonic()
+        if self._awaited is None or (position is not None and position >= self._awaited):
+            self._awaited, self._awaited_since = edge.change, now
+        self.progress.lag_seconds = now - self._awaited_since
 
     async def _until_due(self, worked: float, *, found: bool) -> None:
         if self._watches:
