@@ -14,6 +14,7 @@ import structlog
 
 from cv_contracts.faults import Unavailable
 from cv_search.indexes import Indexes, Place, open_live
+from cv_search.lag import Lag
 from cv_search.lease import Lease
 from cv_search.pacing import CommitPace
 from cv_search.port import EngineError, IndexBroken
@@ -84,9 +85,7 @@ class Indexer:
         self._writing = asyncio.Lock()
         self._pace = CommitPace(settings.commit_every.total_seconds())
         self._moved = asyncio.Event()
-        self._awaited: int | None = None
-        """A change that is not in the index, and since when it is waited for."""
-        self._awaited_since = 0.0
+        self._lag = Lag()
         self._looked_at = 0.0
         self._doubted: Place | None = None
         self._look_at_doubted_from = 0.0
@@ -176,7 +175,9 @@ class Indexer:
             await self._watch(edge)
             return
         self._watches = False
-        self._measure(None if self._live is None else self._live.position, edge)
+        self.progress.lag_seconds = self._lag.measured(
+            None if self._live is None else self._live.position, edge
+        )
         self._take_note_of_build()
         await self._drop_doubted()
         if self._live is None and self._build is None:
@@ -198,7 +199,7 @@ class Indexer:
         await self._drop()
         place = await aside(self._indexes.live, edge.database)
         position = None if place is None else await aside(self._indexes.position, place)
-        self._measure(position, edge)
+        self.progress.lag_seconds = self._lag.measured(position, edge)
         if place is not None and position is not None:
             # Other code lists than this index is made with may be in force here before there is another index.
             known = self._serving is not None and self._serving.place == place
@@ -250,7 +251,7 @@ class Indexer:
             while index is self._live and index.position < edge.change:
                 await self._take_some(index, edge.change)
                 self._serve(index.serving)
-                self._measure(index.position, edge)
+                self.progress.lag_seconds = self._lag.measured(index.position, edge)
 
     async def _is_lost(self, index: OpenIndex, edge: Edge) -> bool:
         """Tell whether it was deleted, or is of another database: one that was replaced, or restored from before it."""
@@ -346,16 +347,6 @@ class Indexer:
         self.progress.position = serving.position
         self._moved.set()
         self._moved = asyncio.Event()
-
-    def _measure(self, position: int | None, edge: Edge) -> None:
-        """Note for how long changes wait already for an index that holds all up to a position; None where there is none."""
-        if edge.made_from is None or (position is not None and position >= edge.change):
-            self._awaited, self.progress.lag_seconds = None, 0.0
-            return
-        now = monotonic()
-        if self._awaited is None or (position is not None and position >= self._awaited):
-            self._awaited, self._awaited_since = edge.change, now
-        self.progress.lag_seconds = now - self._awaited_since
 
     async def _until_due(self, worked: float, *, found: bool) -> None:
         if self._watches:
