@@ -108,7 +108,7 @@ class Owner:
         self._signer = ServiceSigner("gateway", load_private_key(Path(os.environ["KEY"])))
         jobnet = Organisation(101, "1")
         user = User("Søren Test", 2, "user-1")
-        self._caller = Caller("client-1", jobnet, jobnet, jobnet, user, frozenset({"cv.read"}))
+        self._caller = Caller("client-1", jobnet, jobnet, jobnet, user)
         self._connections = threading.local()
 
     def get_cv(self, person: str) -> Any:

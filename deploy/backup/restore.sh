@@ -1,26 +1,55 @@
 #!/usr/bin/env bash
-# restore.sh FOLDER [LEDGER]   puts a back-up into a new, empty server, then repeats the erasures of LEDGER (by default the one in FOLDER).
-# PGHOST, PGPORT, PGPASSWORD name the server and the password of postgres; POSTGRES_PASSWORD is given to the services' roles. No service may run.
+# restore.sh FOLDER [LEDGER]   puts a back-up into a server that has none of its databases, then repeats the erasures of LEDGER (by default the one in FOLDER).
+# PGHOST, PGPORT, PGPASSWORD name the server and the password of postgres; POSTGRES_PASSWORD is given to the services' roles, where there are none yet. No service may run.
+# DATABASES names those to restore, where it is not all that FOLDER holds; without cv_registry there is no erasure to repeat.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-folder=$(cd "${1:?usage: restore.sh FOLDER [LEDGER]}" && pwd)
-ledger=${2:-$folder/erasures.csv}
-(cd "$folder" && sha256sum --check --quiet dumps.sha256)
 
-if [ "$(psql -X -qAt -U postgres -d postgres -c "select count(*) from pg_database where datname = 'cv_registry'")" != 0 ]; then
-  echo "this server has databases of cvhub already: restore into a new one" >&2
+refuse() {
+  echo "$1" >&2
   exit 1
+}
+
+copy_ledger() {
+  psql -X -q -v ON_ERROR_STOP=1 -U postgres --single-transaction \
+    -c "create temporary table ledger (subject uuid, version bigint, erased_at timestamptz)" \
+    -c "\copy ledger from pstdin with (format csv)" "$@" < "$ledger"
+}
+
+# Everything that can be wrong is looked at before the first database is made.
+folder=${1:?usage: restore.sh FOLDER [LEDGER]}
+[ -f "$folder/dumps.sha256" ] || refuse "$folder is no back-up: it has no dumps.sha256"
+folder=$(cd "$folder" && pwd)
+: "${POSTGRES_PASSWORD:?the password that the roles of the services get}"
+chosen=${DATABASES:-$(cd "$folder" && shopt -s nullglob && for dump in *.dump; do printf '%s ' "${dump%.dump}"; done)}
+[ -n "$chosen" ] || refuse "$folder holds no dump of a database"
+for database in $chosen; do
+  (cd "$folder" && grep " $database.dump$" dumps.sha256 | sha256sum --check --quiet) ||
+    refuse "$folder/$database.dump is missing, damaged or not whole: take another back-up"
+done
+there=$(psql -X -qAt -U postgres -d postgres -c "select datname from pg_database") ||
+  refuse "cannot ask the server that PGHOST and PGPORT name: is it up, and is PGPASSWORD that of postgres?"
+for database in $chosen; do
+  ! grep -qx "$database" <<< "$there" ||
+    refuse "this server has a database $database already: restore into a new one, or rename it before (alter database $database rename to ${database}_old)"
+done
+repeats=
+case " $chosen " in *" cv_registry "*) repeats=1 ;; esac
+if [ -n "$repeats" ]; then
+  ledger=${2:-$folder/erasures.csv}
+  [ -f "$ledger" ] || refuse "there is no ledger $ledger: name the newest that backup.sh --ledger has written"
+  copy_ledger -d postgres || refuse "$ledger is no ledger of erasures: name the newest that backup.sh --ledger has written"
+elif [ -n "${2:-}" ]; then
+  refuse "a ledger is for cv_registry, which is not among: $chosen"
 fi
-sh "$here/../postgres/databases.sh"
-for dump in "$folder"/*.dump; do
-  database=$(basename "$dump" .dump)
-  pg_restore -U postgres --exit-on-error --single-transaction --dbname="$database" "$dump"
+
+trap '[ $? = 0 ] || echo "not restored whole: start no service, drop on this server what was made of $chosen, and begin again" >&2' EXIT
+DATABASES=$chosen sh "$here/../postgres/databases.sh"
+for database in $chosen; do
+  pg_restore -U postgres --exit-on-error --single-transaction --dbname="$database" "$folder/$database.dump"
   echo "restored $database"
 done
 
 # Whoever was erased after the back-up is erased again before anybody can ask; the followers hear of it by the event.
-psql -X -q -v ON_ERROR_STOP=1 -U postgres -d cv_registry --single-transaction \
-  -c "create temporary table ledger (subject uuid, version bigint, erased_at timestamptz)" \
-  -c "\copy ledger from '$ledger' with (format csv)" \
-  -f "$here/repeat_erasures.sql"
+[ -z "$repeats" ] || copy_ledger -d cv_registry -f "$here/repeat_erasures.sql"
 echo "restored; start the services, then: cvhub doctor"

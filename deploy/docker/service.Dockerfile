@@ -5,7 +5,7 @@ ARG SERVICE
 # What stands beside it, without what that needs: the operator's commands compare settings and migrations with those of the services.
 ARG BESIDE
 WORKDIR /src
-COPY requirements-bootstrap.lock requirements.lock ./
+COPY requirements-bootstrap.lock requirements.lock pyproject.toml ./
 RUN pip install --no-cache-dir --require-hashes -r requirements-bootstrap.lock
 COPY libs libs
 COPY services services
@@ -16,7 +16,8 @@ RUN uv venv /app \
       --no-emit-package cv-contracts --no-emit-package servicekit --no-emit-package cv-citizens \
       libs/*/pyproject.toml ${SERVICE}/pyproject.toml \
  && uv pip install --python /app/bin/python --require-hashes -r service.lock \
- && uv pip install --python /app/bin/python --no-deps libs/contracts libs/servicekit libs/citizens ./${SERVICE} ${BESIDE}
+ && uv pip install --python /app/bin/python --build-constraints requirements.lock \
+      --no-deps libs/contracts libs/servicekit libs/citizens ./${SERVICE} ${BESIDE}
 
 FROM python:3.13-slim
 ARG MODULE

@@ -15,10 +15,12 @@ import pytest
 from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import topic_of
+from cv_registry.erasing import HOLDINGS
 from cvhub.servers.postgres import _program
 from cvhub.services import SERVICES
 from cvhub.testing import Postgres, _private_postgres
 from servicekit.data.postgres import migrate
+from servicekit.testing import free_port
 
 ROOT = Path(__file__).parents[2]
 BACKUP = ROOT / "deploy/backup/backup.sh"
@@ -30,6 +32,16 @@ CITIZEN = """
 insert into citizens (person_id, person_number, cv_id, cv_number, version, source_version, state, personal, changed_at)
 values ($1, $2, $3, $4, $5, 1, '{}', '', now())
 """
+
+
+MERGED = "insert into merged_persons values ($1, $2, 'one person', 'test', now())"
+
+
+def test_the_repetition_of_erasures_removes_all_that_the_registry_holds_of_a_citizen() -> None:
+    script = RESTORE.with_name("repeat_erasures.sql").read_text()
+    held = {"request_log", *(held.table for held in HOLDINGS.rows)}
+    assert set(re.findall(r"delete from (\w+)", script)) == held
+    assert set(re.findall(r"person_id, '(\w+)' from t", script)) == held
 
 
 def test_every_database_is_in_the_back_up() -> None:
@@ -50,9 +62,9 @@ def environment(postgres: Postgres) -> dict[str, str]:
     }
 
 
-def run(postgres: Postgres, *command: str | Path) -> "subprocess.CompletedProcess[str]":
+def run(postgres: Postgres, *command: str | Path, **more: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - our own scripts
-        command, env=environment(postgres), capture_output=True, text=True, check=False
+        command, env=environment(postgres) | more, capture_output=True, text=True, check=False
     )
 
 
@@ -87,6 +99,7 @@ async def test_a_back_up_is_restored_to_a_new_server_and_later_erasures_are_repe
     for number, (person, cv) in enumerate((kept, erased)):
         await rows(own_postgres, CITIZEN, person, f"01020300{number:02}", cv, f"1000000{number}", 1)
         await rows(own_postgres, "insert into cv_revisions values ($1, 1, now(), '')", cv)
+        await rows(own_postgres, MERGED, person, uuid4())
 
     backup, later = tmp_path / "backup", tmp_path / "later"
     assert run(own_postgres, BACKUP, backup).returncode == 0
@@ -104,6 +117,10 @@ async def test_a_back_up_is_restored_to_a_new_server_and_later_erasures_are_repe
     assert again[erased[0]] > erasure["version"], (
         "followers that know the first erasure must hear of this one"
     )
+    assert [row["person_id"] for row in await rows(new_server, "select * from merged_persons")] == [kept[0]]
+    (receipt,) = await rows(new_server, "select * from erasure_receipts where subject = $1", erased[0])
+    assert receipt["version"] == again[erased[0]], "what the order of this erasure waits for"
+    assert json.loads(receipt["removed"]) == {"citizens": 1, "cv_revisions": 1, "merged_persons": 1}
     await _announced(new_server, dict(zip(erased, (CitizenChanged, CVChanged), strict=True)), again)
     for service in OWNERS:
         (owner,) = await rows(
@@ -136,17 +153,83 @@ async def _announced(
         assert json.loads(event["payload"]) == {"version": versions[subject], "change": "erased"}
 
 
-@pytest.mark.infra
-async def test_a_damaged_back_up_and_a_server_in_use_are_refused(
-    own_postgres: Postgres, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def backed_up(own_postgres: Postgres, tmp_path: Path) -> Path:
+    """Make a back-up of databases of which the registry's and the status' have tables."""
     assert run(own_postgres, "sh", ROOT / "deploy/postgres/databases.sh").returncode == 0
-    await migrate(dsn(own_postgres, "cv_registry"), "cv_registry.migrations")
+    for service in OWNERS[:2]:
+        assert service.migrations is not None
+        await migrate(dsn(own_postgres, service.database), service.migrations)
     backup = tmp_path / "backup"
     assert run(own_postgres, BACKUP, backup).returncode == 0
-    refused = run(own_postgres, RESTORE, backup)
-    assert refused.returncode == 1
-    assert "restore into a new one" in refused.stderr
-    with (backup / "cv_status.dump").open("ab") as dump:
+    return backup
+
+
+@pytest.mark.infra
+async def test_what_is_wrong_with_a_restore_is_said_before_anything_is_made(
+    own_postgres: Postgres, new_server: Postgres, backed_up: Path, tmp_path: Path
+) -> None:
+    async def refused(said: str, *given: str | Path, server: Postgres = new_server, **more: str) -> None:
+        before = await rows(server, "select datname, oid from pg_database order by 1", database="postgres")
+        done = run(server, RESTORE, backed_up, *given, **more)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert before == await rows(
+            server, "select datname, oid from pg_database order by 1", database="postgres"
+        )
+
+    await refused("restore into a new one", server=own_postgres)
+    await refused("is PGPASSWORD that of postgres?", PGPORT=str(free_port()))
+    await refused("there is no ledger", tmp_path / "mistyped.csv")
+    (tmp_path / "other.csv").write_text("a,b,c\n")
+    await refused("is no ledger of erasures", tmp_path / "other.csv")
+    await refused("a ledger is for cv_registry", backed_up / "erasures.csv", DATABASES="cv_status")
+    await refused("cv_stats.dump is missing, damaged or not whole", DATABASES="cv_stats")
+    with (backed_up / "cv_status.dump").open("ab") as dump:
         dump.write(b"x")
-    assert run(own_postgres, RESTORE, backup).returncode == 1
+    await refused("cv_status.dump is missing, damaged or not whole")
+
+
+@pytest.mark.infra
+async def test_a_restore_that_breaks_off_says_what_to_do(
+    new_server: Postgres, backed_up: Path, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.csv"
+    ledger.write_text(f"{uuid4()},{2**63 - 1},2026-11-22T12:00:00Z\n")
+    done = run(new_server, RESTORE, backed_up, ledger)
+    assert done.returncode != 0
+    assert "start no service, drop on this server what was made of" in done.stderr
+
+
+@pytest.mark.infra
+async def test_one_database_is_backed_up_and_restored_without_the_others(
+    own_postgres: Postgres, backed_up: Path
+) -> None:
+    status = {"DATABASES": "cv_status"}
+    assert run(own_postgres, BACKUP, backed_up, **status).returncode == 0
+    renamed = "alter database cv_status rename to cv_status_old"
+    await rows(own_postgres, renamed, database="postgres")
+    restored = run(own_postgres, RESTORE, backed_up, **status)
+    assert restored.returncode == 0, restored.stderr
+    tables = "select count(*) from pg_tables where schemaname = 'public'"
+    assert await rows(own_postgres, tables, database="cv_status") == await rows(
+        own_postgres, tables, database="cv_status_old"
+    )
+
+
+@pytest.mark.infra
+async def test_back_ups_of_several_servers_come_together_in_one_folder(
+    own_postgres: Postgres, new_server: Postgres, backed_up: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "both"
+    for databases in ("cv_status", "cv_registry change_feed"):
+        assert run(own_postgres, BACKUP, both, DATABASES=databases).returncode == 0
+        assert (both / "erasures.csv").exists() == ("cv_registry" in databases)
+    unknown = run(own_postgres, BACKUP, both, DATABASES="cv_stats")
+    assert unknown.returncode == 1
+    assert "there is no database cv_stats" in unknown.stderr
+    restored = run(new_server, RESTORE, both)
+    assert restored.returncode == 0, restored.stderr
+    made = await rows(new_server, "select datname from pg_database", database="postgres")
+    assert {row["datname"] for row in made} >= {"cv_status", "cv_registry", "change_feed"}
+    assert "cv_search" not in {row["datname"] for row in made}

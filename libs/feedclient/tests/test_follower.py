@@ -89,6 +89,45 @@ async def test_killed_at_any_transaction_it_goes_on_from_its_own_place(feed: Any
     assert copy.effects == [f"event-cv{n}-{100 + n}-replaced" for n in range(5)]
 
 
+async def test_catching_up_with_some_kinds_only_goes_past_pages_without_any(feed: Any) -> None:
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    for n in range(10):
+        feed.happen(f"cv{n}", n)
+    feed.happen("cv0", 20, "deleted")
+    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
+    await Follower(Reader(client, kinds="deleted"), copy, waiting=QUICK).catch_up()
+    assert copy.effects == ["event-cv0-20-deleted"]
+    assert copy.kept.position == "e1:11"
+
+
+async def test_an_answer_that_is_not_the_feed_s_is_waited_for(feed: Any) -> None:
+    """As a proxy gives one of its own, or cuts one short."""
+    feed.happen("cv1", 1)
+    snapshots = [
+        httpx.DecodingError("broken off"),
+        httpx.Response(200, json={}),
+        httpx.Response(200, json=[]),
+    ]
+    copy, noticed = Copy(), list[str]()
+    feed.script = list(snapshots)
+    await follower(feed, copy, noticed=noticed).catch_up()
+    feed.happen("cv1", 2)
+    ranged = {"x-feed-from": "e1:1", "x-feed-to": "e1:2"}
+    pages = [
+        httpx.Response(200, text="<html>", headers=ranged),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json=[{}], headers=ranged),
+        httpx.Response(200, json=["x"], headers=ranged),
+        httpx.Response(409, json={}),
+        httpx.Response(409, json=None),
+    ]
+    feed.script = list(pages)
+    await follower(feed, copy, noticed=noticed).catch_up()
+    assert noticed == ["away"] * (len(snapshots) + len(pages))
+    assert (copy.versions, copy.effects) == ({"cv1": 2}, ["event-cv1-2-replaced"])
+
+
 async def test_what_passes_is_waited_for(feed: Any) -> None:
     feed.happen("cv1", 1)
     feed.script = [
@@ -169,3 +208,19 @@ def test_events_say_when_nothing_may_be_kept() -> None:
     came = Event.of({**handed_over, "data": {"change": "came", "version": 1}})
     assert [erased.is_goodbye, left.is_goodbye, came.is_goodbye] == [True, True, False]
     assert [erased.has_come, left.has_come, came.has_come] == [False, False, True]
+
+
+async def test_who_asks_for_some_kinds_has_not_caught_up_by_a_page_of_which_all_was_left_out(
+    feed: Any,
+) -> None:
+    feed.happen("cv1", 1)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    for version in (2, 3, 4):
+        feed.happen("cv1", version)
+    headers = {"x-feed-from": "e1:1", "x-feed-to": "e1:3"}
+    feed.script = [httpx.Response(200, json=[], headers=headers)]
+    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
+    await Follower(Reader(client, kinds="cv-changed.locked"), copy).catch_up()
+    assert copy.effects == ["event-cv1-4-replaced"]
+    assert copy.kept.position == "e1:4"

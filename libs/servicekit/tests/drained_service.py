@@ -19,7 +19,8 @@ def main() -> None:
     settings = HttpSettings.model_validate_json(sys.argv[1])
     logging.setup("drained", TelemetrySettings())
     health = Health()
-    release, die = asyncio.Event(), asyncio.Event()
+    release, die, leaving = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    health.on_draining = leaving.set
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -42,6 +43,11 @@ def main() -> None:
     async def wait() -> str:
         await release.wait()
         return "released"
+
+    @app.get("/leaving")
+    async def wait_for_the_end() -> str:
+        await leaving.wait()
+        return "leaving"
 
     @app.get("/release")
     async def let_go() -> None:

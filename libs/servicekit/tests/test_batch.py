@@ -315,10 +315,22 @@ PERSON_KNOWN, PERSON_ERASED = Known(PERSON, 1, {}), Erased(PERSON, 1)
         (Work(states(PERSON_KNOWN)), True, False),
         (Work(states(PERSON_KNOWN)), False, True),
         (Work(states(PERSON_KNOWN), positions={0: Position(2)}, known_offsets={0: 1}), False, True),
-        (Work(states(PERSON_KNOWN), positions={1: Position(2)}, known_offsets={0: 1}), False, False),
+        (Work(states(PERSON_KNOWN), positions={1: Position(2)}, known_offsets={0: 1}), False, True),
+        (
+            Work(states(PERSON_KNOWN), positions={0: Position(2, gap=True)}, known_offsets={0: 1}),
+            False,
+            False,
+        ),
         (Work(states(PERSON_ERASED)), False, False),
     ],
-    ids=["durable", "not durable", "a known partition", "the first position of a partition", "an erasure"],
+    ids=[
+        "durable",
+        "not durable",
+        "a known partition",
+        "the first position of a partition",
+        "a gap",
+        "an erasure",
+    ],
 )
 async def test_a_commit_waits_for_the_disk_where_it_must(
     followed: Following, work: Work, durable: bool, hasty: bool

@@ -85,7 +85,7 @@ async def test_json_goes_there_and_back_over_one_connection(world: World) -> Non
 
 async def test_the_call_is_signed_and_carries_the_caller_and_the_deadline(world: World) -> None:
     one = Organisation(1, "101")
-    caller = Caller("client", one, one, one, User("N. N.", 1, "x"), frozenset({"s"}))
+    caller = Caller("client", one, one, one, User("N. N.", 1, "x"))
     await world.client.post_json("/internal/x", {}, timedelta(seconds=3), caller=caller)
     [head] = world.service.heads
     lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)

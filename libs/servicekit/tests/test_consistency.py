@@ -1,6 +1,7 @@
 import asyncio
 import struct
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 from zlib import crc32
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cv_contracts.events.cv_registry import CVChanged
-from cv_contracts.faults import Fault, Unavailable
+from cv_contracts.faults import Fault, FieldError, Unavailable
 from cv_contracts.topics import TOPICS
 from servicekit.data.consistency import Applied, ConsistencyToken, parse
 from servicekit.testing import in_skipped_time
@@ -55,6 +56,17 @@ def test_several_tokens_are_merged_to_the_highest_versions() -> None:
     }
 
 
+def test_the_highest_version_counts_in_whatever_order_the_tokens_come() -> None:
+    low, high = (ConsistencyToken({(STREAM, SUBJECT): version}) for version in (4, 5))
+    assert low | high == high | low == high
+    assert parse(f"{low.encode()},{high.encode()}") == high
+
+
+def test_the_same_content_is_the_same_header_in_whatever_order_it_was_seen() -> None:
+    seen = [((topic.name, UUID(int=n)), n + 1) for n, topic in enumerate(TOPICS)]
+    assert ConsistencyToken(dict(seen)).encode() == ConsistencyToken(dict(reversed(seen))).encode()
+
+
 @pytest.mark.parametrize("header", [None, "", "  "])
 def test_no_header_is_an_empty_token(header: str | None) -> None:
     assert not parse(header).entries
@@ -83,7 +95,7 @@ def test_a_malformed_token_is_fault_1014_naming_the_header(header: str) -> None:
     with pytest.raises(Fault) as fault:
         parse(header)
     assert fault.value.code == 1014
-    assert [error.element for error in fault.value.errors] == ["x-consistency-token"]
+    assert fault.value.errors == (FieldError("x-consistency-token", "is not a token of this system"),)
 
 
 ENTRY = struct.pack(">B16sq", 0, SUBJECT.bytes, 5)
@@ -122,6 +134,9 @@ def test_a_header_is_no_longer_than_16_kib_whatever_it_says() -> None:
     assert parse(",".join([GOOD] * copies)).entries == parse(GOOD).entries
     with pytest.raises(Fault):
         parse(",".join([GOOD] * (copies + 1)))
+    assert parse(GOOD.ljust(16_384)) == parse(GOOD)
+    with pytest.raises(Fault):
+        parse(GOOD.ljust(16_385))
 
 
 @given(st.binary(max_size=200))
@@ -137,8 +152,9 @@ def test_no_bytes_at_all_make_anything_but_a_token_or_the_fault(data: bytes) -> 
 
 def test_more_than_64_entries_are_refused_and_never_given() -> None:
     many = [ConsistencyToken({(STREAM, UUID(int=n)): n}) for n in range(65)]
-    with pytest.raises(Fault):
+    with pytest.raises(Fault) as fault:
         parse(",".join(token.encode() for token in many))
+    assert fault.value.errors == (FieldError("x-consistency-token", "holds more than 64 entries"),)
     merged = ConsistencyToken()
     for token in many:
         merged |= token
@@ -174,6 +190,61 @@ async def test_a_read_waits_until_the_version_is_applied_here() -> None:
     table.versions[SUBJECT] = 5
     applied.notify(STREAM, SUBJECT)
     await asyncio.wait_for(asyncio.gather(*reads), 60)
+
+
+@in_skipped_time
+async def test_a_read_is_woken_by_what_is_applied_here_and_does_not_look_for_it() -> None:
+    table, loop = Table(), asyncio.get_running_loop()
+    applied = Applied({STREAM: table.version})
+
+    def apply() -> None:
+        table.versions[SUBJECT] = 5
+        applied.notify(STREAM, SUBJECT)
+
+    loop.call_later(0.01, apply)
+    await applied.wait(STREAM, SUBJECT, 5)
+    assert loop.time() == pytest.approx(0.01)
+
+
+@in_skipped_time
+async def test_a_read_that_was_woken_by_an_earlier_version_looks_no_more_often_than_before() -> None:
+    looks = 0
+
+    async def version(_: UUID) -> int:
+        nonlocal looks
+        looks += 1
+        assert looks < 50
+        return 4
+
+    applied = Applied({STREAM: version})
+    asyncio.get_running_loop().call_later(0.01, applied.notify, STREAM, SUBJECT)
+    with pytest.raises(Unavailable):
+        await applied.wait(STREAM, SUBJECT, 5)
+    assert looks > 30
+
+
+@in_skipped_time
+async def test_there_is_no_pause_while_a_read_waits_and_a_whole_one_once_none_does() -> None:
+    table, other, loop = Table(), "cv-status.status-set", asyncio.get_running_loop()
+    applied = Applied({STREAM: table.version, other: table.version})
+    read = asyncio.create_task(applied.wait(STREAM, SUBJECT, 5))
+    await asyncio.sleep(0)
+    await applied.unhurried(STREAM, timedelta(seconds=60))
+    assert loop.time() == 0
+    table.versions[SUBJECT] = 5
+    await read
+    begun = loop.time()
+    await applied.unhurried(STREAM, timedelta(seconds=60))
+    assert loop.time() - begun == pytest.approx(60)
+
+
+async def test_how_long_a_read_waited_is_told(told: Callable[[], dict[str, float]]) -> None:
+    applied = Applied({STREAM: Table().version})
+    await applied.wait("cv-status.status-set", SUBJECT, 5)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await applied.wait(STREAM, SUBJECT, 5, timedelta(milliseconds=1))
+    assert told()["consistency.wait.duration"] == 2
 
 
 async def test_a_pause_ends_when_a_read_waits_for_that_stream_and_for_no_other_reason() -> None:

@@ -68,10 +68,10 @@ async def versions_when_back(copies: Copies) -> dict[UUID, int]:
             return await copies.versions()
 
 
-async def test_the_first_position_of_a_partition_outlives_a_crash(
+async def test_what_a_crash_takes_before_there_is_any_position_is_read_again(
     own_postgres: Postgres, kafka_settings: KafkaSettings
 ) -> None:
-    """Without any, reading would go on from Kafka's offset, which may be ahead of what the crash took."""
+    """Kafka's offset, which may be ahead of what the crash took, is not where reading goes on."""
     database = await database_of(own_postgres)
     copies, owner = await Copies(database).create(), OwnedStates()
     people = {uuid4(): 1 for _ in range(100)}

@@ -108,7 +108,7 @@ async def test_killed_with_9_after_the_effect_and_before_the_offsets_nothing_is_
     async with world.process("offsets"):
         await eventually(lambda: has(world, people), PATIENCE)
     assert await world.offsets() == 0
-    await world.database.execute("delete from follow_positions")  # so that Kafka's offsets alone decide
+    await world.database.execute("delete from follow_positions")  # so that all is read again
     async with world.process():
         await eventually(lambda: all_committed(world), PATIENCE)
     await has(world, people)

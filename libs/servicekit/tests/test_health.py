@@ -90,7 +90,7 @@ async def test_dependencies_are_asked_once_a_second_however_many_ask() -> None:
 
 async def test_a_process_that_is_leaving_is_alive_but_not_ready() -> None:
     health = Health()
-    health.draining = True
+    health.drain()
     assert (await ready(health))[0] == 503
     assert (await live(health))[0] == 200
 

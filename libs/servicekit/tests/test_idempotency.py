@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from cv_contracts.faults import Fault, Precondition, Unavailable
 from cvhub.testing import FreshDatabase
-from servicekit.data.idempotency import Answer, RequestKey, RequestLog
+from servicekit.data.idempotency import Answer, RequestKey, RequestLog, wrong_request_id
 from servicekit.data.postgres import Database
 from servicekit.testing import in_skipped_time
-from servicekit.web.identity import Organisation
+from servicekit.web.identity import Caller, Organisation, User
 
 pytestmark = pytest.mark.infra
 
@@ -112,6 +112,29 @@ def test_an_id_of_1_to_46_characters_is_taken(request_id: str) -> None:
     assert RequestKey("client", Organisation(1, "101"), 11, SUBJECT, request_id).request_id == request_id
 
 
+def test_without_an_id_there_is_no_key_and_nothing_wrong() -> None:
+    organisation = KEY.organisation
+    caller = Caller("client", organisation, organisation, organisation, User("name", 3, "user"))
+    assert wrong_request_id(None) is None
+    assert RequestKey.of(caller, 11, SUBJECT, None) is None
+    assert RequestKey.of(caller, 11, SUBJECT, "request-1") == KEY
+
+
+def test_neither_the_id_nor_its_hashes_are_in_what_is_logged_of_a_request() -> None:
+    name = LOG.name(KEY, BODY)
+    assert name is not None
+    assert "request-1" not in repr(KEY)
+    assert repr(name) == f"RequestName(subject={SUBJECT!r})"
+
+
+def test_a_request_is_remembered_under_the_same_name_by_every_release() -> None:
+    """With another name, a request that is sent again after an upgrade would be done twice."""
+    name = LOG.name(KEY, BODY)
+    assert name is not None
+    assert name.request.hex() == "dc67a00793ca46262e6622be514160ae63df60f26052b2e9987148fd0e47a146"
+    assert name.body_hash.hex() == "741afb6f499355a59e9b191ba117d6521c9b12cbeee5a4cec51b7e53e46653a5"
+
+
 async def test_fifty_identical_requests_at_once_run_once(database: Database) -> None:
     answers = await asyncio.gather(*(ask(database) for _ in range(50)))
     assert sum("x-idempotent-replay" not in answer.headers for answer in answers) == 1
@@ -123,8 +146,9 @@ async def test_two_at_once_under_different_locks_still_run_once(database: Databa
         await LOG.remember(tx, KEY, BODY, FIRST)
         other = asyncio.create_task(_remember_under_another_lock(database))
         await asyncio.wait({other}, timeout=0.1)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as refused:
         await other
+    assert refused.value.headers()["retry-after"] == "1"
 
 
 async def _remember_under_another_lock(database: Database) -> None:
@@ -140,6 +164,23 @@ async def test_an_answer_is_remembered_for_7_days(database: Database) -> None:
     await age(database, 0.02)
     assert await ask(database, body=b"other") == FIRST
     assert "x-idempotent-replay" in (await ask(database, body=b"other")).headers
+
+
+async def test_at_exactly_7_days_an_answer_is_forgotten_and_its_place_free(database: Database) -> None:
+    await ask(database)
+    async with database.write("subject") as tx:
+        await tx.conn.execute("update request_log set answered_at = $1", tx.now - timedelta(days=7))
+        assert await LOG.replay(tx, KEY, b"other") is None
+        await LOG.remember(tx, KEY, b"other", FIRST)
+
+
+async def test_two_who_clean_at_once_do_not_wait_for_each_other(database: Database) -> None:
+    await ask(database)
+    await ask(database, replace(KEY, request_id="request-2"))
+    await age(database, 8)
+    async with database.write("another") as tx:
+        await tx.conn.execute("select from request_log order by request limit 1 for update")
+        assert await asyncio.wait_for(LOG.clean(database), 2) == 1
 
 
 async def test_what_is_older_is_forgotten_in_chunks(database: Database) -> None:

@@ -7,12 +7,15 @@ import json
 import logging
 import re
 import string
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 import structlog
@@ -74,9 +77,11 @@ def log() -> Iterator[Log]:
     made = Log()
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     setup("cv-registry", TelemetrySettings(log_level="info"), stream=made.stream)
     yield made
     root.handlers, root.level = handlers, level
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
 
@@ -268,6 +273,33 @@ def test_of_an_unknown_library_only_the_fixed_text_is_written(log: Log) -> None:
     assert log.last["library_message"] == "cannot parse %s"
 
 
+class Gone:
+    def __del__(self) -> None:
+        raise ValueError("Hansen")
+
+
+def test_what_nobody_could_raise_is_an_entry_without_its_message(log: Log) -> None:
+    gone = Gone()
+    del gone
+    assert (log.last["event"], log.last["exception"][0]["type"]) == ("unraisable_error", "ValueError")
+    assert "Hansen" not in log.text
+
+
+def test_of_an_error_of_the_database_its_code_and_names_are_told_and_no_row(log: Log) -> None:
+    error = asyncpg.UniqueViolationError.new(
+        {
+            "C": "23505",
+            "M": "duplicate key value",
+            "D": f"Key (person_number)=({PERSON_NUMBER}) already exists.",
+            "t": "citizens",
+            "n": "citizens_person_number",
+        }
+    )
+    our.error("failed", exc_info=error)
+    assert log.last["exception"][0]["reason"] == "23505 citizens citizens_person_number"
+    assert PERSON_NUMBER not in log.text
+
+
 async def test_a_task_whose_exception_nobody_took_tells_no_message(log: Log) -> None:
     loop = asyncio.get_running_loop()
     error = ValueError("Hansen")
@@ -326,12 +358,14 @@ values = st.recursive(
 @pytest.mark.slow
 def test_whatever_is_logged_makes_one_line_and_no_error(event: str, fields: dict[str, Any]) -> None:
     made = Log()
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     setup("cv-registry", TelemetrySettings(), stream=made.stream)
     try:
         our.info(event, **fields, outcome=fields)
         assert len(made.lines) == 1
     finally:
         logging.getLogger().handlers = []
+        sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
         logging.captureWarnings(capture=False)
         structlog.reset_defaults()
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from cv_contracts.faults import Unavailable
 from cvhub.testing import FreshDatabase, Postgres
+from servicekit.data import postgres as postgres_module
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
@@ -99,6 +101,32 @@ async def test_a_cancelled_write_leaves_nothing_behind_and_gives_its_lock_back(d
         await task
     async with asyncio.timeout(10), database.write("a"):
         assert await version_of(database, "a") is None
+
+
+@pytest.mark.parametrize("cause", [asyncio.CancelledError, LookupError])
+async def test_who_is_cancelled_while_a_write_is_rolled_back_is_cancelled_and_keeps_the_connection_whole(
+    database: Database, monkeypatch: pytest.MonkeyPatch, cause: type[BaseException]
+) -> None:
+    rolling_back, roll_back = asyncio.Event(), postgres_module._roll_back
+    sessions: list[int] = []
+
+    async def noting(conn: Any) -> None:
+        rolling_back.set()
+        await roll_back(conn)
+
+    async def write() -> None:
+        async with database.write("a") as tx:
+            sessions.append(await tx.conn.fetchval("select pg_backend_pid()"))
+            raise cause
+
+    monkeypatch.setattr(postgres_module, "_roll_back", noting)
+    task = asyncio.create_task(write())
+    await rolling_back.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    sessions.append(await database.fetchval("select pg_backend_pid()"))
+    assert len(set(sessions)) == 1
 
 
 async def test_writers_of_one_key_wait_for_each_other_and_see_what_the_other_wrote(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database, MigrationChanged, migrate
@@ -80,8 +81,11 @@ async def test_a_migration_that_fails_leaves_the_ones_before_it_and_nothing_of_i
 ) -> None:
     dsn = (await fresh_database()).dsn
     (package / "0002_more.sql").write_text("insert into one values (2); select * from nothing;")
-    with pytest.raises(asyncpg.UndefinedTableError):
+    with pytest.raises(asyncpg.UndefinedTableError), capture_logs() as said:
         await migrate(dsn, package.name)
+    assert [(entry["event"], entry.get("migration")) for entry in said] == [
+        ("migration_failed", "0002_more.sql")
+    ]
     assert await numbers(dsn) == [1]
     (package / "0002_more.sql").write_text("insert into one values (2)")
     assert await migrate(dsn, package.name) == ["0002_more.sql"]

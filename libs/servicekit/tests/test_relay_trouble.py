@@ -1,7 +1,7 @@
 """What a relay does about a lease that is lost, a Kafka that is silent, a mistake of ours, and the order to stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -268,14 +268,19 @@ async def test_a_mistake_of_ours_ends_the_relay_and_its_watch(
         await asyncio.wait_for(relay.watch_forever(), 60)
 
 
-async def test_a_database_that_is_away_ends_no_watch(
-    database: Database, nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+async def test_a_database_that_is_away_ends_no_watch_and_nothing_is_told_of_it_then(
+    told: Callable[[], dict[str, float]],
+    database: Database,
+    nowhere: KafkaSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(relay_module, "MEASURE_EVERY", timedelta(milliseconds=10))
-    await database.close()
     with capture_logs() as logs:
         watching = asyncio.create_task(a_relay(database, nowhere).watch_forever())
+        await eventually(lambda: "outbox.backlog.rows" in told())
+        await database.close()
         await eventually(lambda: len(logs) >= 2)
+        assert "outbox.backlog.rows" not in told()
         assert not watching.done()
         watching.cancel()
     assert {(one["event"], one["error_type"]) for one in logs} == {("backlog_not_measured", "InterfaceError")}

@@ -27,6 +27,13 @@ def test_one_connection_is_never_taken_away() -> None:
     assert room.size == 1
 
 
+def test_as_many_as_wait_rather_than_work_are_given_however_slow_the_answers() -> None:
+    room = Room(10_000, least=10_000)
+    for _ in range(1_000):
+        room.answered(swiftly=False)
+    assert room.size == 10_000
+
+
 def test_an_owner_that_is_quick_again_is_soon_given_the_most_again() -> None:
     room = Room(64)
     for _ in range(300):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import cast
 from uuid import UUID, uuid4
@@ -21,6 +21,7 @@ from aiokafka.errors import (
 )
 
 from cv_contracts.topics import MAX_RECORD_BYTES
+from servicekit.publish import sending
 from servicekit.publish.sending import Batch, Prepared, Round, Row, Sender
 from servicekit.settings import KafkaSettings
 
@@ -76,6 +77,14 @@ async def test_a_topic_that_is_missing_or_forbidden_is_left_alone_for_a_while(
     assert sender.paused() == [TOPIC]
 
 
+async def test_a_topic_in_trouble_is_looked_at_again_after_its_pause(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "TOPIC_PAUSE_SECONDS", 0.0)
+    await finished(sender, UnknownTopicOrPartitionError())
+    assert sender.paused() == []
+
+
 @pytest.mark.parametrize("error", [NotEnoughReplicasError(), RequestTimedOutError(), KafkaConnectionError()])
 async def test_a_passing_trouble_refuses_nothing_and_pauses_nothing(
     sender: Sender, error: KafkaError
@@ -108,6 +117,29 @@ async def test_who_is_cancelled_while_it_connects_leaves_no_connection_behind() 
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert await asyncio.wait_for(asked.get(), 10), "all that was said until it hung up"
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_kafka_that_takes_connections_and_is_silent_is_waited_for_no_longer_than_one_request() -> (
+    None
+):
+    talks: list[asyncio.Task[None] | None] = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.append(asyncio.current_task())
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    settings = KafkaSettings(
+        bootstrap_servers=",".join([f"{host}:{port}"] * 3), request_timeout=timedelta(milliseconds=200)
+    )
+    with pytest.raises(TimeoutError):
+        await Sender(settings, "cv-registry").start()
+    await asyncio.gather(*[talk for talk in talks if talk is not None])
     server.close()
     await server.wait_closed()
 
@@ -186,6 +218,24 @@ async def test_rows_of_a_topic_that_may_not_be_looked_at_wait_and_others_go(erro
     assert sender.paused() == ["cv-registry.citizen-changed"]
 
 
+async def test_rows_of_a_topic_that_nobody_tells_anything_about_wait_and_others_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Silent(Answered):
+        async def partitions_for(self, topic: str) -> set[int]:
+            if topic != TOPIC:
+                await asyncio.Event().wait()
+            return await super().partitions_for(topic)
+
+    monkeypatch.setattr(sending, "TOPIC_PATIENCE_SECONDS", 0.01)
+    sender = Silent()
+    prepared = await asyncio.wait_for(
+        sender.prepare([a_row(1, topic="cv-registry.citizen-changed"), a_row(2)]), 20
+    )
+    assert prepared.seqs == [2]
+    assert sender.paused() == ["cv-registry.citizen-changed"]
+
+
 async def test_a_batch_that_was_refused_is_sent_row_by_row_and_later_ones_of_a_refused_key_are_not() -> None:
     good, bad = uuid4(), uuid4()
     rows = [a_row(n, subject, partition=0) for n, subject in enumerate([good, bad, good, bad, good], 1)]
@@ -206,6 +256,19 @@ async def test_trouble_in_the_middle_of_a_refused_batch_leaves_the_rest_of_it_fo
     round_ = await sent(sender, rows)
     assert (round_.acknowledged, round_.refused, sender.answers) == ([1], [], ["not asked for"])
     assert (round_.trouble is error) != (sender.paused() == [TOPIC])
+
+
+async def test_who_looks_for_refused_rows_stops_in_time_and_gets_on_by_at_least_one_each_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A round that is given up for taking too long would find the same rows again, and never the last of them."""
+    monkeypatch.setattr(sending, "SEARCH_SECONDS", 0.0)
+    too_large = MessageSizeTooLargeError()
+    sender = Answered(*[too_large] * 5)
+    rows = [a_row(1, partition=0), *(a_row(n, partition=n % 2 + 1) for n in range(2, 6))]
+    round_ = await sent(sender, rows)
+    assert [refusal.seq for refusal in round_.refused] == [1, 2, 3]
+    assert (round_.acknowledged, round_.trouble, round_.renew, sender.answers) == ([], None, True, [])
 
 
 async def test_a_connection_is_renewed_after_each_failed_batch_and_kept_otherwise() -> None:

@@ -146,6 +146,19 @@ def refused(port: int) -> bool:
         return True
 
 
+async def test_a_request_that_waits_hears_that_the_process_is_about_to_leave() -> None:
+    async with (
+        running() as service,
+        httpx.AsyncClient(verify=trusting(), base_url=service.url, timeout=10) as client,
+    ):
+        waiting = asyncio.create_task(client.get("/leaving"))
+        await client.get("/quick")
+        service.process.send_signal(signal.SIGTERM)
+        assert (await waiting).json() == "leaving"
+        await service.end()
+        assert service.process.returncode == 0
+
+
 async def test_a_request_that_never_ends_is_given_up_after_the_grace_time() -> None:
     async with (
         running(grace="PT1S") as service,

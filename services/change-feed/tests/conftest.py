@@ -60,8 +60,9 @@ def start(identities: Identities, registry: Registry, log: Writer) -> Start:
 
     @asynccontextmanager
     async def start(settings: Settings, clock: Clock = utc_now) -> AsyncIterator[World]:
-        async with in_process(create_app(settings, clock=clock)) as (client, parts):
-            world = World(client, parts.database, registry, identities.signers, settings, log)
+        app = create_app(settings, clock=clock)
+        async with in_process(app) as (client, parts):
+            world = World(client, parts.database, registry, identities.signers, settings, log, app.health)
             await eventually(world.has_begun)
             yield world
 

@@ -47,5 +47,53 @@ async def test_at_danish_midnight_the_old_authority_is_told_of_the_leaving_and_t
         await eventually(lambda: seen(NEW, ["came"]))
 
 
+async def test_a_day_that_comes_twice_because_the_clock_was_set_back_is_told_of_twice(
+    settings: Settings, start: Callable[..., AbstractAsyncContextManager[World]]
+) -> None:
+    now = [MIDNIGHT]
+
+    async def turned(clock: datetime, entries: int) -> None:
+        now[0] = clock
+        await world.arrived(entries)
+
+    async with start(settings, clock=lambda: now[0]) as world:
+        now[0] = MIDNIGHT - timedelta(minutes=1)
+        person = world.person(
+            relation(MUNICIPALITY, to="2031-06-30"), relation(OTHER_MUNICIPALITY, "2031-07-01")
+        )
+        await world.log.send(world.cv(person, "created"))
+        await world.arrived(1)
+        await turned(MIDNIGHT, 2)
+        now[0] = MIDNIGHT - timedelta(minutes=1)
+        await world.log.send(world.cv(person))
+        await world.arrived(4)
+        await turned(MIDNIGHT, 5)
+        assert [change for _, change in await world.shown(OLD)] == ["left", "left"]
+        assert [change for _, change in await world.shown(NEW)] == ["came", "left", "came"]
+        ids = [row["event_id"] for row in await world.rows("select event_id from entries")]
+        assert len(set(ids)) == len(ids)
+
+
+async def test_so_is_one_that_the_owners_are_asked_about_twice(
+    settings: Settings, start: Callable[..., AbstractAsyncContextManager[World]]
+) -> None:
+    now = [MIDNIGHT - timedelta(minutes=1)]
+    for time in range(2):
+        async with start(settings, clock=lambda: now[0]) as world:
+            if not time:
+                person = world.person(
+                    relation(MUNICIPALITY, to="2031-06-30"), relation(OTHER_MUNICIPALITY, "2031-07-01")
+                )
+            await world.log.send(world.cv(person))
+            await world.arrived((1, 4)[time])
+            # As after records that Kafka dropped before they were read.
+            await world.database.execute("update feed set seeded = false, seed_after = null")
+        now[0] = MIDNIGHT
+        async with start(settings, clock=lambda: now[0]) as world:
+            await world.arrived((2, 5)[time])
+            assert [change for _, change in await world.shown(OLD)] == ["left"] * (time + 1)
+        now[0] = MIDNIGHT - timedelta(minutes=1)
+
+
 async def _shows(world: World, cv: str) -> None:
     assert (cv, "created") in await world.shown(OLD)

@@ -76,17 +76,39 @@ async def test_the_pages_have_every_cv_once_with_its_newest_change(world: World)
     assert datetime.fromisoformat(last["RevisionDate"]) == newest.time
 
 
-async def test_the_first_page_fixes_the_moment_for_those_who_name_no_end(world: World) -> None:
+@pytest.mark.parametrize("end", [None, "2099-01-01T00:00:00Z"])
+async def test_the_first_page_fixes_the_moment_for_those_who_name_no_end_or_one_to_come(
+    world: World, end: str | None
+) -> None:
     persons = await some(world, 3)
-    first = await world.changes(HERE, EARLY)
+    first = await world.changes(HERE, EARLY, end)
     await some(world, 2)
     await world.log.send(world.cv(persons[2]))
     await world.arrived(6)
-    second = await world.changes(HERE, EARLY, page=2)
+    second = await world.changes(HERE, EARLY, end, page=2)
     assert numbers(first) + numbers(second) == [person.cv_number for person in persons]
     for element in ("CVChangeEndTime", "CVChangeExtractTime", "LastPageNumber"):
         assert second.json()[element] == first.json()[element]
     assert (await world.changes(HERE, EARLY)).json()["LastPageNumber"] == 3
+
+
+async def test_lists_of_the_same_start_are_gone_on_with_each_by_its_own_end(world: World) -> None:
+    persons = await some(world, 3)
+    shorter = (await world.changes(THERE, EARLY)).json()["CVChangeEndTime"]
+    persons += await some(world, 2)
+    asked = {
+        end: (await world.changes(HERE, EARLY, end)).json() for end in (None, "2099-01-01T00:00:00Z", shorter)
+    }
+    await some(world, 1)
+    for end, first in asked.items():
+        await world.changes(HERE, EARLY, first["CVChangeEndTime"])
+        for again in (end, first["CVChangeEndTime"]):
+            second = (await world.changes(HERE, EARLY, again, page=2)).json()
+            assert second["CVChangeEndTime"] == first["CVChangeEndTime"]
+            expected = persons[2:3] if end == shorter else persons[2:4]
+            assert [item["CVNumber"] for item in second["CVUpdateList"]] == [
+                one.cv_number for one in expected
+            ]
 
 
 async def test_who_goes_on_from_the_end_answered_misses_and_repeats_nothing(world: World) -> None:
@@ -102,6 +124,56 @@ async def test_who_goes_on_from_the_end_answered_misses_and_repeats_nothing(worl
     seen += numbers(await world.changes(HERE, start))
     assert seen[1:] == expected
     assert len(seen) == 4
+
+
+async def test_the_end_answered_is_a_start_also_for_one_whose_clock_is_behind_the_writers(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings, clock=lambda: datetime.now(UTC) - timedelta(minutes=1)) as world:
+        await some(world, 1)
+        end = (await world.changes(HERE, EARLY)).json()["CVChangeEndTime"]
+        [person] = await some(world, 1)
+        assert numbers(await world.changes(HERE, end)) == [person.cv_number]
+        later = (datetime.now(UTC) + timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+        assert (await world.changes(HERE, later)).json()["code"] == 1014
+
+
+async def test_a_start_and_an_end_at_the_same_moment_are_a_period_without_anything(world: World) -> None:
+    await some(world, 3)
+    answer = await world.changes(HERE, EARLY, EARLY)
+    assert (answer.status_code, numbers(answer)) == (200, [])
+    assert answer.json()["CVChangeEndTime"] == EARLY
+
+
+async def test_a_period_that_begins_beyond_the_edge_is_empty_and_goes_on_from_there(world: World) -> None:
+    """As while the feed waits for the registry: its edge stays where it is."""
+    world.registry.mode = "error"
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await eventually(partial(_waits, world))
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    for end in (None, now, "2099-01-01T00:00:00Z"):
+        body = (await world.changes(HERE, now, end)).json()
+        assert body["CVChangeStartTime"] == body["CVChangeEndTime"] < now
+    world.registry.mode = "ok"
+    await world.arrived(1)
+    assert numbers(await world.changes(HERE, body["CVChangeEndTime"])) == [person.cv_number]
+
+
+async def _waits(world: World) -> None:
+    detail = (await world.client.get("/health/ready")).json()["checks"]["feed"]
+    assert detail["trouble"] == "RegistryAway"
+
+
+async def test_each_client_goes_on_with_its_own_list(world: World) -> None:
+    await some(world, 3)
+    mine = (await world.changes(HERE, EARLY)).json()
+    await some(world, 2)
+    other = a_caller(MUNICIPALITY, client="client-2")
+    theirs = (await world.changes(other, EARLY)).json()
+    for who, first in ((HERE, mine), (other, theirs)):
+        second = (await world.changes(who, EARLY, page=2)).json()
+        assert second["CVChangeEndTime"] == first["CVChangeEndTime"]
 
 
 async def test_a_late_event_counts_when_it_arrives_not_when_it_was_made(world: World) -> None:

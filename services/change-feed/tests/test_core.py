@@ -1,5 +1,6 @@
 """The core of the feed: every record once, rising positions, who sees what, waiting without skipping."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,6 +10,7 @@ from uuid import uuid4
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from change_feed import leading
 from change_feed.settings import Settings
 from change_feed.testing import World, event
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
@@ -122,6 +124,28 @@ async def test_while_the_registry_is_away_the_feed_waits_and_then_has_everything
     world.registry.mode = "ok"
     await world.arrived(1)
     assert [change for _, change in await world.shown(HERE)] == ["replaced"]
+
+
+async def test_a_writer_that_waits_for_the_registry_stays_the_writer(
+    settings: Settings,
+    start: Callable[..., AbstractAsyncContextManager[World]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leading, "_SESSION", {**leading._SESSION, "idle_session_timeout": "1500"})
+    monkeypatch.setattr(leading, "LONGEST_WAIT", 0.5)
+    sessions = """
+    select pid from pg_stat_activity where datname = current_database() and application_name = 'change-feed writer'
+    """
+    async with start(settings) as world:
+        writer = await world.rows(sessions)
+        world.registry.mode = "error"
+        await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
+        for _ in range(6):
+            await asyncio.sleep(0.5)
+            assert await world.rows(sessions) == writer
+        world.registry.mode = "ok"
+        await world.arrived(1)
+        assert await world.rows(sessions) == writer
 
 
 async def test_how_old_the_edge_is_can_be_watched_and_grows_while_the_feed_waits(

@@ -8,13 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from change_feed import leading
+from change_feed import arrivals, leading
 from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.settings import Settings
 from change_feed.testing import Person, World, event
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
+from servicekit.testing import eventually
 
 HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
 infra = pytest.mark.infra
@@ -86,6 +87,31 @@ async def test_a_long_poll_without_anything_ends_empty_after_its_time(world: Wor
     answer = await world.feed(HERE, timeout=50)
     assert (answer.status_code, answer.json()) == (200, [])
     assert answer.headers["x-feed-to"]
+
+
+@infra
+async def test_long_polls_are_answered_one_after_the_other_as_the_process_is_about_to_leave(
+    start: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "LEAVING_SECONDS", 3.0)
+    waiting = []
+    wait = arrivals.Arrivals.wait
+
+    async def noted(self: arrivals.Arrivals, ticket: asyncio.Event) -> None:
+        waiting.append(ticket)
+        await wait(self, ticket)
+
+    monkeypatch.setattr(arrivals.Arrivals, "wait", noted)
+    async with start(settings) as world:
+        _, after = await followed(world)
+        polls = [asyncio.create_task(world.feed(HERE, after, timeout=60_000)) for _ in range(30)]
+        await eventually(lambda: len(waiting) >= len(polls))
+        world.health.drain()
+        await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
+        assert not all(poll.done() for poll in polls)
+        answers = await asyncio.wait_for(asyncio.gather(*polls), 10)
+        answers.append(await asyncio.wait_for(world.feed(HERE, after, timeout=60_000), 10))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, "[]")}
 
 
 @infra

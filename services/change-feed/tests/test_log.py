@@ -1,8 +1,13 @@
 """Where reading the log begins: where the feed left it, and what is known where that is no place in it any more."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
-from change_feed.log import Bounds, Offsets, Start, begin, begin_new
+from change_feed.log import Bounds, Log, Offsets, Start, begin, begin_new
+from servicekit import kafka
+from servicekit.settings import KafkaSettings
 
 ONE, OTHER = ("a-topic", 0), ("a-topic", 1)
 
@@ -45,3 +50,20 @@ def test_the_very_first_feed_has_all_that_the_log_has(committed: Offsets) -> Non
 
 def test_a_feed_that_was_lost_goes_on_from_now() -> None:
     assert begin_new(log({ONE: 12, OTHER: 0})) == Start({ONE: 20, OTHER: 5}, gap=False, restored=True)
+
+
+class Closing:
+    """A consumer that closes for ever, and takes a cancellation for that of its own tasks, as aiokafka's does."""
+
+    async def stop(self) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def test_a_cancellation_while_the_log_is_closed_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "consumer", lambda *_, **__: Closing())
+    stopping = asyncio.create_task(Log(KafkaSettings(bootstrap_servers="127.0.0.1:1"), 1).stop())
+    await asyncio.wait({stopping}, timeout=0.05)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    assert stopping.cancelled()

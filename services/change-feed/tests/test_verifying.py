@@ -7,9 +7,12 @@ from aiokafka.errors import KafkaConnectionError
 
 from change_feed import verifying
 from change_feed.log import Log
+from change_feed.settings import Settings
 from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from cvhub.testing import FreshDatabase
 from servicekit.follow.owned_states import Digest
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -48,6 +51,44 @@ async def test_what_the_feed_lacks_of_the_log_is_named(world: World) -> None:
     assert len(missing) == 2
     assert str(made[1].id) in missing
     assert any(one.startswith("offset ") for one in missing)
+
+
+async def test_what_the_log_had_before_a_lost_feed_began_anew_is_not_missing(
+    settings: Settings, start: Any, fresh_database: FreshDatabase
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.send(*[world.cv(person) for _ in range(3)])
+        await world.arrived(3)
+        assert await of_log(world) == (3, [])
+        await world.committed()
+    empty = settings.model_copy(update={"postgres": await fresh_database("change_feed.migrations")})
+    async with start(empty) as world:
+        made = [world.cv(person) for _ in range(2)]
+        await world.log.send(*made)
+        await world.arrived(3)
+        assert await of_log(world) == (2, [])
+        await world.database.execute("delete from seen_events where event_id = $1", made[0].id)
+        assert await of_log(world) == (2, [str(made[0].id)])
+
+
+async def test_what_a_log_has_that_was_made_anew_is_compared_from_its_beginning(
+    settings: Settings, start: Any, fresh_database: FreshDatabase
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        made = world.cv(person)
+        await world.log.send(made)
+        await world.arrived(1)
+        await world.database.execute("update log_positions set next_offset = 1000, begun_at = 900")
+    async with start(settings) as world:
+        await eventually(lambda: _is_at(world, 1))
+        await world.database.execute("delete from seen_events")
+        assert await of_log(world) == (1, [str(made.id)])
+
+
+async def _is_at(world: World, end: int) -> None:
+    assert await world.database.fetchval("select sum(next_offset) from log_positions") == end
 
 
 class Owner:

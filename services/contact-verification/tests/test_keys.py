@@ -1,5 +1,6 @@
 """Sealing, the blind index, codes from salts, and the rotation of keys beside a running service."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from contact_verification.rotation import Progress, rotate
 from contact_verification.settings import Settings
 from contact_verification.testing import EMAIL, Start, World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from servicekit.testing import eventually
 
 OLD, NEW = "k1:a data key of sixteen bytes", "k2:another key of sixteen bytes"
 OLD_BLIND, NEW_BLIND = "a blind key of sixteen bytes", "another blind key of sixteen bytes"
@@ -93,6 +95,25 @@ async def test_rotation_reseals_all_shows_its_progress_and_can_be_repeated(world
     assert [row["key_id"] for row in used] == ["k2"]
     rows = await world.database.fetch("select id, key_id, box from periods")
     assert len(rows) == 5
+
+
+@pytest.mark.infra
+async def test_rotation_waits_for_who_holds_a_row_and_leaves_none_under_the_earlier_key(world: World) -> None:
+    people = [await world.citizen(relation(MUNICIPALITY)) for _ in range(3)]
+    for person in people:
+        await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    keys = Keys.from_settings(with_keys(world.settings, data_keys=f"{NEW},{OLD}"))
+    async with world.database.pool.acquire() as conn, conn.transaction():
+        held = "select from periods where person_id = $1 for update"
+        await conn.execute(held, people[0].person_id)
+        rotating = asyncio.create_task(rotate(world.database, keys, lambda _: None))
+
+        async def waits_or_is_done() -> None:
+            assert rotating.done() or await conn.fetchval("select count(*) from pg_locks where not granted")
+
+        await eventually(waits_or_is_done)
+    assert await rotating == 3
+    assert {row[0] for row in await world.database.fetch("select key_id from periods")} == {"k2"}
 
 
 @pytest.mark.infra

@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, World
+from contact_verification.settings import Settings
+from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, Start, World, live
 from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from servicekit.follow.states import Erased
 
@@ -163,6 +165,23 @@ async def test_without_an_answer_of_the_registry_the_change_waits(world: World) 
         await world.database.execute(SOON)
         assert await world.parts.settling.settle_due() == 0
         assert await world.rows("prepares") == 1
+
+
+async def test_a_change_whose_key_is_gone_waits_alone_and_others_are_settled(
+    settings: Settings, start: Start
+) -> None:
+    async with live(start, settings) as world:
+        first = await prepared(world, await a_citizen(world), mail="first@example.com")
+    other_key = {"data_keys": SecretStr("k2:another key of sixteen bytes")}
+    async with start(settings.model_copy(update=other_key)) as world:
+        await world.heartbeat()
+        person = await a_citizen(world)
+        second = await prepared(world, person, mail=person.mail)
+        world.registry.decisions |= {first["prepareId"]: True, second["prepareId"]: True}
+        await world.database.execute(SOON)
+        await world.parts.settling.settle_due()
+        assert await world.contacts(person) == {EMAIL: (person.mail, 1)}
+        assert await world.database.fetchval("select key_id from prepares") == "k1"
 
 
 async def test_a_later_direct_save_wins_over_an_older_cv_type_by_type(world: World) -> None:

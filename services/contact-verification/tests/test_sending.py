@@ -157,6 +157,17 @@ async def test_an_address_that_the_mail_server_cannot_write_is_undeliverable_and
     assert await posted.database.fetchval("select attempts from messages") == 1
 
 
+async def test_an_address_that_nobody_can_write_costs_no_other_citizen_the_code(
+    posted: World, sinks: Sinks
+) -> None:
+    strange = await posted.citizen(relation(MUNICIPALITY))
+    await posted.save(CASE_WORKER, strange, {EMAIL: "=?x?q??=@example.com"})
+    await eventually(marked(posted, "refused"))
+    person = await a_citizen(posted, EMAIL)
+    await eventually(arrived(sinks, person.mail))
+    assert (await posted.contacts(strange))[EMAIL][1] == 3
+
+
 async def test_a_provider_that_takes_it_and_fails_then_gets_it_again_under_the_same_id(
     posted: World, sinks: Sinks
 ) -> None:
@@ -207,9 +218,14 @@ async def test_a_sender_that_dies_between_sending_and_marking_is_followed_by_one
 async def test_nothing_is_sent_that_nobody_needs_any_more(
     settings: Any, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:
-    """A code that another one has voided, a value that was changed, removed, blocked or verified, a code that expired."""
+    """A code voided by another one or expired, a value changed, removed, blocked or verified, a reminder after the answer."""
     async with live(start, settings) as world:
-        people = [await a_citizen(world, EMAIL) for _ in range(5)]
+        people = [await a_citizen(world, EMAIL) for _ in range(6)]
+        await world.verify(people[5], EMAIL, await world.code(people[5], EMAIL))
+        old = "update contacts set confirmed_at = now() - interval '17 months' where status = 2"
+        await world.database.execute(old)
+        assert await world.parts.reconfirming.run_once() == (1, 0)
+        await world.save(a_caller(JOBNET), people[5], {EMAIL: people[5].mail})
         await world.save(CASE_WORKER, people[0], {EMAIL: "new@example.com"})
         await world.save(CASE_WORKER, people[1], {EMAIL: None})
         await world.set_status(CASE_WORKER, people[2], EMAIL, 4)
@@ -219,7 +235,7 @@ async def test_nothing_is_sent_that_nobody_needs_any_more(
         )
         await world.database.execute("update messages set next_try = now()")
     async with start(settings.model_copy(update=sending_to(sinks))) as world:
-        await eventually(marked(world, "void", 5))
+        await eventually(marked(world, "void", 7))
         await eventually(marked(world, "sent", 1))
     assert [message.to for message in sinks.kept.of()] == ["new@example.com"]
 

@@ -1,5 +1,6 @@
 """CVs that nobody has changed for a settable time are archived, with reason and who, and can be restored."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from cv_registry.archiving import Archiving
 from cv_registry.moving import Moved, Moving
 from cv_registry.store_cvs import CvStore
-from cv_registry.testing import RegistryClient, SettableClock, a_citizen
-from servicekit.data.postgres import Database
+from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number, with_cv
+from servicekit.data.postgres import Database, lock_number
 from servicekit.publish.outbox import Outbox
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -83,3 +85,30 @@ async def test_a_cv_that_is_replaced_meanwhile_is_left_alone(
     late = Archiving(database, Late(CvStore(database, Outbox())), IDLE, clock)
     assert await late.archive_idle() == 0
     assert await code(registry, number) is None
+
+
+async def test_a_move_waits_for_who_replaces_under_a_person_number_that_is_new(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = await with_cv(registry)
+    new_number = a_person_number()
+    renumbered = {name: value for name, value in citizen.items() if name in a_citizen()} | {
+        "sourceVersion": 2,
+        "personNumber": new_number,
+        "formerPersonNumber": citizen["personNumber"],
+    }
+
+    async with database.write(CvStore.lock(new_number)):
+        async with database.write(CvStore.lock(citizen["personNumber"])):
+            moving = asyncio.create_task(registry.move(citizen["cvId"], "ARCHIVED"))
+            await eventually(lambda: _waits(database, citizen["personNumber"]))
+            await registry.register(renumbered)
+        await eventually(lambda: _waits(database, new_number), timeout=timedelta(seconds=4))
+    assert (await moving).status_code == 200
+
+
+async def _waits(database: Database, person_number: str) -> None:
+    """See that a write waits for the lock of this person's CV; pg_locks tells of a key in two halves."""
+    waiting = """select 1 from pg_locks where locktype = 'advisory' and not granted
+        and (classid::bigint << 32 | objid::bigint) = $1"""
+    assert await database.fetchval(waiting, lock_number(CvStore.lock(person_number))) == 1

@@ -7,7 +7,8 @@ import pytest
 
 from cv_citizens.testing import JOBCENTER, a_caller
 from cv_registry.contact_testing import ContactOwner
-from cv_registry.testing import RegistryClient, a_citizen, in_window, with_cv
+from cv_registry.replacing import ATTEMPTS
+from cv_registry.testing import RegistryClient, a_citizen, a_cv, in_window, with_cv
 from servicekit.data.postgres import Database
 
 pytestmark = pytest.mark.infra
@@ -38,6 +39,48 @@ async def test_another_replace_comes_first_and_both_are_kept(
     versions = [r["version"] for r in await database.fetch("SELECT version FROM outbox ORDER BY seq")][-3:]
     assert versions == sorted(set(versions))
     assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 3
+
+
+@BY_ID
+@pytest.mark.parametrize("mode", ["ok", "unchanged"])
+async def test_who_comes_after_another_replace_commits_contact_data_that_are_prepared_after_its_own(
+    registry: RegistryClient, database: Database, owner: ContactOwner, mode: str, request_id: str | None
+) -> None:
+    """Of two prepared changes contact-verification keeps the one with the higher version, whichever came last."""
+    number = (await with_cv(registry))["personNumber"]
+    owner.mode = mode
+
+    async def another() -> None:
+        owner.mode = "ok"
+        contact = {"E-mail": "den.anden@example.com"}
+        assert (await registry.replace(number, a_cv(ContactInformation=contact))).status_code == 200
+
+    owner.meanwhile = another
+    contact = {"E-mail": "den.sidste@example.com"}
+    answer = await registry.replace(number, a_cv(ContactInformation=contact), x_requestid=request_id)
+    assert answer.status_code == 200
+    last = max(owner.prepared, key=lambda prepared: prepared["version"])
+    assert last["values"] == {"3": "den.sidste@example.com"}
+    [committed] = await database.fetch("SELECT prepare_id::text, contact_version FROM cvs")
+    assert tuple(committed) == (last["prepareId"], last["version"])
+    profile = (await registry.get(number)).json()["CVProfile"]
+    assert profile["PersonalData"]["ContactInformation"] == contact
+
+
+@BY_ID
+async def test_a_replace_that_others_overtake_again_and_again_is_4823(
+    registry: RegistryClient, database: Database, owner: ContactOwner, request_id: str | None
+) -> None:
+    number = (await with_cv(registry))["personNumber"]
+
+    async def another() -> None:
+        assert (await registry.replace(number)).status_code == 200
+        owner.meanwhile = another
+
+    owner.meanwhile = another
+    answer = await registry.replace(number, x_requestid=request_id)
+    assert answer.json()["code"] == 4823
+    assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 1 + ATTEMPTS
 
 
 @BY_ID

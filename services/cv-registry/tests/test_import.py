@@ -104,6 +104,37 @@ async def test_a_file_imported_again_changes_nothing(
     assert await database.fetchval("SELECT count(*) FROM outbox") == before
 
 
+async def test_a_file_that_was_corrected_anywhere_is_another_file(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    file = tmp_path / "citizens.ndjson"
+    wrong = line(citizen=a_citizen(givenName="Aase"))
+    head = (json.dumps({"citizen": a_citizen(), "cv": None}).encode() + b" " * 10_000 + b"\n") * 200
+    file.write_bytes(head + wrong)
+    assert await run_import(settings, str(file)) == 0
+    right = wrong.replace(b"Aase", b"Ines").replace(b'"sourceVersion": 1', b'"sourceVersion": 2')
+    file.write_bytes(head + right)
+    assert await run_import(settings, str(file)) == 0
+    assert (
+        await database.fetchval("SELECT max(state ->> 'givenName') FROM citizens WHERE source_version = 2")
+        == "Ines"
+    )
+
+
+async def test_a_run_that_goes_on_counts_the_lines_that_were_refused_before_it(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    file = tmp_path / "citizens.ndjson"
+    bad, good = b"{}\n", line()
+    file.write_bytes(bad + good + good)
+    assert await run_import(settings, str(file)) == 2
+    await database.execute("UPDATE imports SET lines = 2")
+    assert await run_import(settings, str(file)) == 2
+    assert await run_import(settings, str(file)) == 2, "with nothing left to do"
+    file.write_bytes(good)
+    assert await run_import(settings, str(file)) == 0
+
+
 async def test_an_interrupted_import_goes_on_where_it_stopped(settings: Settings, database: Database) -> None:
     lines = [line() for _ in range(10)]
     await Import(settings, database, "a-file", NO_REPORT).run(io.BytesIO(b"".join(lines[:6])))
@@ -131,7 +162,8 @@ def test_a_report_that_broke_off_goes_on_after_its_last_whole_line_that_counts(
 ) -> None:
     report = tmp_path / "citizens.ndjson.refused"
     report.write_bytes(b'{"line":1}\n{"line":7}\n{"line":8')
-    Report(tmp_path / "citizens.ndjson").go_on_after(done)
+    count = Report(tmp_path / "citizens.ndjson").go_on_after(done)
+    assert count == (0 if kept is None else kept.count(b"\n"))
     assert (report.read_bytes() if report.exists() else None) == kept
 
 

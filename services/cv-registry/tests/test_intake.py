@@ -10,6 +10,7 @@ import pytest
 from cv_citizens.testing import ACTOR, relation
 from cv_registry.testing import RegistryClient, a_citizen, a_person_number
 from servicekit.data.postgres import Database
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -165,6 +166,28 @@ async def test_the_same_new_citizen_told_many_times_at_once_is_registered_once(
     assert outcomes == ["applied"] + ["unchanged"] * 19
     assert len({result["personId"] for (result,) in results}) == 1
     assert await database.fetchval("SELECT count(*) FROM outbox WHERE partition IS NULL") == 1
+
+
+async def test_who_is_imported_while_a_delivery_tells_of_him_is_taken_as_known(
+    registry: RegistryClient, database: Database
+) -> None:
+    """An import takes nobody's lock: that somebody is there is found out by the write itself."""
+    imported, beside = a_citizen(sourceVersion=2, enrolled=False), a_citizen()
+    (ids,) = await registry.register(a_citizen())
+
+    async def waits() -> None:
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        assert await database.fetchval(waiting) == 1
+
+    async with database.pool.acquire() as conn, conn.transaction():
+        await conn.execute("UPDATE citizens SET person_number = $1", imported["personNumber"])
+        delivering = asyncio.create_task(registry.intake(imported, beside))
+        await eventually(waits)
+    known, new = await delivering
+    assert (known["outcome"], known["personId"], new["outcome"]) == ("applied", ids["personId"], "applied")
+    assert await database.fetchval("SELECT count(*) FROM citizens") == 2
 
 
 async def test_a_citizen_told_twice_in_one_delivery_is_taken_twice_in_its_order(

@@ -12,13 +12,24 @@ from cv_citizens.policy import Actor, decide
 from cv_citizens.testing import ACTOR, JOBCENTER, JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.codelists import default
 from cv_registry.closing import MunicipalityMerger, moved
+from cv_registry.merge_municipality import run_merger
 from cv_registry.merging import Merging
+from cv_registry.settings import SERVICE
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_merges import MergeStore
-from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_cv, a_person_number
+from cv_registry.testing import (
+    RegistryClient,
+    SettableClock,
+    a_citizen,
+    a_cv,
+    a_person_number,
+    some_settings,
+)
 from servicekit.data.postgres import Database
 from servicekit.publish.outbox import Outbox
+from servicekit.settings import PostgresSettings
 from servicekit.web.identity import Organisation
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
@@ -157,6 +168,53 @@ async def test_a_municipalitys_citizens_are_the_others_from_danish_midnight_on(
     shown = (await registry.get(number, caller=a_caller(JOBNET))).json()["Municipality"]
     assert shown["MunicipalityCode"] == INTO
     assert await changes(database, (await registry.register(elsewhere))[0]["personId"]) == ["registered"]
+
+
+async def test_who_gets_another_person_number_while_a_municipality_merges_moves_all_the_same(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    citizen, new_number = a_citizen(), a_person_number()
+    await registry.register(citizen)
+    renumbered = {**citizen, "sourceVersion": 2, "personNumber": new_number}
+
+    class Slow(MergeStore):
+        async def page_for(self, *page: Any) -> Any:
+            found = await super().page_for(*page)
+            await registry.register({**renumbered, "formerPersonNumber": citizen["personNumber"]})
+            return found
+
+    outbox = Outbox()
+    slow = Merging(Slow(database, outbox), CvStore(database, outbox), default(), clock)
+    assert await slow.municipalities(MERGER) == 1
+    states = await database.fetch("SELECT person_number, state::text LIKE '%\"751\"%' FROM citizens")
+    assert [tuple(row) for row in states] == [(new_number, True)]
+
+
+async def test_citizens_are_looked_through_a_page_at_a_time_wherever_those_are_who_move(
+    registry: RegistryClient, database: Database
+) -> None:
+    people = [a_citizen(relations=[relation(OTHER_MUNICIPALITY)]) for _ in range(5)]
+    ids = sorted(UUID(one["personId"]) for one in await registry.register(*people))
+    store = MergeStore(database, Outbox())
+    assert await store.page_for(FROM, UUID(int=0), 2) == (ids[1], [])
+    assert await store.page_for(FROM, ids[1], 9) == (ids[4], [])
+    assert await store.page_for(FROM, ids[4], 9) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("101", "751", "1 January"), "DAY is a date"),
+        (("101", "999", "2027-01-01"), "INTO is no other municipality"),
+        (("101", "101", "2027-01-01"), "INTO is no other municipality"),
+        (("10l", "751", "2027-01-01"), "FORMER is no municipality's code"),
+    ],
+)
+async def test_a_municipality_or_a_day_that_cannot_be_is_said_in_one_line(
+    postgres: PostgresSettings, identities: Identities, arguments: tuple[str, str, str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match=f"^Nothing was done: {said}"):
+        await run_merger(some_settings(postgres, identities.settings(SERVICE)), *arguments)
 
 
 async def test_who_belongs_to_the_jobcenter_alone_moves_too(

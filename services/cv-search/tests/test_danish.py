@@ -67,12 +67,16 @@ def test_what_only_ends_like_a_word_is_no_compound(reference: Reference, plain: 
     assert set(parts.split()) & {"mal", "ration", "arbejd", "pleje", "ersk"} == set()
 
 
+def test_words_of_one_stem_are_one_clause_which_keeps_how_the_first_was_typed(reference: Reference) -> None:
+    assert clauses("xylofoner xylofonen", reference) == (Clause(("xylofon",), typed="xylofoner"),)
+
+
 def test_a_name_of_the_reference_data_stays_together_with_what_it_stands_for(reference: Reference) -> None:
     (soldier,) = clauses("soldat", reference)
     assert "Konstabel" in soldier.synonym_of
     helper, town = clauses("social- og sundhedsassistent Odense", reference)
     assert helper.words == ("social", "sundhedsassistent")
-    assert town == Clause(("odens",))
+    assert town == Clause(("odens",), typed="odense")
     (journalist,) = clauses("journalister", reference)
     assert "Sportsjournalist" in journalist.broader_than
 

@@ -1,7 +1,7 @@
 """What every engine promises; each of these was once lost in silence by an engine that was asked a little differently."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID
@@ -92,15 +92,22 @@ def test_a_cv_that_is_replaced_is_there_once(engine: Engine) -> None:
     assert snapshot.count() == 300
     assert snapshot.search(Query(enrolled_only=True), FIRST).total == 300
     engine.apply([some[0], some[0]], [])
-    engine.apply([some[0]], [some[0].cv_id])
     engine.commit(5)
     assert shown(engine).count() == 300
-    engine.apply([], [one.cv_id for one in some[:250]])
+    engine.apply([some[0]], [some[0].cv_id])
     engine.commit(6)
+    assert shown(engine).count() == 300
+    engine.apply([], [one.cv_id for one in some[:250]])
+    engine.commit(7)
     assert shown(engine).count() == 50
 
 
-def test_groups_are_exact_when_all_values_are_equally_rare_and_lie_in_many_segments(engine: Engine) -> None:
+@pytest.mark.parametrize("few", [1_000, 10])
+def test_groups_are_exact_when_all_values_are_equally_rare_and_lie_in_many_segments(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whether so few values are known that all are asked for at once, or more than are asked for at first."""
+    monkeypatch.setattr("cv_search.tantivy_engine.counting.FEW", few)
     number = count()
     for position in range(1, 9):
         engine.append(
@@ -119,6 +126,28 @@ def test_groups_are_exact_when_all_values_are_equally_rare_and_lie_in_many_segme
     wanted = sorted((-n, f"{word} {value:03}") for value, n in counts.items() for word in ("evne", "kunnen"))
     groups = shown(engine).search(Query(group_limit=64), FIRST).groups
     assert groups[Dimension.COMPETENCE] == tuple(Count(name, -n) for n, name in wanted[:64])
+
+
+def test_a_reader_that_stays_open_counts_what_each_commit_has_brought(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cv_search.tantivy_engine.names.CHUNK", 2)
+    engine.commit(1)
+    reader, levels, wanted = engine.reader(), ("Bachelor", "Faglært", "Ufaglært"), dict[str, int]()
+    for number in range(9):
+        level = levels[number // 2 % 3]
+        values = {Dimension.EDUCATION_LEVEL: (level,), Dimension.WORK_TIME: ("Fuld tid", f"Tid {number}")}
+        engine.apply([document(number, values=values)], [])
+        engine.commit(number + 2)
+        wanted[level] = wanted.get(level, 0) + 1
+        snapshot = reader.snapshot()
+        groups = snapshot.search(Query(), FIRST).groups
+        assert dict(map(astuple, groups[Dimension.EDUCATION_LEVEL])) == wanted
+        assert groups[Dimension.WORK_TIME][0] == Count("Fuld tid", number + 1)
+        one = Query(filters=((Dimension.WORK_TIME, frozenset({f"Tid {number}"})),))
+        groups = snapshot.search(one, FIRST).groups
+        assert groups[Dimension.EDUCATION_LEVEL] == (Count(level, 1),)
+        assert groups[Dimension.WORK_TIME] == (Count("Fuld tid", 1), Count(f"Tid {number}", 1))
 
 
 def test_where_a_group_is_cut_among_equals_the_names_decide(engine: Engine) -> None:
@@ -163,6 +192,14 @@ def test_stop_words_alone_are_no_text_and_find_everybody(engine: Engine, text: T
     snapshot = kept(engine, *(document(n) for n in range(5)))
     for typed in ("", "   ", "og i", '"og"', "?!"):
         assert snapshot.search(text(typed), FIRST).total == 5
+
+
+@pytest.mark.parametrize("typed", ["butiksassisten", "butiksassistemt", "butikassisten", "butiksassisenten"])
+def test_a_typo_at_the_end_of_a_word_is_forgiven_as_one_in_its_middle(
+    engine: Engine, text: Text, typed: str
+) -> None:
+    snapshot = kept(engine, document(1, "Butiksassistent"), document(2, "Butiksdetektiv"))
+    assert found(snapshot, text(typed)) == [cv_id(1)]
 
 
 @pytest.mark.parametrize(
@@ -322,9 +359,27 @@ def test_distance_then_newest_change_then_cv_number_order_what_is_equally_releva
     assert found(snapshot, beside) == [cv_id(1), cv_id(5)]
 
 
-def test_the_interval_of_changes_has_both_ends_outside(engine: Engine) -> None:
-    snapshot = kept(engine, *(document(n) for n in range(5)))
-    query = Query(changed_after=CHANGED, changed_before=CHANGED + timedelta(seconds=3))
+def test_places_are_taken_by_their_distance_however_many_live_there_and_are_asked_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cv_search.tantivy_engine.ordering.LARGE", 2)
+    places = [(0.1, [7]), (0.2, [1, 5, 3]), (0.3, [9]), (0.4, [8]), (0.5, [2, 6, 4]), (0.6, [10])]
+    some = [(document(number), north) for north, numbers in places for number in numbers]
+    lat, lon = ODENSE
+    snapshot = kept(
+        engine,
+        *(replace(one, person=replace(one.person, latitude=lat + north)) for one, north in some),
+    )
+    wanted = [cv_id(number) for _, numbers in places for number in sorted(numbers, reverse=True)]
+    query = Query(circles=(Circle(lat, lon, 100.0),))
+    for first in range(1, len(wanted) + 2):
+        assert found(snapshot, query, first) == wanted[:first]
+
+
+@pytest.mark.parametrize("shortest", [timedelta(microseconds=1), timedelta(seconds=1)])
+def test_the_interval_of_changes_has_both_ends_outside(engine: Engine, shortest: timedelta) -> None:
+    snapshot = kept(engine, *(document(n, changed_at=CHANGED + n * shortest) for n in range(5)))
+    query = Query(changed_after=CHANGED, changed_before=CHANGED + 3 * shortest)
     assert found(snapshot, query) == [cv_id(2), cv_id(1)]
 
 

@@ -24,3 +24,7 @@ def test_what_lies_north_or_south_just_within_the_radius_is_inside_and_just_beyo
     places = [(55.0 + within, 10.0), (55.0 + beyond, 10.0), (55.0 - within, 10.0), (55.0 - beyond, 10.0)]
     found = dict(inside(circle, places))
     assert found == {0: pytest.approx(0.999 * radius), 2: pytest.approx(0.999 * radius)}
+
+
+def test_a_circle_without_a_radius_is_its_middle() -> None:
+    assert dict(inside(Circle(55.0, 10.0, 0.0), [(55.0, 10.0), (55.0, 10.001)])) == {0: 0}

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cv_search.erasing import IN_INDEX, Purging
+from cv_search.erasing import IN_INDEX, Purging, Standing
 from cv_search.indexing import Indexer
 from cv_search.store import SearchDocuments
 from cvhub.testing import FreshDatabase
@@ -181,3 +181,47 @@ async def test_who_asked_and_writes_no_longer_waits_for_no_build_of_its_own(data
     await there.step()
     await here.step()
     assert (await left(here, gone), await left(there, gone)) == (0, 0)
+
+
+async def order(database: Database, here: Purging) -> None:
+    async with database.write("test") as tx:
+        await here.order(tx)
+
+
+async def test_what_an_operator_orders_is_done_by_every_instance_and_any_of_them_tells_how_far_it_is(
+    database: Database,
+) -> None:
+    first, second = ByHand("a"), ByHand("b")
+    here, there = purging(database, first), purging(database, second)
+    await here.step()
+    await there.step()
+    assert await here.standing() == Standing(built=2, older=0)
+    await order(database, here)
+    assert await there.standing() == Standing(built=0, older=2)
+    await here.step()
+    await there.step()
+    assert (first.asked, second.asked) == (1, 1)
+    second.built("b2")
+    await there.step()
+    assert await here.standing() == await there.standing() == Standing(built=1, older=1)
+    await purging(database, first).step()
+    assert first.asked == 2, "an instance that begins anew has not forgotten it"
+    first.built("a2")
+    await here.step()
+    assert await there.standing() == Standing(built=2, older=0)
+    await here.step()
+    assert first.asked == 2
+
+
+async def test_a_build_that_was_under_way_before_an_order_is_not_what_was_ordered(database: Database) -> None:
+    indexer = ByHand("a")
+    here = purging(database, indexer)
+    await here.step()
+    indexer.building = True
+    await order(database, here)
+    await here.step()
+    indexer.building = False
+    indexer.built("a2")
+    await here.step()
+    assert await here.standing() == Standing(built=0, older=1)
+    assert indexer.asked == 1

@@ -46,6 +46,22 @@ def test_so_many_typos_are_forgiven_as_the_shortest_word_bears(clause: Clause, m
         assert read(read_as) == ([(clause.words[0], typos if typos <= most else 0)], 1)
 
 
+def test_a_typo_in_what_the_stem_leaves_out_is_forgiven_in_the_word_as_it_was_typed() -> None:
+    clause = Clause(("butiksassist",), typed="butiksassisten")
+    for found, wanted in (
+        (("butiksassisten", 0), ("butiksassist", 0)),
+        (("butiksassisten", 1), ("butiksassisten", 1)),
+        (("butiksassisten", 2), ("butiksassisten", 2)),
+        (("butiksassisten", 3), ("butiksassist", 0)),
+    ):
+        assert read(relax((clause,), finds(found))) == ([wanted], 1)
+    both = finds(("butiksassist", 1), ("butiksassisten", 1))
+    assert read(relax((clause,), both)) == ([("butiksassist", 1)], 1)
+    short = Clause(("bad",), typed="baden")
+    assert read(relax((short,), finds(("baden", 1)))) == ([("baden", 1)], 1)
+    assert read(relax((short,), finds(("bad", 1)))) == ([("bad", 0)], 1)
+
+
 def test_a_compound_that_nothing_is_like_is_read_as_what_it_is_a_kind_of() -> None:
     clause = Clause(("børnesygeplejerske",), head="sygeplejerske")
     assert read(relax((clause,), finds(("sygeplejerske", 0)))) == ([("sygeplejerske", 0)], 1)

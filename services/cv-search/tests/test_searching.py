@@ -184,6 +184,7 @@ async def test_only_the_gateway_may_search_and_only_an_operator_operates(world: 
     assert answer.status_code == 403
 
     async def is_told() -> bool:
-        return (await world.operate("GET", "/internal/operations/index")).json()["building"] is False
+        told = (await world.operate("GET", "/internal/operations/index")).json()
+        return (told["building"], told["lag_seconds"]) == (False, 0)
 
     await eventually(is_told)

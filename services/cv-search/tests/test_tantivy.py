@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from tantivy import Index
+from tantivy import Index, SchemaBuilder
 
 from cv_contracts.codelists import default
 from cv_search.engine_testing import tantivy_in
@@ -93,7 +93,11 @@ def test_a_foreign_index_is_told(tmp_path: Path, written: Path, reference: Refer
     (tmp_path / "foreign" / "somebody.txt").write_text("else's")
     (tmp_path / "begun").mkdir()
     Index(schema(), path=str(tmp_path / "begun"))
-    for name in ("foreign", "begun"):
+    (tmp_path / "other").mkdir()
+    fields = SchemaBuilder()
+    fields.add_text_field("title", stored=True)
+    Index(fields.build(), path=str(tmp_path / "other")).writer(15_000_000, 1).commit()
+    for name in ("foreign", "begun", "other"):
         with pytest.raises(IndexBroken):
             open_engine(tmp_path / name, reference)
     lists = default()

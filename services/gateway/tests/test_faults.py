@@ -74,6 +74,42 @@ async def test_a_search_answer_that_cannot_be_read_is_1002(
     assert (answer.status_code, answer.json()["code"]) == (502, 1002)
 
 
+NO_PROBLEM = {
+    "a server's own 500": (
+        b"500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 5\r\n\r\nOops!",
+        4430,
+    ),
+    "a mesh's 503": (
+        b"503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 19\r\n\r\nno healthy upstream",
+        4430,
+    ),
+    "a 502 without a word": (b"502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", 4430),
+    "an empty 431": (b"431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n", 1011),
+    "a page for a 404": (b"404 x\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\n<p>", 1011),
+    "a way to elsewhere": (b"302 Found\r\nlocation: http://x/\r\ncontent-length: 0\r\n\r\n", 1011),
+}
+
+
+@pytest.mark.parametrize("case", NO_PROBLEM)
+async def test_a_refusal_that_is_no_problem_document_never_reaches_the_caller(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner, case: str
+) -> None:
+    answer, code = NO_PROBLEM[case]
+    registry.answering = raw(b"HTTP/1.1 " + answer)
+    refused = await client.get("/v6/Cv", headers=call_headers(provider.token()))
+    assert (refused.status_code, refused.json()["code"]) == (503, code)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_an_answer_that_has_not_changed_passes_through(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
+) -> None:
+    registry.answering = raw(b'HTTP/1.1 304 Not Modified\r\netag: "1"\r\n\r\n')
+    answer = await client.get("/v6/Cv", headers={**call_headers(provider.token()), "if-none-match": '"1"'})
+    assert (answer.status_code, answer.headers["etag"]) == (304, '"1"')
+
+
 async def test_an_owner_that_does_not_accept_the_gateway_is_no_fault_of_the_callers_token(
     client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
 ) -> None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import gzip
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from cv_gateway import polls
 from cv_gateway.testing import Provider, ScriptedOwner, call_headers, hang, plain
+from cv_gateway.upstream_testing import is_now
 from servicekit.testing import eventually
+from servicekit.web.room import LEAST
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +65,7 @@ async def test_those_who_wait_for_the_feed_keep_nobody_else_from_a_call(
     owners = {"change-feed": registry.url, "cv-registry": registry.url}
     async with start(owners=owners, limits=limits) as (_, client):
         headers = call_headers(provider.token(scope="cv.changes cv.read"))
-        polls = [asyncio.create_task(client.get("/v1/feed/cv", headers=headers)) for _ in range(3)]
+        waiting = [asyncio.create_task(client.get("/v1/feed/cv", headers=headers)) for _ in range(3)]
 
         def all_wait() -> None:
             assert len(registry.received) == 3
@@ -69,7 +73,65 @@ async def test_those_who_wait_for_the_feed_keep_nobody_else_from_a_call(
         await eventually(all_wait)
         refused = await client.get("/v1/feed/cv", headers=headers)
         answer: httpx.Response = await client.get("/v6/Cv", headers=headers)
-        for poll in polls:
+        for poll in waiting:
             poll.cancel()
-        await asyncio.gather(*polls, return_exceptions=True)
+        await asyncio.gather(*waiting, return_exceptions=True)
     assert (refused.status_code, answer.status_code) == (503, 200)
+
+
+async def test_a_feed_that_hung_is_given_all_polls_again_as_soon_as_it_answers(
+    start: Any, provider: Provider, registry: ScriptedOwner
+) -> None:
+    most = LEAST + 4
+    registry.script = [hang] * (2 * most)
+    limits = {"polls": most, "deadlines": {"Feed": timedelta(seconds=0.3)}}
+    async with start(owners={"change-feed": registry.url}, limits=limits) as (_, client):
+        headers = call_headers(provider.token(scope="cv.changes"))
+
+        async def poll() -> int:
+            answer: httpx.Response = await client.get("/v1/feed/cv", headers=headers)
+            return answer.status_code
+
+        for _ in range(2):
+            assert set(await asyncio.gather(*(poll() for _ in range(most)))) == {503}
+        assert len(registry.received) == 2 * most
+        assert await asyncio.gather(*(poll() for _ in range(most))) == [200] * most
+
+
+async def test_polls_are_answered_one_after_the_other_as_the_process_is_about_to_leave(
+    start: Any, provider: Provider, registry: ScriptedOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polls, "LEAVING_SECONDS", 1.0)
+    many = 30
+    registry.script = [hang] * many
+    registry.answering = plain(b"[]", "200 OK", "x-feed-from: a", "x-feed-to: b")
+    async with start(owners={"change-feed": registry.url}) as (gateway, client):
+        headers = call_headers(provider.token(scope="cv.changes"))
+        path = "/v1/feed/cv?lastEventId=a&timeout=60000"
+        waiting = [asyncio.create_task(client.get(path, headers=headers)) for _ in range(many)]
+        await eventually(lambda: is_now(len(registry.received), many))
+        gateway.health.drain()
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert not all(poll.done() for poll in waiting)
+        answers = await asyncio.gather(*waiting, client.get(path, headers=headers))
+    assert {(one.status_code, one.text, one.headers["x-feed-to"]) for one in answers} == {(200, "[]", "b")}
+    assert len(registry.received) == 2 * many + 1
+    first, *_, last = registry.received
+    assert first.line == last.line == f"GET {path} HTTP/1.1"
+    assert int(last.header("x-deadline-ms") or 0) <= 2_000
+    assert gateway._calls.polls.busy == 0
+
+
+async def test_a_poll_that_nobody_answers_as_the_process_is_about_to_leave_is_refused_soon(
+    start: Any, provider: Provider, registry: ScriptedOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polls, "LEAVING_SECONDS", 0.0)
+    registry.answering = hang
+    async with start(owners={"change-feed": registry.url}) as (gateway, client):
+        headers = call_headers(provider.token(scope="cv.changes"))
+        poll = asyncio.create_task(client.get("/v1/feed/cv?timeout=60000", headers=headers))
+        await eventually(lambda: is_now(len(registry.received), 1))
+        gateway.health.drain()
+        answer = await poll
+    assert (answer.status_code, answer.json()["code"]) == (503, 1011)
+    assert int(answer.headers["retry-after"]) > 0

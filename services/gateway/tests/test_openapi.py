@@ -55,6 +55,19 @@ def test_each_method_tells_its_headers_its_scope_and_all_its_faults(method: Meth
     assert not queries & {"PersonCivilRegistrationIdentifier", "CVNumber", "mobiltelefon", "email"}
 
 
+@pytest.mark.parametrize("path", ["/v1/feed/cv", "/v1/feed/cv/snapshot"])
+@pytest.mark.parametrize(
+    ("status", "members"), [("409", {"lastEventId"}), ("410", {"lastEventId", "snapshot"})]
+)
+def test_a_feed_that_does_not_know_the_position_any_more_tells_where_to_go_on(
+    path: str, status: str, members: set[str]
+) -> None:
+    answer = document()["paths"][path]["get"]["responses"][status]
+    problem, more = answer["content"]["application/problem+json"]["schema"]["allOf"]
+    assert problem == {"$ref": "#/components/schemas/Problem"}
+    assert set(more["required"]) == set(more["properties"]) == members
+
+
 def test_every_example_is_a_message_that_is_accepted() -> None:
     for model in (*models()[0], *models()[1]):
         example = examples()[model.__name__]

@@ -5,6 +5,7 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cv_contracts.faults import Fault
-from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
+from cv_gateway.jwks import MOST_WAITING, KeySource, KeysUnavailable, KeyTimes
 from cv_gateway.testing import (
     AUDIENCE,
     ISSUER,
@@ -28,6 +29,8 @@ from cv_gateway.testing import (
     raw,
 )
 from cv_gateway.token import TokenRules, TokenVerifier
+from cv_gateway.upstream_testing import is_now
+from servicekit.testing import eventually
 from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.slow
@@ -309,6 +312,25 @@ async def test_a_hanging_provider_does_not_hold_up_tokens_of_known_keys(
     clock.now += 400
     async with asyncio.timeout(20):
         await verifier.verify(bearer(provider.token(client_id="other")))
+
+
+async def test_whoever_names_unknown_keys_while_the_provider_hangs_leaves_room_for_others(
+    provider: Provider, start: Callable[..., Any]
+) -> None:
+    storm = [
+        jwt.encode(good_claims(), OTHER_RSA, algorithm="RS256", headers={"kid": f"k{n}"})
+        for n in range(2 * MOST_WAITING)
+    ]
+    times = {"issuer": ISSUER, "jwks_url": provider.jwks_url, "keys_min_interval": timedelta(0)}
+    async with start(token=times, limits={"in_flight": MOST_WAITING + 1}) as (_, client):
+        good = call_headers(provider.token())
+        assert (await client.get("/v6/Cv", headers=good)).status_code == 200
+        provider.owner.answering = hang
+        calls = [asyncio.create_task(client.get("/v6/Cv", headers=call_headers(one))) for one in storm]
+        await eventually(lambda: is_now(sum(call.done() for call in calls), MOST_WAITING))
+        assert (await client.get("/v6/Cv", headers=good)).status_code == 200
+        await provider.owner.stop()
+        assert {(await call).status_code for call in calls} == {401, 503}
 
 
 async def test_without_any_key_no_token_is_called_bad(

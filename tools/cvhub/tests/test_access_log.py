@@ -9,7 +9,7 @@ import pypdfium2
 import pytest
 
 from cvhub.access_export import pdf_of, statement_of
-from cvhub.access_log import collected, organisation_of, period, person_id
+from cvhub.access_log import collected, days_of, organisation_of, period, person_id, reads_of
 from cvhub.access_unusual import DailyReads, UserKey, unusual
 from cvhub.explain import in_words, method_of
 from cvhub.servers.process import CannotStart
@@ -56,6 +56,40 @@ def test_what_a_service_does_not_give_at_once_is_asked_for_by_time(monkeypatch: 
     rows = [row(NOON - timedelta(seconds=n // 2), object_version=n) for n in range(11)]
     found = collected(dict(PERIOD), service({"a": rows}, 3), ["a"])
     assert sorted(one["object_version"] for one in found) == list(range(11))
+
+
+def test_rows_of_a_citizen_are_asked_for_at_once_and_all_others_by_day() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def ask(_holder: str, _path: str, body: dict[str, Any]) -> Any:
+        asked.append((body["since"], body["until"]))
+        return {"rows": []}
+
+    collected({**PERIOD, "subject": str(UUID(int=5))}, ask, ["a"])
+    assert asked == [(PERIOD["since"], PERIOD["until"])]
+    asked.clear()
+    collected({**PERIOD, "user": "ada"}, ask, ["a"])
+    assert asked == [(day["since"], day["until"]) for day in days_of(PERIOD)]
+
+
+def test_the_days_of_a_period_follow_each_other_also_where_the_clock_is_changed() -> None:
+    asked = period(datetime(2026, 10, 24), datetime(2026, 10, 26), TODAY)  # noqa: DTZ001 - as a terminal gives it
+    days = days_of(asked)
+    assert [day["until"] for day in days] == [asked["until"], *(day["since"] for day in days[:-1])]
+    assert days[-1]["since"] == asked["since"]
+    lengths = [datetime.fromisoformat(day["until"]) - datetime.fromisoformat(day["since"]) for day in days]
+    assert lengths == [timedelta(hours=hours) for hours in (24, 25, 24)]
+
+
+def test_how_much_users_read_is_asked_by_day() -> None:
+    def ask(_holder: str, path: str, body: dict[str, Any]) -> Any:
+        assert path == "/access-log/reads"
+        day = (datetime.fromisoformat(body["until"]) - timedelta(hours=1)).date()
+        user = {"client": "c", "user_type": 2, "user_identifier": "ada", "own_type": 8, "own_code": "10100"}
+        return {"reads": [{**user, "day": day.isoformat(), "looks": 3}]}
+
+    told = reads_of(PERIOD, ask, ["a", "b"])
+    assert len(told) == 2 * len({one.day for one in told}) == 2 * 22
 
 
 def test_a_period_is_of_whole_danish_days() -> None:

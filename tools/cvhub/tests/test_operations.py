@@ -121,6 +121,23 @@ async def test_a_projection_is_rebuilt_and_compared(world: World) -> None:
     assert "copies" in (await world.run("projections", "cv-status")).output
 
 
+async def test_a_build_that_somebody_else_gives_up_is_not_called_live(world: World) -> None:
+    await eventually(world.live)
+    world.things.gate = asyncio.Event()
+    building = asyncio.create_task(world.run("rebuild", "cv-status", "copies", "--reason", "to be sure"))
+    begun = "select 1 from projection_generations where status = 'building'"
+
+    async def is_begun() -> bool:
+        return await world.database.fetchval(begun) is not None
+
+    await eventually(is_begun)
+    elsewhere = operations.Operator("cv-status")
+    await asyncio.to_thread(elsewhere.decide, "/projections/copies/rebuild/give-up", "by mistake")
+    watched = await building
+    assert watched.exit_code == 1
+    assert "gave build 2 up" in str(watched.exception)
+
+
 async def test_unreadable_and_refused_records_are_listed(world: World) -> None:
     assert "All records" in (await world.run("unreadable", "list", "cv-status")).output
     assert "taken everything" in (await world.run("refused", "list", "cv-status")).output
@@ -208,3 +225,32 @@ def test_the_doctor_says_that_it_must_be_told_of_kafka_too(
     said = CliRunner().invoke(app, ["doctor"]).exception
     assert isinstance(said, CannotStart)
     assert "KAFKA__BOOTSTRAP_SERVERS" in str(said)
+
+
+class Instances:
+    """Stands for the calls to a service of two instances, one of which has already built; each answer is what comes next."""
+
+    def __init__(self, *standings: tuple[int, int]) -> None:
+        self._standings = iter(standings)
+        self.ordered = False
+
+    def __call__(self, _service: str) -> "Instances":
+        return self
+
+    def decide(self, path: str, _reason: str) -> None:
+        self.ordered = path == "/index/rebuild"
+
+    def get(self, _path: str) -> dict[str, Any]:
+        assert self.ordered
+        built, older = next(self._standings)
+        return {"built": 0, "indexes": {"built": built, "older": older}}
+
+
+def test_the_index_is_called_built_anew_when_it_is_in_every_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    instances = Instances((0, 0), (0, 2), (1, 1), (2, 0))
+    monkeypatch.setattr(operations, "Operator", instances)
+    monkeypatch.setattr(operations, "LOOK_SECONDS", 0.001)
+    done = CliRunner().invoke(app, ["reindex", "--reason", "an exercise"])
+    assert (done.exit_code, "built anew and live, in every instance" in done.output) == (0, True)
+    with pytest.raises(StopIteration):
+        instances.get("/index")

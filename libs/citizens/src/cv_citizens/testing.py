@@ -55,7 +55,7 @@ def a_caller(
     client: str = "client-1",
     user: str = "sb1",
 ) -> Caller:
-    """Give who calls: an organisation on its own behalf, or `request` for it. No scopes: these are the gateway's to look at."""
+    """Give who calls: an organisation on its own behalf, or `request` for it."""
     own = request or active
     return Caller(
         client=client,

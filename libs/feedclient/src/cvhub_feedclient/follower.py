@@ -54,7 +54,7 @@ class Follower:
         await self._repeat(self._poll, lambda _: False)
 
     async def catch_up(self) -> None:
-        """Follow until a page is empty: everything that the feed had when this began is then in the copy."""
+        """Follow until a page brings nothing new: everything that the feed had when this began is then in the copy."""
         await self._repeat(timedelta(0), lambda moved: not moved)
 
     async def _repeat(self, poll: timedelta, is_done: Callable[[bool], bool]) -> None:
@@ -72,7 +72,7 @@ class Follower:
                 return
 
     async def _step(self, place: Place, poll: timedelta) -> tuple[Place, bool]:
-        """Take in one page; gives the new place, and whether something was on the page."""
+        """Take in one page; gives the new place, and whether it is another one."""
         try:
             return await (self._snapshot(place) if place.building else self._follow(place, poll))
         except Began:
@@ -105,4 +105,4 @@ class Follower:
             return place, False
         place = place.at(page.end)
         await self._copy.happened(page.events, place)
-        return place, bool(page.events)
+        return place, bool(page.events) or self._reader.leaves_out

@@ -1,7 +1,9 @@
 """The feed over HTTP: one page at a time, each checked to be what it says it is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
@@ -44,46 +46,58 @@ class Reader:
         self._client = client
         self._fixed = {"kind": kinds, "limit": None if limit is None else str(limit)}
 
+    @property
+    def leaves_out(self) -> bool:
+        """Tell whether only some kinds are asked for: an empty page may then lie before others, and only one that goes no further is the last."""
+        return self._fixed["kind"] is not None
+
     async def page(self, position: str | None, wait: timedelta) -> Page:
         """Give the page after a position, as soon as there is something on it or the time is over."""
         query = {**self._fixed, "lastEventId": position, "timeout": str(round(wait.total_seconds() * 1000))}
         answer = await self._get(FEED, query, wait.total_seconds())
-        start, end = answer.headers["x-feed-from"], answer.headers["x-feed-to"]
+        with _of_the_feed():
+            start, end = answer.headers["x-feed-from"], answer.headers["x-feed-to"]
+            events = [Event.of(raw) for raw in answer.json()]
         if position is not None and start != position:
             raise NotMyRange
-        return Page([Event.of(raw) for raw in _json(answer)], start, end)
+        return Page(events, start, end)
 
     async def snapshot(self, mark: str | None) -> SnapshotPage:
         """Give the page of a snapshot after a mark, the first page of a new one without."""
         answer = await self._get(SNAPSHOT, {"after": mark, "limit": self._fixed["limit"]}, 0)
-        body = _json(answer)
-        items = [
-            Present(one["cvId"], one["cvNumber"], one["version"], one["change"]) for one in body["items"]
-        ]
-        return SnapshotPage(items, body["position"], body["next"])
+        with _of_the_feed():
+            body = answer.json()
+            items = [
+                Present(one["cvId"], one["cvNumber"], one["version"], one["change"]) for one in body["items"]
+            ]
+            return SnapshotPage(items, body["position"], body["next"])
 
     async def _get(self, path: str, query: dict[str, str | None], wait: float) -> httpx.Response:
         params = {name: value for name, value in query.items() if value is not None}
         try:
             answer = await self._client.get(path, params=params, timeout=wait + ANSWER_SECONDS)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise Away from error
         if answer.status_code == httpx.codes.OK:
             return answer
         if answer.status_code == httpx.codes.GONE:
             raise Began
         if answer.status_code == httpx.codes.CONFLICT:
-            raise Restored(_json(answer)["lastEventId"])
+            with _of_the_feed():
+                onwards = answer.json()["lastEventId"]
+            raise Restored(onwards)
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise Away(_seconds(answer))
         raise FeedRefused(answer.status_code, _code(answer))
 
 
-def _json(answer: httpx.Response) -> Any:
+@contextmanager
+def _of_the_feed() -> Iterator[None]:
+    """Make Away of an answer that is not as the feed's are: a proxy's own, or one that was cut short."""
     try:
-        return answer.json()
-    except ValueError:
-        raise Away from None
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Away from error
 
 
 def _seconds(answer: httpx.Response) -> float | None:

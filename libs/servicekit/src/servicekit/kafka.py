@@ -12,10 +12,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
+from cv_contracts.errors import Misconfigured
 from cv_contracts.topics import Topic
 from servicekit.follow.closed_connections import survive_closed_connections
 from servicekit.follow.header_names import read_any_header_name
-from servicekit.settings import KafkaSettings
+from servicekit.settings import BadSetting, KafkaSettings
 
 read_any_header_name()
 survive_closed_connections()
@@ -25,7 +26,7 @@ TOPICS_SEEN_WITHIN_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.05
 
 
-class TopicMismatch(Exception):  # noqa: N818 - the name says what is wrong
+class TopicMismatch(Misconfigured):
     """A topic has another number of partitions than its contract: keys would change partition, and order with them."""
 
 
@@ -45,7 +46,7 @@ def sasl_password(settings: KafkaSettings) -> str:
     if settings.sasl_password_file is not None:
         return settings.sasl_password_file.read_text(encoding="utf-8").strip()
     if settings.sasl_password is None:
-        raise ValueError("KAFKA__SASL_PASSWORD or KAFKA__SASL_PASSWORD_FILE is needed for SASL")
+        raise BadSetting("KAFKA__SASL_PASSWORD or KAFKA__SASL_PASSWORD_FILE is needed for SASL")
     return settings.sasl_password.get_secret_value()
 
 

@@ -6,6 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from cv_contracts.errors import Misconfigured
+
+
+class BadSetting(Misconfigured, ValueError):  # noqa: N818 - says what is the matter
+    """A setting that cannot be used, found where it is used. Its text never has the value in it."""
+
 
 def secret_text(value: SecretStr | None, file: Path | None) -> str | None:
     """Give a secret from its setting, or else from the file that holds it."""
@@ -32,7 +38,7 @@ class HttpSettings(BaseModel):
     request_timeout: timedelta = timedelta(seconds=30)
     """Longest time for one request, also when the caller's `x-deadline-ms` would allow more."""
     keep_alive: timedelta = timedelta(seconds=75)
-    """How long an idle connection is kept; longer than any client of ours keeps one."""
+    """How long a connection is kept that is idle, longer than any client of ours keeps one, or whose client takes nothing of an answer."""
     drain_idle: timedelta = timedelta(seconds=1)
     """After SIGTERM: how long idle connections may still send a request, answered with `connection: close`."""
     grace: timedelta = timedelta(seconds=20)

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 1.0
 @router.get("/v6/Cv/changes")
 async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     query = read_query(GetCVUpdateListQuery, request.query_params.multi_items())
-    parts.change_list.check(query)
+    await parts.change_list.check(query)
     subscriber = await subscriber_of(caller, parts)
     page = await parts.change_list.page(subscriber, query, await parts.feed.edge())
     period = (page.answer.CVChangeStartTime.isoformat(), page.answer.CVChangeEndTime.isoformat())

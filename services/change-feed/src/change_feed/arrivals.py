@@ -1,6 +1,7 @@
 """Wakes those who wait for entries of their scope, and nobody else, however many wait."""
 
 import asyncio
+import random
 from datetime import timedelta
 from typing import Final
 
@@ -10,6 +11,7 @@ from change_feed.store import FeedStore
 from change_feed.writing import now_position
 from servicekit.data.postgres import passing_trouble
 from servicekit.pace import set_within
+from servicekit.web.health import LEAVING_SECONDS
 
 __all__ = ["Arrivals"]
 
@@ -28,6 +30,8 @@ class Arrivals:
         self._waiting: dict[int, asyncio.Event] = {}
         self._seen: int | None = None
         self._begun = now_position()
+        self.leaving = False
+        """Whether the process is about to leave: from then on nobody waits."""
 
     @property
     def edge_age(self) -> float:
@@ -37,6 +41,18 @@ class Arrivals:
     def moved(self) -> None:
         """Tell that this process has written."""
         self._moved.set()
+
+    async def wait(self, ticket: asyncio.Event) -> None:
+        """Wait until something arrives, or the process is about to leave: then not all at once, as all ask anew."""
+        await ticket.wait()
+        if self.leaving:
+            await asyncio.sleep(random.uniform(0, LEAVING_SECONDS))  # noqa: S311 - spreads load only
+
+    def leave(self) -> None:
+        """Wake everybody, as the process is about to leave."""
+        self.leaving = True
+        for ticket in self._waiting.values():
+            ticket.set()
 
     def ticket(self, scope: int) -> asyncio.Event:
         """Give an event that is set once something arrives for the scope. Scope 0, which nobody knows yet, hears of everything."""

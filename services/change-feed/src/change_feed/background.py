@@ -18,6 +18,7 @@ class NotBegun(Exception):  # noqa: N818 - what is the matter
 
 def background(parts: Parts, health: Health) -> AbstractAsyncContextManager[None]:
     """Run everything while requests are served."""
+    health.on_draining = parts.arrivals.leave
     health.check("database", lambda: parts.database.fetchval("select 1"))
     health.check("feed", lambda: feed_progress(parts))
     health.check("follower", parts.follower.health.ready)

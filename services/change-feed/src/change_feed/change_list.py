@@ -30,10 +30,12 @@ class ChangeList:
         self._size = size
         self._clock = clock
 
-    def check(self, query: GetCVUpdateListQuery) -> None:
-        """Refuse a period that there is not (1014)."""
+    async def check(self, query: GetCVUpdateListQuery) -> None:
+        """Refuse a period that there is not (1014). What the feed has is not in the future, whatever the clock says here."""
         if query.CVChangeStartTime > self._clock():
-            raise _invalid(_START, "is in the future")
+            edge = await self._store.edge()
+            if edge is None or position_of(query.CVChangeStartTime) > edge.edge:
+                raise _invalid(_START, "is in the future")
         if query.CVChangeEndTime is not None and query.CVChangeEndTime < query.CVChangeStartTime:
             raise _invalid(_END, "is before the start")
 
@@ -41,14 +43,12 @@ class ChangeList:
         """Give a page of a period that was checked; raises fault 1014 for one after the last."""
         number = query.CVListPage or 1
         starts_at = min(position_of(query.CVChangeStartTime), edge.edge)
-        ends_at = None
-        if query.CVChangeEndTime is not None:
-            ends_at = max(starts_at, min(position_of(query.CVChangeEndTime), edge.edge))
+        asked_end = NO_END if query.CVChangeEndTime is None else position_of(query.CVChangeEndTime)
         listed = None
         if number > 1:
-            listed = await self._store.begun(subscriber.client, subscriber.scope_id, starts_at, ends_at)
+            listed = await self._store.begun(subscriber.client, subscriber.scope_id, starts_at, asked_end)
         if listed is None:
-            listed = await self._begin(subscriber, starts_at, edge.edge if ends_at is None else ends_at)
+            listed = await self._begin(subscriber, starts_at, asked_end, edge)
         last = max(1, len(listed.pages))
         if number > last:
             raise _invalid(_PAGE, "is after the last page")
@@ -62,11 +62,12 @@ class ChangeList:
         )
         return ListPage(answer, number)
 
-    async def _begin(self, subscriber: Subscriber, starts_at: int, ends_at: int) -> Listed:
+    async def _begin(self, subscriber: Subscriber, starts_at: int, asked_end: int, edge: Edge) -> Listed:
+        ends_at = max(starts_at, min(asked_end, edge.edge))
         pages = await self._store.pages(subscriber.scope_id, starts_at, ends_at, self._size)
         listed = Listed(ends_at, self._clock(), pages)
         if len(pages) > 1:
-            await self._store.remember(subscriber.client, subscriber.scope_id, starts_at, listed)
+            await self._store.remember(subscriber.client, subscriber.scope_id, starts_at, asked_end, listed)
         return listed
 
     async def _items(self, scope: int, listed: Listed, number: int) -> tuple[CVUpdateItemType, ...]:

@@ -93,7 +93,7 @@ class Feed:
         kinds: frozenset[str],
         wait: float,
     ) -> FeedPage:
-        """Give the page after a position, as soon as it is not empty or `wait` seconds have passed.
+        """Give the page after a position, as soon as it is not empty, `wait` seconds have passed or the process is about to leave.
 
         Raises fault 1014, EpochOver or Beyond for a position that is not good, or is not any more once it has waited.
         """
@@ -106,11 +106,11 @@ class Feed:
                 self.check(subscriber, edge, *given)
             page = await self._read(subscriber, edge, 0 if given is None else given[1], limit, kinds)
             left = until - asyncio.get_running_loop().time()
-            if page.events or left <= 0 or not page.to_the_edge:
+            if page.events or left <= 0 or not page.to_the_edge or self._arrivals.leaving:
                 return page
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await ticket.wait()
+                    await self._arrivals.wait(ticket)
 
     async def _read(
         self, subscriber: Subscriber, edge: Edge, after: int, limit: int, kinds: frozenset[str]

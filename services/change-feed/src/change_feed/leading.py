@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -115,7 +115,7 @@ class Leader:
             await reading.begin()
             self.progress.leading, self.progress.trouble = True, None
             while True:
-                self.progress.taken += await self._patiently(reading.step)
+                self.progress.taken += await self._patiently(reading)
                 self.progress.last = time.monotonic()
                 if reading.has_moved:
                     reading.has_moved = False
@@ -123,17 +123,18 @@ class Leader:
         finally:
             await source.stop()
 
-    async def _patiently(self, step: Callable[[], Awaitable[int]]) -> int:
+    async def _patiently(self, reading: "_Reading") -> int:
         """Repeat a step while the registry is away or knows less than the log: nothing is skipped."""
         wait = SHORTEST_WAIT
         while True:
             try:
-                taken = await step()
+                taken = await reading.step()
             except (RegistryAway, SubjectUnknown) as error:
                 if self.progress.trouble is None:
                     log.warning("feed_waits", error_type=type(error).__name__, reason=_cause_of(error))
                 self.progress.trouble = type(error).__name__
                 await asyncio.sleep(wait)
+                await reading.hold()
                 wait = min(wait * 2, LONGEST_WAIT)
             else:
                 self.progress.trouble = None
@@ -185,7 +186,8 @@ class _Reading:
             await self._new_epoch(start)
         else:
             rows = await self._conn.fetch(_POSITIONS)
-            start = begin(bounds, {(row["topic"], row["partition"]): row["next_offset"] for row in rows})
+            stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+            start = begin(bounds, stored)
             self._seed, self._seeded = feed["seed_after"], feed["seeded"]
             if start.restored:
                 log.error("feed_restored")
@@ -193,7 +195,8 @@ class _Reading:
             if start.gap:
                 log.error("feed_has_gap")
                 # Written down at once: while nobody reads, the log may grow past the old positions.
-                await self._writer.write(Changes(offsets=start.offsets, seed=(None, False)))
+                begun = {key: at for key, at in start.offsets.items() if stored.get(key, at) != at}
+                await self._writer.write(Changes(begun=begun, seed=(None, False)))
                 self._seed, self._seeded = None, False
         self._offsets = start.offsets
         self._source.seek(start.offsets)
@@ -203,8 +206,12 @@ class _Reading:
         edge = -(-now_position() // MILLISECOND) * MILLISECOND
         async with self._conn.transaction():
             await self._conn.execute(_NEW_EPOCH, uuid4(), edge)
-            await self._writer.write(Changes(offsets=start.offsets))
+            await self._writer.write(Changes(begun=start.offsets))
         self._seeded = False
+
+    async def hold(self) -> None:
+        """Say something on the lease's connection: one that is silent for long is taken for lost."""
+        await self._conn.execute("select")
 
     async def step(self) -> int:
         """Take in what there is to take in; gives the number of new entries."""

@@ -62,6 +62,8 @@ class Log:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=256 * 1024,
             metadata_max_age_ms=30_000,
+            # A place that the log does not have any more is trouble, and found to be a gap when reading begins anew.
+            auto_offset_reset="none",
         )
 
     async def start(self) -> None:
@@ -70,6 +72,7 @@ class Log:
 
     async def stop(self) -> None:
         await self._consumer.stop()
+        kafka.heed_cancellation()
 
     async def first(self) -> Offsets:
         """Ask the broker where its partitions begin."""

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     extract_life: timedelta = timedelta(days=1)
     """How long a change list that was begun can be paged through."""
     retention: timedelta = timedelta(days=365)
-    """How long the full sequence is kept; the newest change of each CV is kept for ever."""
+    """How long the full sequence is kept; the newest change of each CV, and who came and left last, are kept for ever."""
     partition_width: timedelta = timedelta(days=7)
     """How much time a partition of the feed covers."""
     batch_records: int = Field(default=1_000, ge=1, le=10_000)

@@ -70,12 +70,14 @@ and a.is_change and not a.hidden and (a.next is null or a.next > $4) and e.cv_nu
 order by a.position
 """
 _REMEMBER: Final = """
-insert into extracts (caller, scope, starts_at, ends_at, made_at, pages) values ($1, $2, $3, $4, $5, $6)
-on conflict (caller, scope, starts_at, ends_at) do update set made_at = excluded.made_at, pages = excluded.pages
+insert into extracts as e (caller, scope, starts_at, ends_at, made_at, pages, asked_ends)
+values ($1, $2, $3, $4, $5, $6, array[$7::bigint])
+on conflict (caller, scope, starts_at, ends_at) do update set made_at = excluded.made_at, pages = excluded.pages,
+    asked_ends = array_remove(e.asked_ends, $7) || excluded.asked_ends
 """
 _EXTRACT: Final = """
 select ends_at, made_at, pages from extracts
-where caller = $1 and scope = $2 and starts_at = $3 and ($4::bigint is null or ends_at = $4)
+where caller = $1 and scope = $2 and starts_at = $3 and (ends_at = $4 or $4 = any(asked_ends))
 order by made_at desc limit 1
 """
 
@@ -126,7 +128,7 @@ def _pages_by_members(scope: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """How far the feed is, and in which epoch; before `floor` only the newest change of each CV is left.
+    """How far the feed is, and in which epoch; before `floor` only the newest change of each CV and its newest hand-overs are left.
 
     `restores` has the last position of each back-up that was restored, and the first one given out after that.
     """
@@ -216,13 +218,14 @@ class FeedStore:
     async def listed(self, scope: int, first: int, before: int, until: int) -> list[asyncpg.Record]:
         return await self._database.fetch(_LIST, scope, first, before, until)
 
-    async def remember(self, caller: str, scope: int, starts_at: int, listed: Listed) -> None:
-        await self._database.execute(
-            _REMEMBER, caller, scope, starts_at, listed.ends_at, listed.made_at, list(listed.pages)
-        )
+    async def remember(self, caller: str, scope: int, starts_at: int, asked_end: int, listed: Listed) -> None:
+        """Keep a list for its later pages; `asked_end` is NO_END where none was asked for."""
+        kept = (listed.ends_at, listed.made_at, list(listed.pages))
+        await self._database.execute(_REMEMBER, caller, scope, starts_at, *kept, asked_end)
 
-    async def begun(self, caller: str, scope: int, starts_at: int, ends_at: int | None) -> Listed | None:
-        row = await self._database.fetchrow(_EXTRACT, caller, scope, starts_at, ends_at)
+    async def begun(self, caller: str, scope: int, starts_at: int, end: int) -> Listed | None:
+        """Give the list that was begun last, by the end that was asked for then or the one that was answered."""
+        row = await self._database.fetchrow(_EXTRACT, caller, scope, starts_at, end)
         return None if row is None else Listed(*row)
 
     async def snapshot(

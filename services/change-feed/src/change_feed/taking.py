@@ -84,6 +84,7 @@ class Taking:
             entries, after = self._placed_on(today, placed, found[placed.person_id])
             changes.entries += entries
             changes.placed[after.person_id] = after
+        await self._tell_apart(changes)
         return changes
 
     def _placed_on(self, today: date, placed: Placed, found: Found) -> tuple[list[Entry], Placed]:
@@ -112,7 +113,18 @@ class Taking:
                 if known.get(state.subject, -1) < state.version:
                     self._seed(changes, state, changes.placed[person])
         await self._erase(changes, {one.subject: one for one in page.states if isinstance(one, Erased)})
+        await self._tell_apart(changes)
         return changes
+
+    async def _tell_apart(self, changes: Changes) -> None:
+        """Give other ids to entries whose ids the feed has: by a clock that was set back the same day comes twice."""
+        seen = await self._seen([entry.event_id for entry in changes.entries])
+        changes.entries = [
+            replace(entry, event_id=uuid5(entry.event_id, str(self._clock())))
+            if entry.event_id in seen
+            else entry
+            for entry in changes.entries
+        ]
 
     def _move(self, changes: Changes, citizen: Citizen, before: Placed | None) -> None:
         now = self._clock()
@@ -167,8 +179,11 @@ class Taking:
         for event in events:
             if event is not None and is_public(type(event)):
                 by_id.setdefault(event.id, event)
-        seen = {row["event_id"] for row in await self._database.fetch(_SEEN, list(by_id))} if by_id else set()
+        seen = await self._seen(list(by_id))
         return [event for event in by_id.values() if event.id not in seen]
+
+    async def _seen(self, ids: Sequence[UUID]) -> set[UUID]:
+        return {row["event_id"] for row in await self._database.fetch(_SEEN, ids)} if ids else set()
 
     async def _add(self, changes: Changes, events: Sequence[Event]) -> None:
         if not events:

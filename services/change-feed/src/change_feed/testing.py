@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from change_feed.log import Log
 from change_feed.settings import Settings
 from cv_contracts import envelope
 from cv_contracts.event import Event
@@ -21,6 +22,7 @@ from servicekit.follow.testing import heartbeat
 from servicekit.settings import KafkaSettings
 from servicekit.standin import StandIn
 from servicekit.testing import eventually
+from servicekit.web.health import Health
 from servicekit.web.identity import Caller, ServiceSigner
 
 E = TypeVar("E", bound=Event)
@@ -69,6 +71,7 @@ class World:
     signers: dict[str, ServiceSigner]
     settings: Settings
     log: "Writer"
+    health: Health = field(default_factory=Health)
 
     def person(self, *relations: dict[str, Any], **more: Any) -> Person:
         """Make a citizen at the registry; nothing is said about it yet."""
@@ -131,6 +134,22 @@ class World:
                 raise AssertionError(f"{found} entries, not {entries}")
 
         await eventually(there)
+
+    async def committed(self) -> None:
+        """Wait until Kafka has the feed's offsets, by which a later start knows what was taken in."""
+        log = Log(self.settings.kafka, 10)
+        await log.start()
+        try:
+            rows = await self.rows("select topic, partition, next_offset from log_positions")
+            stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+            async def all_there() -> None:
+                if (await log.bounds()).committed != stored:
+                    raise AssertionError("Kafka has not all of the feed's offsets")
+
+            await eventually(all_there)
+        finally:
+            await log.stop()
 
     async def has_begun(self) -> bool:
         """Tell whether the feed has all that the owners had when it began."""

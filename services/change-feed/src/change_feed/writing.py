@@ -97,6 +97,11 @@ insert into log_positions (topic, partition, next_offset)
 select * from unnest($1::text[], $2::integer[], $3::bigint[])
 on conflict (topic, partition) do update set next_offset = excluded.next_offset
 """
+_BEGIN: Final = """
+insert into log_positions (topic, partition, next_offset, begun_at)
+select topic, partition, first, first from unnest($1::text[], $2::integer[], $3::bigint[]) as b(topic, partition, first)
+on conflict (topic, partition) do update set next_offset = excluded.next_offset, begun_at = excluded.begun_at
+"""
 _SET_EDGE: Final = "update feed set edge = $1"
 _SET_SEED: Final = "update feed set seed_after = $1, seeded = $2"
 
@@ -126,6 +131,8 @@ class Changes:
     placed: dict[UUID, Placed] = field(default_factory=dict)
     unreadable: Sequence[Record] = ()
     offsets: Offsets = field(default_factory=dict)
+    begun: Offsets = field(default_factory=dict)
+    """Where reading of partitions begins anew: what they had before that is not in the feed."""
     reread: Sequence[int] = ()
     """Which of the records that were read after all are done with."""
     seed: tuple[UUID | None, bool] | None = None
@@ -158,9 +165,10 @@ class Writer:
                 await self._write_and_note(changes, first)
             if changes.unreadable:
                 await self._conn.execute(_UNREADABLE, *_columns(map(_raw, changes.unreadable)))
-            if changes.offsets:
-                moved = [(topic, partition, offset) for (topic, partition), offset in changes.offsets.items()]
-                await self._conn.execute(_MOVE, *_columns(moved))
+            for sql, offsets in ((_MOVE, changes.offsets), (_BEGIN, changes.begun)):
+                if offsets:
+                    rows = ((topic, partition, offset) for (topic, partition), offset in offsets.items())
+                    await self._conn.execute(sql, *_columns(rows))
             if changes.reread:
                 await self._conn.execute(_REREAD, changes.reread)
             if changes.seed is not None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contact_verification.settings import Settings
+from servicekit.settings import BadSetting
 
 SALT_BYTES: Final = 16
 CODE_DIGITS: Final = 6
@@ -35,7 +36,7 @@ class Vault:
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         if not keys:
-            raise ValueError("there must be one key at least")
+            raise BadSetting("there must be one key at least")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self.current = next(iter(keys))
 
@@ -60,7 +61,7 @@ class Vault:
         if len(keys) < len(pairs) or not all(
             key_id and len(secret) >= LEAST_SECRET for key_id, _, secret in pairs
         ):
-            raise ValueError("data keys are written id:secret, with 16 characters at least in each secret")
+            raise BadSetting("data keys are written id:secret, with 16 characters at least in each secret")
         return cls(keys)
 
 
@@ -91,7 +92,7 @@ class BlindIndex:
         """Read `secret,secret`, the present one first."""
         secrets = [part.strip() for part in text.split(",")]
         if min(map(len, secrets)) < LEAST_SECRET:
-            raise ValueError(f"each blind secret has {LEAST_SECRET} characters at least")
+            raise BadSetting(f"each blind secret has {LEAST_SECRET} characters at least")
         return cls(*secrets)
 
 

@@ -1,5 +1,6 @@
 """Mail by SMTP: STARTTLS, log-in, a Message-ID that stays the same however often a message is sent."""
 
+import re
 import ssl
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -7,6 +8,7 @@ from functools import cache
 from typing import Final
 
 import aiosmtplib
+from email_validator import EmailNotValidError, validate_email
 
 from contact_verification.messages import Outgoing, Passing, Refused
 from contact_verification.settings import MailSettings
@@ -15,6 +17,7 @@ NOBODY_THERE: Final = frozenset({550, 551, 553, 556})
 """Answers to RCPT that say that mail cannot reach the address."""
 PERMANENT: Final = 500
 _REFUSED_LOG_IN: Final = frozenset({530, 534, 535, 538})
+_ENCODED: Final = re.compile(r"=\?.*\?=")
 _trusting = cache(ssl.create_default_context)
 """Read once; apart from that of HTTP, whose clients name HTTP in it."""
 
@@ -33,9 +36,10 @@ class SmtpMail:
     async def send(self, message: Outgoing) -> None:
         settings = self._settings
         password = settings.password.get_secret_value() if settings.password else None
+        to = _written(message.to)
         try:
             await aiosmtplib.send(
-                self._mail(message),
+                self._mail(message, to),
                 hostname=settings.host,
                 port=settings.port,
                 use_tls=settings.security == "tls",
@@ -51,22 +55,36 @@ class SmtpMail:
             raise _of_answer(error.code) from None
         except aiosmtplib.SMTPNotSupported:
             # Only an address beyond ASCII needs what a server may not have. Another's goes through; one of ours must be put right.
-            if message.to.isascii():
+            if to.isascii():
                 raise Passing("no SMTPUTF8") from None
             raise Refused("no SMTPUTF8", unreachable=True) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise Passing(type(error).__name__) from None
 
-    def _mail(self, message: Outgoing) -> EmailMessage:
+    def _mail(self, message: Outgoing, to: str) -> EmailMessage:
         mail = EmailMessage()
         mail["From"] = self._settings.sender
-        mail["To"] = message.to
+        mail["To"] = to
         mail["Subject"] = message.subject
         mail["Date"] = formatdate()
         mail["Message-ID"] = f"<{message.id}@{self._domain}>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.text)
         return mail
+
+
+def _written(address: str) -> str:
+    """Give an address as any mail server takes it: its domain in ASCII, unless what stands before it is not either.
+
+    Raises Refused for one that a header cannot name: what reads as an encoded word there is decoded, into another's address.
+    """
+    try:
+        ascii_form = validate_email(address, check_deliverability=False).ascii_email
+    except EmailNotValidError:
+        raise Refused("address is not valid", unreachable=True) from None
+    if _ENCODED.search(address):
+        raise Refused("address reads as encoded", unreachable=True)
+    return ascii_form or address
 
 
 def _of_recipient(code: int) -> Passing | Refused:

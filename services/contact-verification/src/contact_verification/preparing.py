@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
+import structlog
+from cryptography.exceptions import InvalidTag
 
 from contact_verification.domain import fault_of_removals, newer, removed_types
-from contact_verification.keys import Sealed, Vault
+from contact_verification.keys import Sealed, UnknownKey, Vault
 from contact_verification.saving import Wanted, value_of, verifiable
 from contact_verification.store import ContactStore
 from contact_verification.store_codes import CodeStore
@@ -21,6 +23,8 @@ from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.replace_cv import ReplaceContactInformationType, TypedPhoneNumberType
 from servicekit.data.postgres import Database, WriteTx
+
+log = structlog.get_logger(__name__)
 
 PHONES_BY_PLACE: Final = ("MOBILE", "LANDLINE")
 """What a phone number without a type is, by its place in the list; a third one is 9157."""
@@ -127,13 +131,16 @@ class Prepares:
         await self._store.publish(tx, ContactSaved, person, version)
 
     async def settle(self, committed: set[UUID], abandoned: set[UUID]) -> None:
-        """Do what the registry has decided."""
+        """Do what the registry has decided; a person whose changes cannot be opened, for their key is gone, waits alone."""
         await self.database.execute(_DELETE, list(abandoned))
         rows = await self.database.fetch(_WHOSE, list(committed))
         for row in rows:
             person: UUID = row["person_id"]
-            async with self.database.write(self._store.lock(person)) as tx:
-                await self.activate(tx, person, committed)
+            try:
+                async with self.database.write(self._store.lock(person)) as tx:
+                    await self.activate(tx, person, committed)
+            except (InvalidTag, UnknownKey) as error:
+                log.warning("prepared_change_not_opened", error_type=type(error).__name__)
 
     async def due(self, most: int) -> list[UUID]:
         """Take changes that the registry has not told the end of for long; nobody else asks about them for a while."""

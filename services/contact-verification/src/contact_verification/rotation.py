@@ -15,14 +15,15 @@ TABLES: Final = ("periods", "prepares")
 CHUNK: Final = 1_000
 
 _COUNT: Final = "select count(*) from {table} where key_id <> $1"
+# Nobody's row is left out: who writes one meanwhile is waited for.
 _CHUNK: Final = """
-select id, key_id, box from {table} where id > $1 and key_id <> $2 order by id limit $3 for update skip locked
+select id, key_id, box from {table} where id > $1 and key_id <> $2 order by id limit $3 for no key update
 """
 _STORE: Final = """
 update {table} t set key_id = $1, box = n.box from unnest($2::uuid[], $3::bytea[]) as n(id, box) where t.id = n.id
 """
 
-# Nobody's row is left out: who writes one meanwhile is waited for. The limits of an address go on counting under its new hash.
+# Who is about to send a code is waited for too, so that the limits of an address go on counting under its new hash.
 _HASHED: Final = (
     "select id, type, key_id, box, blind from periods where id > $1 order by id limit $2 for update"
 )

@@ -19,12 +19,17 @@ where id in (
 returning id, attempts
 """
 
-# What a claimed message needs, as it is now. A code that another one or a new value has voided has no row with this salt.
+# What a claimed message needs, as it is now. A code that another one or a new value has voided has no row with this salt;
+# a reminder is void once the value was confirmed or has another status, for its row is not marked as reminded any more.
 _DETAILS: Final = """
 select m.id, m.person_id, m.period_id, m.type, m.kind, m.salt, m.attempts, p.key_id, p.box,
-       coalesce(m.expires_at > clock_timestamp() and p.ends is null and c.status <> $2 and (m.kind <> 'code' or exists (
-            select from codes k where k.person_id = m.person_id and k.type = m.type and k.salt = m.salt and k.used_at is null
-       )), false) as wanted
+       coalesce(m.expires_at > clock_timestamp() and p.ends is null and c.status <> $2 and case m.kind
+            when 'code' then exists (
+                select from codes k
+                where k.person_id = m.person_id and k.type = m.type and k.salt = m.salt and k.used_at is null
+            )
+            else c.reminded_at is not null
+       end, false) as wanted
 from messages m join periods p on p.id = m.period_id left join contacts c on c.period_id = m.period_id
 where m.id = any($1::uuid[])
 """

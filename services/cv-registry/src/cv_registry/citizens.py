@@ -15,7 +15,14 @@ from cv_contracts.faults import FieldError
 from cv_contracts.ids import CvId, PersonId
 from cv_contracts.wire.errors import faults_of
 from cv_registry.intake import CitizenIntake, personal_json, protected_personal_json, state_json
-from cv_registry.store_citizens import CitizenChange, CitizenRow, CitizenStore, CvNumberTaken, KnownCitizen
+from cv_registry.store_citizens import (
+    CitizenChange,
+    CitizenRow,
+    CitizenStore,
+    CvNumberTaken,
+    KnownCitizen,
+    RegisteredMeanwhile,
+)
 from servicekit.data.postgres import WriteTx
 
 AT_ONCE: Final = 6
@@ -80,13 +87,15 @@ class CitizensIntake:
         return [result for result in results if isinstance(result, IntakeResult)]
 
     async def take(self, citizen: CitizenIntake) -> IntakeResult:
-        """Take one valid citizen; where no CV number is given and the one drawn is taken, draw again."""
+        """Take one valid citizen; draw again where the CV number drawn is taken, and compare with who was imported meanwhile."""
         for _ in range(NUMBER_ATTEMPTS):
             try:
                 (result,) = await self._write([citizen])
             except CvNumberTaken:
                 if citizen.cv_number is not None:
                     return refused("cvNumber", "is another citizen's, or was withdrawn")
+            except RegisteredMeanwhile:
+                continue
             else:
                 return result
         raise RuntimeError("no free CV number was found")
@@ -94,7 +103,7 @@ class CitizensIntake:
     async def _take_together(self, citizens: Sequence[CitizenIntake]) -> list[IntakeResult]:
         try:
             return await self._write(citizens)
-        except CvNumberTaken:
+        except (CvNumberTaken, RegisteredMeanwhile):
             return [await self.take(citizen) for citizen in citizens]
 
     async def _write(self, citizens: Sequence[CitizenIntake]) -> list[IntakeResult]:

@@ -23,6 +23,11 @@ class MunicipalityMerger:
     day: date
 
 
+def is_code(municipality: str) -> bool:
+    """Tell whether this is written like a municipality's code; one that is no more is in no list."""
+    return len(municipality) == _MUNICIPALITY_DIGITS and municipality.isdecimal()
+
+
 def closed(state: State, survivor: UUID, today: date) -> dict[str, Any]:
     """Give the state of a person who is merged into another: nobody's from today on, without CV number and account."""
     relations = [one for relation in state["relations"] if (one := _until(relation, today))]

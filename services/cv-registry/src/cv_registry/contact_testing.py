@@ -31,6 +31,7 @@ class ContactOwner:
     mode: str = "ok"
     fault: int | None = None
     meanwhile: Callable[[], Awaitable[Any]] | None = None
+    """What happens once between the preparing of a change and the answer that tells of it."""
 
     @property
     def url(self) -> str:
@@ -57,9 +58,6 @@ class ContactOwner:
             return JSONResponse({}, 500)
         if self.fault is not None:
             raise Fault(self.fault)
-        if self.meanwhile is not None:
-            change, self.meanwhile = self.meanwhile, None
-            await change()
         information = body["contactInformation"]
         values = dict(zip(("1", "2"), information.get("PhoneNumber", []), strict=False))
         if "E-mail" in information:
@@ -67,6 +65,9 @@ class ContactOwner:
         prepare_id = None if self.mode == "unchanged" else str(uuid4())
         answer = {"prepareId": prepare_id, "version": 1_000 + len(self.prepared), "values": values}
         self.prepared.append(answer)
+        if self.meanwhile is not None:
+            change, self.meanwhile = self.meanwhile, None
+            await change()
         return JSONResponse(answer)
 
     @asynccontextmanager

@@ -20,16 +20,17 @@ class Report:
     def __init__(self, imported: Path | None) -> None:
         self._path = None if imported is None else imported.with_name(imported.name + SUFFIX)
 
-    def go_on_after(self, line: int) -> None:
-        """Keep what an earlier run reported about the lines up to this one; later ones are dealt with again."""
+    def go_on_after(self, line: int) -> int:
+        """Keep what an earlier run reported about the lines up to this one, and count it; later ones are dealt with again."""
         if self._path is None or not self._path.exists():
-            return
+            return 0
         whole = self._path.read_bytes().splitlines(keepends=True)
-        kept = b"".join(text for text in whole if text.endswith(b"\n") and orjson.loads(text)["line"] <= line)
+        kept = [text for text in whole if text.endswith(b"\n") and orjson.loads(text)["line"] <= line]
         if kept:
-            self._path.write_bytes(kept)
+            self._path.write_bytes(b"".join(kept))
         else:
             self._path.unlink()
+        return len(kept)
 
     def add(self, refused: Iterable[Refused]) -> None:
         lines = [orjson.dumps(one.to_json(), option=orjson.OPT_APPEND_NEWLINE) for one in refused]

@@ -116,6 +116,8 @@ class AccountLetters:
         if not await self._store.begin(letter, user_name, hashed):
             raise Fault(4103)
         answer = await self._handed_over(letter, pdf, print_service)
+        # Who lost the lock meanwhile, with its connection, may find that somebody else has settled the letter.
+        answer = answer or await self._answered(call, citizen)
         if answer is None:
             raise Fault(PRINT_FAILED, retry_after=RETRY_SECONDS)
         return answer
@@ -175,7 +177,7 @@ class AccountLetters:
         return True
 
     async def _taken(self, letter: Letter) -> Answer | None:
-        """Make the login valid and publish that the letter was sent; None if the citizen was erased meanwhile."""
+        """Make the login valid and publish that the letter was sent; None if that is settled already, or the citizen was erased."""
         async with self._store.database.write(self._store.lock(letter.cv_id)) as tx:
             event = AccountLetterSent(
                 id=uuid4(),

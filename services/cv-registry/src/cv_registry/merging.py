@@ -9,7 +9,7 @@ from cv_citizens.danish_time import Clock, danish_today
 from cv_contracts.codelists import CodeLists
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.faults import Fault, FieldError
-from cv_registry.closing import MunicipalityMerger, closed, moved_all
+from cv_registry.closing import MunicipalityMerger, closed, is_code, moved_all
 from cv_registry.domain import CvState
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_cvs import CvStore
@@ -18,6 +18,8 @@ from servicekit.data.postgres import WriteTx
 
 __all__ = ["Merged", "Merging", "PersonMerger"]
 
+PAGE: Final = 1_000
+"""Citizens looked through at once, which takes as long wherever those are who are looked for."""
 TOGETHER: Final = 200
 """Citizens of one write of a municipality's merger."""
 _TAKEN_OVER: Final = (CvState.ACTIVE, CvState.ARCHIVED)
@@ -84,24 +86,33 @@ class Merging:
     async def municipalities(self, merger: MunicipalityMerger) -> int:
         """Let all that belongs to a municipality belong to another from a day on; gives how many citizens changed.
 
-        Stopped at any point it is begun again: whoever has moved already stays as he is.
+        Stopped at any point it is begun again: whoever has moved already stays as he is. Raises 1014 for other codes.
         """
+        if not is_code(merger.former):
+            raise _refused("former", "is no municipality's code")
         if merger.former == merger.into or merger.into not in self._lists.municipalities:
             raise _refused("into", "is no other municipality of the code list")
         after, changed = UUID(int=0), 0
-        while rows := await self._store.of_municipality(merger.former, after, TOGETHER):
-            changed += await self._move([row["person_number"] for row in rows], merger)
-            after = rows[-1]["person_id"]
+        while page := await self._store.page_for(merger.former, after, PAGE):
+            last, concerned = page
+            there = 0
+            for begin in range(0, len(concerned), TOGETHER):
+                found, moved = await self._move(concerned[begin : begin + TOGETHER], merger)
+                there, changed = there + found, changed + moved
+            # Who got another person number meanwhile is met when the page is read again.
+            if there == len(concerned):
+                after = last
         return changed
 
-    async def _move(self, person_numbers: list[str], merger: MunicipalityMerger) -> int:
+    async def _move(self, person_numbers: list[str], merger: MunicipalityMerger) -> tuple[int, int]:
+        """Move those who have to; gives how many of all are there, and how many have moved."""
         async with self._store.database.write(*map(CitizenStore.lock, person_numbers)) as tx:
             persons = list((await self._store.persons(tx, person_numbers)).values())
             states = moved_all([person.state for person in persons], merger)
             changes = [(p, s) for p, s in zip(persons, states, strict=True) if s is not None]
             if changes:
                 await self._store.change(tx, changes)
-        return len(changes)
+        return len(persons), len(changes)
 
 
 def _locks(person_numbers: Iterable[str]) -> list[str]:

@@ -32,24 +32,26 @@ class Moving:
 
         With `only`, a CV that has another version by now is left as it is.
         """
-        person_number = await self._store.person_number_of(cv_id)
-        if person_number is None:
-            raise Fault(4755)
-        async with self._store.database.write(self._store.lock(person_number)) as tx:
-            cv = await self._store.for_moving(tx, cv_id)
-            if cv is None or cv.state is None or cv.version is None:
-                raise Fault(4755)
-            if cv.state is wanted or only not in (None, cv.version):
-                return Moved("unchanged", cv.version)
-            change = change_of(cv.state, wanted)
-            if change is None:
-                raise Fault(1014, errors=(FieldError("state", f"cannot follow {cv.state}"),))
-            event = CVChanged(
-                id=uuid4(),
-                subject=cv_id,
-                version=tx.version_after(cv.version),
-                time=tx.now,
-                change=change,
-            )
-            await self._store.move(tx, wanted, reason, by, event)
-            return Moved("applied", event.version)
+        while (person_number := await self._store.person_number_of(cv_id)) is not None:
+            async with self._store.database.write(self._store.lock(person_number)) as tx:
+                cv = await self._store.for_moving(tx, cv_id)
+                # The person number may have changed meanwhile, and with it the key of the writes to be kept out.
+                if cv is not None and cv.person_number != person_number:
+                    continue
+                if cv is None or cv.state is None or cv.version is None:
+                    raise Fault(4755)
+                if cv.state is wanted or only not in (None, cv.version):
+                    return Moved("unchanged", cv.version)
+                change = change_of(cv.state, wanted)
+                if change is None:
+                    raise Fault(1014, errors=(FieldError("state", f"cannot follow {cv.state}"),))
+                event = CVChanged(
+                    id=uuid4(),
+                    subject=cv_id,
+                    version=tx.version_after(cv.version),
+                    time=tx.now,
+                    change=change,
+                )
+                await self._store.move(tx, wanted, reason, by, event)
+                return Moved("applied", event.version)
+        raise Fault(4755)

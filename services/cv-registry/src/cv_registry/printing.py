@@ -5,6 +5,7 @@ PrintTrouble
 └── Unsure     it may have been taken: ask with the same id
 """
 
+import asyncio
 import ssl
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -62,8 +63,14 @@ class HttpPrintService:
         self, url: str, token: SecretStr | None, seconds: float, tls: ssl.SSLContext | None = None
     ) -> None:
         headers = {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
+        self._seconds = seconds
+        # A connection has half of the time, so that a service that cannot be reached is told from one that does not answer.
         self._client = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=seconds, trust_env=False, verify=tls or trusting()
+            base_url=url,
+            headers=headers,
+            timeout=httpx.Timeout(seconds, connect=seconds / 2, pool=seconds / 2),
+            trust_env=False,
+            verify=tls or trusting(),
         )
 
     async def __aenter__(self) -> Self:
@@ -79,12 +86,13 @@ class HttpPrintService:
 
     async def hand_over(self, letter_id: UUID, pdf: bytes) -> None:
         try:
-            answer = await self._client.put(
-                f"/letters/{letter_id}", content=pdf, headers={"content-type": "application/pdf"}
-            )
+            async with asyncio.timeout(self._seconds):
+                answer = await self._client.put(
+                    f"/letters/{letter_id}", content=pdf, headers={"content-type": "application/pdf"}
+                )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotTaken(type(error).__name__) from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unsure(type(error).__name__) from None
         if answer.status_code in REFUSALS:
             raise NotTaken(f"answer {answer.status_code}")
@@ -93,8 +101,9 @@ class HttpPrintService:
 
     async def withdraw(self, letter_id: UUID) -> bool:
         try:
-            answer = await self._client.delete(f"/letters/{letter_id}")
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._seconds):
+                answer = await self._client.delete(f"/letters/{letter_id}")
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unsure(type(error).__name__) from None
         match answer.status_code, _state(answer, letter_id):
             case httpx.codes.OK, state if state == WITHDRAWN:

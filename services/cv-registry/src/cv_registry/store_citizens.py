@@ -42,6 +42,7 @@ WITH incoming AS (
     INSERT INTO retired_cv_numbers (cv_number, cv_id, retired_at)
     SELECT c.cv_number, c.cv_id, i.changed_at FROM incoming i JOIN citizens c USING (person_id)
     WHERE c.cv_number IS DISTINCT FROM i.cv_number AND c.cv_number IS NOT NULL
+    ON CONFLICT (cv_number) DO NOTHING
 ), renumbered AS (
     INSERT INTO former_person_numbers (person_number, person_id, changed_at)
     SELECT c.person_number, c.person_id, i.changed_at FROM incoming i JOIN citizens c USING (person_id)
@@ -124,6 +125,10 @@ MOST_PARSED: Final = 20_000
 
 class CvNumberTaken(Exception):  # noqa: N818 - an answer of the store, not a failure
     """The CV number is another citizen's, or was retired."""
+
+
+class RegisteredMeanwhile(Exception):  # noqa: N818 - asks for another try
+    """A citizen who was to be registered is there by now: imported, since an import takes no key's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +226,20 @@ class CitizenStore:
         return {number: KnownCitizen(*known) for number, *known in rows}
 
     async def save(self, tx: WriteTx, changes: Sequence[CitizenChange]) -> None:
-        """Save and publish; raises CvNumberTaken, after which the transaction is void."""
-        new_numbers = [change.row.cv_number for change in changes if change.has_new_number]
-        if new_numbers and await tx.conn.fetchval(_RETIRED, new_numbers) is not None:
-            raise CvNumberTaken
+        """Save and publish; raises CvNumberTaken or RegisteredMeanwhile, after which the transaction is void."""
         rows, events = [_columns(c.row) for c in changes], [self._outbox.row(c.event) for c in changes]
         try:
             await tx.conn.execute(_SAVE, *columns_of(rows), *columns_of(events))
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "citizens_cv_number":
                 raise CvNumberTaken from None
+            if error.constraint_name == "citizens_person_number":
+                raise RegisteredMeanwhile from None
             raise
+        # Only now has it retired its number who gave it up in this write, or in one that this had to wait for.
+        new_numbers = [change.row.cv_number for change in changes if change.has_new_number]
+        if new_numbers and await tx.conn.fetchval(_RETIRED, new_numbers) is not None:
+            raise CvNumberTaken
         tx.after_commit(self._outbox.wake)
 
     async def seen(self, tx: WriteTx, person_id: UUID, source_version: int) -> None:

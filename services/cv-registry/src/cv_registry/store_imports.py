@@ -16,6 +16,11 @@ _THERE: Final = """
 SELECT person_number FROM citizens WHERE person_number = ANY($1)
 UNION ALL SELECT person_number FROM former_person_numbers WHERE person_number = ANY($1)
 """
+# Numbers that were given up since the chunk was sorted: only whoever had them was in the way of the chunk itself.
+_GIVEN_UP: Final = """
+SELECT EXISTS (SELECT FROM former_person_numbers WHERE person_number = ANY($1))
+    OR EXISTS (SELECT FROM retired_cv_numbers WHERE cv_number = ANY($2))
+"""
 _PROGRESS: Final = "SELECT lines FROM imports WHERE fingerprint = $1"
 _REACHED: Final = """
 INSERT INTO imports (fingerprint, lines, changed_at) VALUES ($1, $2, $3)
@@ -24,7 +29,7 @@ ON CONFLICT (fingerprint) DO UPDATE SET lines = excluded.lines, changed_at = exc
 
 
 class ChunkCollided(Exception):  # noqa: N818 - asks for another try
-    """Somebody registered one of the chunk's citizens, or took one of its CV numbers, at the same moment."""
+    """Somebody registered one of the chunk's citizens, or had one of its numbers, at the same moment."""
 
 
 class ImportStore:
@@ -48,6 +53,10 @@ class ImportStore:
                 for table, columns in COLUMNS.items():
                     if rows := [one.rows[table] for one in citizens if table in one.rows]:
                         await _copy(tx, table, columns, rows)
+                person_numbers = [one.person_number for one in citizens]
+                cv_numbers = [one.cv_number for one in citizens if one.cv_number is not None]
+                if await tx.conn.fetchval(_GIVEN_UP, person_numbers, cv_numbers):
+                    raise ChunkCollided
                 tx.after_commit(self._outbox.wake)
         except asyncpg.UniqueViolationError:
             raise ChunkCollided from None

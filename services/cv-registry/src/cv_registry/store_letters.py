@@ -1,7 +1,7 @@
 """SQL of account letters and the logins that they bring."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -13,7 +13,7 @@ from cv_contracts.events.cv_registry import AccountLetterSent
 from cv_contracts.ids import CvId, PersonId
 from cv_registry.store_citizens import citizen_of
 from servicekit.data.idempotency import RequestName
-from servicekit.data.postgres import Database, WriteTx, lock_number
+from servicekit.data.postgres import Database, WriteTx
 from servicekit.publish.outbox import Outbox
 
 # The living have an account unless the intake said otherwise.
@@ -38,12 +38,14 @@ SELECT letter_id, person_id, cv_id, request, body_hash FROM account_letters WHER
 _SENDING: Final = f"{_SENDING_COLUMNS} AND cv_id = $1"
 _ALL_SENDING: Final = f"{_SENDING_COLUMNS} ORDER BY ordered_at LIMIT $1"
 
+# Whoever settles it otherwise waits for this, or has done so already.
+_STILL_SENDING: Final = "SELECT 1 FROM account_letters WHERE letter_id = $1 AND state = 'sending' FOR UPDATE"
 _PREVIOUS: Final = "SELECT max(version) FROM account_letters WHERE cv_id = $1"
 _REPLACE: Final = """
 UPDATE account_letters SET state = 'replaced', password_hash = NULL WHERE cv_id = $1 AND state = 'valid'
 """
 _MAKE_VALID: Final = """
-UPDATE account_letters SET state = 'valid', version = $2, settled_at = $3 WHERE letter_id = $1 AND state = 'sending'
+UPDATE account_letters SET state = 'valid', version = $2, settled_at = $3 WHERE letter_id = $1
 """
 _FAIL: Final = """
 UPDATE account_letters SET state = 'failed', password_hash = NULL, settled_at = now()
@@ -53,10 +55,6 @@ _LOGIN: Final = f"""
 SELECT l.password_hash FROM account_letters l JOIN citizens c USING (cv_id)
 WHERE l.user_name = $1 AND l.state = 'valid' AND c.cv_number = $1 AND {_HAS_ACCOUNT}
 """
-
-_LOCK: Final = "SELECT pg_advisory_lock($1)"
-_TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1)"
-_UNLOCK: Final = "SELECT pg_advisory_unlock($1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,28 +88,12 @@ class LetterStore:
         """Key of all writes about one account."""
         return f"account {cv_id}"
 
-    @asynccontextmanager
-    async def only_one(self, cv_id: CvId, *, wait: bool = True) -> AsyncIterator[bool]:
+    def only_one(self, cv_id: CvId, *, wait: bool = True) -> AbstractAsyncContextManager[bool]:
         """Let nobody else send or settle a letter of this CV meanwhile, at any instance; whoever dies lets go.
 
         Without `wait` it gives False, and holds nothing, where somebody does so now.
         """
-        number = lock_number(f"letter {cv_id}")
-        async with self.database.pool.acquire(timeout=5) as conn:
-            if wait:
-                await conn.execute(_LOCK, number)
-            elif not await conn.fetchval(_TRY_LOCK, number):
-                yield False
-                return
-            try:
-                yield True
-            finally:
-                try:
-                    await conn.execute(_UNLOCK, number)
-                except BaseException:
-                    # A lock that cannot be given back must not outlive this use of the connection.
-                    conn.terminate()
-                    raise
+        return self.database.hold(f"letter {cv_id}", tries=1 if wait else 0)
 
     async def addressee(self, person_number: str) -> Addressee | None:
         row = await self.database.fetchrow(_ADDRESSEE, person_number)
@@ -149,10 +131,10 @@ class LetterStore:
 
     async def make_valid(self, tx: WriteTx, letter: Letter, event: AccountLetterSent) -> bool:
         """Make the login of the letter the valid one, and publish; False if the letter is gone or settled."""
-        await tx.conn.execute(_REPLACE, letter.cv_id)
-        done = await tx.conn.execute(_MAKE_VALID, letter.id, event.version, event.time)
-        if done != "UPDATE 1":
+        if await tx.conn.fetchval(_STILL_SENDING, letter.id) is None:
             return False
+        await tx.conn.execute(_REPLACE, letter.cv_id)
+        await tx.conn.execute(_MAKE_VALID, letter.id, event.version, event.time)
         await self._outbox.add(tx, event)
         return True
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 import orjson
@@ -22,6 +22,7 @@ WHERE c.person_number = ANY($1)
 _RETIRE_NUMBER: Final = """
 INSERT INTO retired_cv_numbers (cv_number, cv_id, retired_at)
 SELECT cv_number, cv_id, $2 FROM citizens WHERE person_id = $1 AND cv_number IS NOT NULL
+ON CONFLICT (cv_number) DO NOTHING
 """
 _CHANGE: Final = """
 UPDATE citizens c SET version = n.version, state = n.state, changed_at = $4, changed_here = true,
@@ -40,11 +41,11 @@ INSERT INTO cvs (cv_id, version, state, revision, revised_at) SELECT $2, $3, $5,
 """
 _MERGED_INTO: Final = "SELECT person_id FROM merged_persons WHERE survivor_id = $1 ORDER BY merged_at"
 
-# Citizens, by key order, in whose relations a code begins with the municipality's digits.
-_OF_MUNICIPALITY: Final = """
-SELECT person_id, person_number FROM citizens
-WHERE person_id > $1 AND (state::text LIKE '%Code":"' || $2 || '"%' OR state::text LIKE '%Code":"' || $2 || '00"%')
-ORDER BY person_id LIMIT $3
+# One page of all citizens by key order; `concerned` are those in whose relations a code begins with the municipality's digits.
+_PAGE: Final = """
+SELECT person_id, person_number,
+       state::text LIKE '%Code":"' || $2 || '"%' OR state::text LIKE '%Code":"' || $2 || '00"%' AS concerned
+FROM citizens WHERE person_id > $1 ORDER BY person_id LIMIT $3
 """
 
 
@@ -100,6 +101,9 @@ class MergeStore:
     async def merged_into(self, survivor: UUID) -> list[UUID]:
         return [row[0] for row in await self.database.fetch(_MERGED_INTO, survivor)]
 
-    async def of_municipality(self, code: str, after: UUID, limit: int) -> list[Any]:
-        """Give ids and person numbers of some who have to do with a municipality, by key order."""
-        return await self.database.fetch(_OF_MUNICIPALITY, after, code, limit)
+    async def page_for(self, code: str, after: UUID, limit: int) -> tuple[UUID, list[str]] | None:
+        """Give the last id of a page, and the person numbers on it that have to do with a municipality; None after the last."""
+        rows = await self.database.fetch(_PAGE, after, code, limit)
+        if not rows:
+            return None
+        return rows[-1]["person_id"], [row["person_number"] for row in rows if row["concerned"]]

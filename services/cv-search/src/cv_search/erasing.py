@@ -1,4 +1,7 @@
-"""What cv-search holds of a citizen, and how it leaves the index: engines only mark what is removed, so it is built anew."""
+"""What cv-search holds of a citizen, and how it leaves the index: engines only mark what is removed, so it is built anew.
+
+An operator's order to build it anew is obeyed in the same way: by every instance, whichever was asked.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,10 +15,10 @@ import structlog
 from cv_contracts.faults import Unavailable
 from cv_search.indexing import Indexer
 from cv_search.store import CITIZENS, CVS, STATUSES, SearchDocuments
-from servicekit.data.postgres import passing_trouble
+from servicekit.data.postgres import WriteTx, passing_trouble
 from servicekit.follow.erasing import Held, Holdings, in_generations
 
-__all__ = ["HOLDINGS", "Purging"]
+__all__ = ["HOLDINGS", "Purging", "Standing"]
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +49,20 @@ HOLDINGS: Final = Holdings(
 
 # Look-ups for each receipt: joined, all documents would be read every second.
 _WANTED: Final = """
-select coalesce(max(greatest(
+select greatest(max(greatest(
     (select d.change from search_documents d where d.cv_id = r.subject and d.document is null),
     (select max(d.change) from search_documents d where d.person_id = r.subject and d.document is null)
-)), 0) from erasure_receipts r
+)), (select ordered from search_state)) from erasure_receipts r
+"""
+# A change of its own, above all that any index holds, so that none that was begun before is taken for the new one.
+_ORDER: Final = """
+update search_state s set last_change = n.change, ordered = n.change
+from (select greatest(last_change, (extract(epoch from clock_timestamp()) * 1000000)::bigint) + 1 as change
+    from search_state for update) n
+"""
+_STANDING: Final = """
+select count(*) filter (where p.since >= s.ordered) as built, count(*) filter (where p.since < s.ordered) as older
+from search_state s join index_places p on p.seen_at > now() - interval '3 minutes'
 """
 _SAY: Final = """
 insert into index_places as p (place, since) values ($1, $2)
@@ -67,6 +80,14 @@ and ($2 or exists (
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Of the indexes that are searched now: how many were begun after an operator's last order, and how many before."""
+
+    built: int
+    older: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """A build that was asked for: at which change, and how many builds there had been."""
 
@@ -75,7 +96,7 @@ class _Asked:
 
 
 class Purging:
-    """Has the index built anew after erasures, and tells whether anything of the erased still lies in an index."""
+    """Has the index built anew after erasures and orders, and tells whether anything of the erased still lies in an index."""
 
     def __init__(self, documents: SearchDocuments, indexer: Indexer) -> None:
         self._documents = documents
@@ -101,7 +122,7 @@ class Purging:
             await asyncio.sleep(LOOK_EVERY)
 
     async def step(self) -> None:
-        """Say which index is searched here, and where it is written here ask for another one if it is from before an erasure."""
+        """Say which index is searched here, and ask for another one where it is written here and from before an erasure or an order."""
         if self._indexer.watches:
             self._asked = None
         await self._say(self._indexer.serving.place.path.name)
@@ -114,6 +135,15 @@ class Purging:
             self._next = monotonic() + REST
             self._indexer.rebuild()
             log.info("index_purge_begun")
+
+    async def order(self, tx: WriteTx) -> None:
+        """Let every instance build its index anew, this one among them."""
+        await tx.conn.execute(_ORDER)
+
+    async def standing(self) -> Standing:
+        """Tell how far the instances are that were heard of lately."""
+        row = await self._database.fetchrow(_STANDING)
+        return Standing(0, 0) if row is None else Standing(*row)
 
     async def left(self, subjects: Sequence[UUID]) -> Mapping[str, int]:
         """Count the documents of the erased that may still lie in the files of an index.

@@ -53,8 +53,6 @@ class Progress:
     rebuilds: int = 0
     """Builds after which nothing was left of the index before."""
     trouble: str | None = None
-    lag_seconds: float = 0.0
-    """How old the oldest change is that is not in the index, as far as was seen."""
 
 
 class Indexer:
@@ -92,7 +90,7 @@ class Indexer:
         self._build_from = 0.0
         self._build_rest = SHORTEST_REST
         self.progress = Progress()
-        metrics.observe("index.lag", lambda: self.progress.lag_seconds)
+        metrics.observe("index.lag", lambda: self.lag_seconds)
 
     @property
     def serving(self) -> Serving:
@@ -100,6 +98,11 @@ class Indexer:
         if self._serving is None:
             raise Unavailable(retry_after=1, detail="The index is being built")
         return self._serving
+
+    @property
+    def lag_seconds(self) -> float:
+        """How old the oldest change is that is not in the index, as far as was seen."""
+        return self._lag.seconds
 
     @property
     def watches(self) -> bool:
@@ -145,7 +148,7 @@ class Indexer:
         progress = self.progress
         return {
             "position": progress.position,
-            "lag_seconds": round(progress.lag_seconds, 3),
+            "lag_seconds": round(self.lag_seconds, 3),
             "built": progress.built,
             "trouble": progress.trouble,
         }
@@ -175,9 +178,7 @@ class Indexer:
             await self._watch(edge)
             return
         self._watches = False
-        self.progress.lag_seconds = self._lag.measured(
-            None if self._live is None else self._live.position, edge
-        )
+        self._measure(edge)
         self._take_note_of_build()
         await self._drop_doubted()
         if self._live is None and self._build is None:
@@ -199,7 +200,7 @@ class Indexer:
         await self._drop()
         place = await aside(self._indexes.live, edge.database)
         position = None if place is None else await aside(self._indexes.position, place)
-        self.progress.lag_seconds = self._lag.measured(position, edge)
+        self._lag.measure(position, edge)
         if place is not None and position is not None:
             # Other code lists than this index is made with may be in force here before there is another index.
             known = self._serving is not None and self._serving.place == place
@@ -248,10 +249,15 @@ class Indexer:
             await self._drop()
             return
         async with self._writing:
-            while index is self._live and index.position < edge.change:
+            # Many batches take longer than a lease lives that nobody asks for.
+            while index is self._live and index.position < edge.change and await self._may_write():
                 await self._take_some(index, edge.change)
                 self._serve(index.serving)
-                self.progress.lag_seconds = self._lag.measured(index.position, edge)
+                self._measure(edge)
+        self._measure(edge)
+
+    def _measure(self, edge: Edge) -> None:
+        self._lag.measure(None if self._live is None else self._live.position, edge)
 
     async def _is_lost(self, index: OpenIndex, edge: Edge) -> bool:
         """Tell whether it was deleted, or is of another database: one that was replaced, or restored from before it."""

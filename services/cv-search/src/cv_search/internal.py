@@ -31,12 +31,14 @@ erasures = erasure_routes(_erasures)
 
 @router.get("/operations/index")
 async def index(parts: PartsDep) -> Response:
-    """Show how the writer of the index gets on, and how many searches are kept."""
-    kept = await parts.pins.kept()
+    """Show how this instance's writer gets on, how many indexes are as was ordered last, and how many searches are kept."""
+    kept, standing = await parts.pins.kept(), await parts.purging.standing()
     return json_response(
         {
             **asdict(parts.indexer.progress),
+            "lag_seconds": round(parts.indexer.lag_seconds, 3),
             "building": parts.indexer.building,
+            "indexes": asdict(standing),
             "searches": kept.searches,
             "searchBytes": kept.bytes,
         }
@@ -45,8 +47,8 @@ async def index(parts: PartsDep) -> Response:
 
 @router.post("/operations/index/rebuild")
 async def rebuild(body: WhyBody, parts: PartsDep) -> Response:
-    """Build the index anew beside the one that is searched."""
+    """Let every instance build its index anew beside the one that is searched."""
     async with parts.database.write(_KEY) as tx:
         await body.why.note(tx, "rebuild", "index")
-        tx.after_commit(parts.indexer.rebuild)
+        await parts.purging.order(tx)
     return json_response({})

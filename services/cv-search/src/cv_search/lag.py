@@ -14,12 +14,14 @@ class Lag:
         self._awaited: int | None = None
         self._since = 0.0
 
-    def measured(self, position: int | None, edge: Edge) -> float:
-        """Give the seconds for an index that holds all changes up to a position; None where there is none."""
+    @property
+    def seconds(self) -> float:
+        """For how long the change is awaited by now; 0 where nothing is behind."""
+        return 0.0 if self._awaited is None else monotonic() - self._since
+
+    def measure(self, position: int | None, edge: Edge) -> None:
+        """Look how far an index is that holds all changes up to a position; None where there is none."""
         if edge.made_from is None or (position is not None and position >= edge.change):
             self._awaited = None
-            return 0.0
-        now = monotonic()
-        if self._awaited is None or (position is not None and position >= self._awaited):
-            self._awaited, self._since = edge.change, now
-        return now - self._since
+        elif self._awaited is None or (position is not None and position >= self._awaited):
+            self._awaited, self._since = edge.change, monotonic()

@@ -110,6 +110,8 @@ class Clause:
     phrase: bool = False
     prefix: bool = False
     """Whether the one word is only the beginning of one."""
+    typed: str | None = field(default=None, repr=False)
+    """The one word as it was typed, where that is another: a typo may lie in what the stem leaves out."""
     head: str | None = field(default=None, repr=False)
     """The known word that the one word ends with, as a compound does: it is looked for where the whole is not found."""
     synonym_of: frozenset[str] = field(default=frozenset(), repr=False)

@@ -36,11 +36,18 @@ def relax(clauses: tuple[Clause, ...], finds: Callable[[Relaxed], bool]) -> Rela
 
 def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[Clause, int]:
     """Forgive as few typos as find anything; where none do, look for what a compound is a kind of."""
-    shortest = min(map(len, clause.words))
-    most = 0 if clause.phrase or clause.prefix or shortest < TYPO_SHORTEST else 1
-    most += most and shortest >= TWO_TYPOS_SHORTEST
-    for typos in range(most + 1):
-        if finds(Relaxed(((clause, typos),), 1)):
-            return clause, typos
+    typed = [] if clause.typed is None else [Clause((clause.typed,))]
+    for typos in range(3):
+        for one in (clause, *typed) if typos else (clause,):
+            if typos <= _most(one) and finds(Relaxed(((one, typos),), 1)):
+                return one, typos
     head = clause if clause.head is None else Clause((clause.head,))
     return head, 0
+
+
+def _most(clause: Clause) -> int:
+    """Give how many typos in each word the shortest one bears."""
+    shortest = min(map(len, clause.words))
+    if clause.phrase or clause.prefix or shortest < TYPO_SHORTEST:
+        return 0
+    return 1 if shortest < TWO_TYPOS_SHORTEST else 2

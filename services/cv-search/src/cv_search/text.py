@@ -6,6 +6,7 @@ passed.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from cv_search.danish import normal, stem, words
@@ -16,6 +17,8 @@ WORDS_MAX: Final = 32
 PHRASES_MAX: Final = 8
 BEGINNINGS_MAX: Final = 4
 BEGINNING_SHORTEST: Final = 3
+Word = tuple[str, str]
+"""A word's stem, and the word."""
 _PIECE: Final = re.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\W_]+[#+]*)(?P<star>\*)?')
 
 
@@ -26,17 +29,22 @@ class BadText(ValueError):  # noqa: N818 - what was typed, not what went wrong
 def clauses(text: str, reference: Reference) -> tuple[Clause, ...]:
     """Give the clauses of a text; none where it is empty or holds stop words only. Raises BadText."""
     found: list[Clause] = []
-    row: list[str] = []
+    row: list[Word] = []
     for piece in _PIECE.finditer(normal(text)):
-        if piece["word"] is not None and not piece["star"]:
-            row += filter(None, [stem(piece["word"])])
+        word = piece["word"]
+        if word is not None and not piece["star"]:
+            row += [(stem(word), word)] if stem(word) else []
             continue
         found += _named(row, reference)
         row = []
         found += _phrase(piece["phrase"]) if piece["phrase"] is not None else [_beginning(piece["word"])]
     found += _named(row, reference)
     _check(found)
-    return tuple(dict.fromkeys(found))
+    kept: dict[Clause, Clause] = {}
+    for one in found:
+        # Words of one stem are one clause, however each of them is typed.
+        kept.setdefault(replace(one, typed=None), one)
+    return tuple(kept.values())
 
 
 def _phrase(text: str) -> Iterator[Clause]:
@@ -51,18 +59,20 @@ def _beginning(word: str) -> Clause:
     return Clause((word,), prefix=True)
 
 
-def _named(row: list[str], reference: Reference) -> Iterator[Clause]:
+def _named(row: list[Word], reference: Reference) -> Iterator[Clause]:
     """Take the longest names that the reference data know, from the left; every other word is a clause of its own."""
     at = 0
     while at < len(row):
         for length in range(min(LONGEST_NAME, len(row) - at), 0, -1):
-            name = tuple(row[at : at + length])
+            name = tuple(stemmed for stemmed, _ in row[at : at + length])
             meaning = reference.meaning(name)
             if meaning is not None:
                 yield Clause(name, synonym_of=meaning.synonym_of, broader_than=meaning.broader_than)
                 break
             if length == 1:
-                yield Clause(name, head=reference.compounds.head(row[at]))
+                stemmed, typed = row[at]
+                head = reference.compounds.head(stemmed)
+                yield Clause(name, typed=None if typed == stemmed else typed, head=head)
         at += length
 
 

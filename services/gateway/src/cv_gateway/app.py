@@ -62,7 +62,7 @@ class Gateway:
     """The ASGI application. Holds no state about citizens; what it remembers are tokens, callers and quotas."""
 
     def __init__(self, calls: Calls, keys: KeySource, code_lists: CodeListWatch, settings: Settings) -> None:
-        self.health = Health()
+        self.health = Health(on_draining=calls.leave)
         self.health.check("signing-keys", self._check_keys)
         self.health.check("code-lists", code_lists.standing)
         self._code_lists = code_lists
@@ -173,7 +173,7 @@ def _owners(settings: Settings) -> dict[str, Owner]:
     feed = settings.owners.get(FEED.owner)
     if feed is not None:
         polls = settings.limits.polls
-        owners[POLLS] = Owner(feed, replace(limits, connections=polls, waiting=0), tls)
+        owners[POLLS] = Owner(feed, replace(limits, connections=polls, least=polls, waiting=0), tls)
     return owners
 
 

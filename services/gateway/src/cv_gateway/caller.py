@@ -111,7 +111,7 @@ class Admission:
             raise Fault(UNKNOWN_USER_TYPE)
         _check_scope(method, token, active)
         self._check_organisation(method, token, active, headers)
-        return Caller(token.client, token.own, active, token.own, user, token.scopes)
+        return Caller(token.client, token.own, active, token.own, user)
 
     def _check_organisation(
         self,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from cv_gateway.departure import Departure
 from cv_gateway.feed import FEED, FEED_ROUTES
 from cv_gateway.forwarding import Departed, Header, Receive, head_lines
 from cv_gateway.jwks import KeysUnavailable
+from cv_gateway.polls import Polls
 from cv_gateway.quota import Quota
 from cv_gateway.settings import LimitSettings
 from servicekit.observe import metrics
@@ -26,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 BY_NUMBER = 10
 UNREADABLE_ANSWER, INTERNAL_ERROR = 1002, 1011
+NOT_MODIFIED, PROBLEM = 304, b"application/problem+json"
 POLLS = "polls of the feed"
 """The owner of the feed once more, with connections of their own for those who wait."""
 
@@ -70,9 +73,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way of one admitted call to its owner; `head` is its header lines."""
+    """The way of one admitted call to its owner; `head` is its header lines, but for who calls."""
 
     method: Method
+    caller: Caller
     owner: Owner
     head: bytes
 
@@ -84,6 +88,7 @@ class Calls:
         self, admission: Admission, signer: ServiceSigner, owners: Mapping[str, Owner], limits: LimitSettings
     ) -> None:
         self.lane, self.polls = Lane(limits.in_flight), Lane(limits.polls)
+        self._feed_polls = Polls()
         self._admission = admission
         self._signer = signer
         self._owners = owners
@@ -127,18 +132,26 @@ class Calls:
         owner = self._owners.get(POLLS if method is FEED else method.owner)
         if owner is None:
             raise Fault(method.unreachable_fault)
-        authorization = self._signer.token(method.owner, caller).encode("ascii")
-        return Way(method, owner, head_lines(forwarded, authorization, traceparent.encode("ascii")) + more)
+        return Way(method, caller, owner, head_lines(forwarded, traceparent.encode("ascii")) + more)
 
     async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
-        """Give the owner's answer, whatever its status; raises Departed when the caller has hung up meanwhile."""
+        """Give the owner's answer, also one that refuses; raises Departed when the caller has hung up meanwhile."""
         method = way.method
         swift = self._swift.get(method.name, inf)
-        request = Forward(method.verb, target, way.head, body, repeatable=method.verb == "GET", swift=swift)
+        request = Forward(
+            method.verb,
+            target,
+            way.head,
+            body,
+            repeatable=method.verb == "GET",
+            swift=swift,
+            credentials=partial(self._authorization, method.owner, way.caller),
+        )
         departure = Departure(receive)
         try:
             deadline = asyncio.get_running_loop().time() + self._seconds[method.name]
-            answer = await way.owner.send(request, deadline)
+            send = self._feed_polls.send if method is FEED else Owner.send
+            answer = await send(way.owner, request, deadline)
         except asyncio.CancelledError:
             if departure.gone:
                 raise Departed from None
@@ -155,12 +168,26 @@ class Calls:
             # Callers' tokens are judged here: the owner did not accept the gateway's own.
             log.error("gateway_refused_by_owner", owner=method.owner)
             raise Fault(INTERNAL_ERROR)
+        if answer.status >= 300 and not _is_for_callers(answer):
+            raise Fault(method.unreachable_fault) if answer.status >= 500 else unreadable_answer(method)
         return answer
+
+    def _authorization(self, owner: str, caller: Caller) -> bytes:
+        return b"authorization: Bearer %b\r\n" % self._signer.token(owner, caller).encode("ascii")
+
+    def leave(self) -> None:
+        """Let those who wait for something to happen be answered soon: the process is about to leave."""
+        self._feed_polls.leave()
 
     def close(self) -> None:
         """Close the connections to the owners."""
         for owner in self._owners.values():
             owner.close()
+
+
+def _is_for_callers(answer: Answer) -> bool:
+    """Tell what an owner itself refuses from what a server or a proxy before it says in its own way."""
+    return answer.status == NOT_MODIFIED or (b"content-type", PROBLEM) in answer.headers
 
 
 def unreadable_answer(method: Method) -> Fault:

@@ -70,7 +70,7 @@ def split(headers: Iterable[Header]) -> tuple[Identity, list[Header]]:
     return tuple(identity), forwarded
 
 
-def head_lines(forwarded: list[Header], authorization: bytes, traceparent: bytes) -> bytes:
+def head_lines(forwarded: list[Header], traceparent: bytes) -> bytes:
     """Write the header lines for the owner, one for each name; raises Fault 1014 if one came twice that may come once.
 
     The others are lists: several lines of them say the same as one with commas (RFC 9110 5.3), and owners read one.
@@ -79,14 +79,14 @@ def head_lines(forwarded: list[Header], authorization: bytes, traceparent: bytes
     if len(once) != len(set(once)):
         twice = sorted({name.decode() for name in once if once.count(name) > 1})
         raise Fault(INVALID, tuple(FieldError(name, "is given more than once") for name in twice))
-    lines = [b"authorization: Bearer ", authorization, b"\r\ntraceparent: ", traceparent, b"\r\n"]
+    lines = [b"traceparent: ", traceparent, b"\r\n"]
     lists: dict[bytes, list[bytes]] = {}
     for name, value in forwarded:
         lists.setdefault(name, []).append(value)
     for name, values in lists.items():
         lines += (_PREFIX[name], b", ".join(values), b"\r\n")
     head = b"".join(lines)
-    ends = 2 + len(lists)
+    ends = 1 + len(lists)
     if not head.count(b"\r\n") == head.count(b"\n") == head.count(b"\r") == ends:
         raise Fault(INVALID, (FieldError("headers", "hold a line break"),))
     return head

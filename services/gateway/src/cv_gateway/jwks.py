@@ -22,10 +22,12 @@ log = structlog.get_logger(__name__)
 ALGORITHM_OF = {"RSA": "RS256", "EC": "ES256"}
 RSA_BITS = 2048
 JWKS_LIMITS = OwnerLimits(connections=1, waiting=0, connect_timeout=3.0, answer_bytes=512 * 1024)
+MOST_WAITING = 32
+"""So many wait for keys that are not known, while others are: anybody can name one, and the provider may hang."""
 
 
 class KeysUnavailable(Exception):  # noqa: N818 - a state of the provider, not a mistake
-    """No key has been read since the start, so no token can be judged."""
+    """A token cannot be judged now: no key has been read since the start, or too many wait for keys that are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class KeySource:
         self._read = float("-inf")
         self._asking: asyncio.Task[None] | None = None
         self._generation = 0
+        self._waiting = 0
 
     @property
     def loaded(self) -> bool:
@@ -84,14 +87,23 @@ class KeySource:
         return self._generation
 
     async def find(self, key_id: str) -> SigningKey | None:
-        """Give the key, asking the provider if it is unknown; raises KeysUnavailable if none was ever read."""
+        """Give the key, asking the provider if it is unknown; raises KeysUnavailable."""
         key = self._keys.get(key_id)
         if key is None:
-            await self.refresh()
+            await self._refreshed()
             key = self._keys.get(key_id)
             if not self._keys:
                 raise KeysUnavailable
         return key
+
+    async def _refreshed(self) -> None:
+        if self._keys and self._waiting >= MOST_WAITING:
+            raise KeysUnavailable
+        self._waiting += 1
+        try:
+            await self.refresh()
+        finally:
+            self._waiting -= 1
 
     async def refresh(self) -> None:
         """Ask the provider, unless it was asked a moment ago; never raises for what the provider does."""

@@ -71,18 +71,22 @@ _ANSWERS: dict[str, tuple[str, Json]] = {
         },
     ),
 }
-_MOVED = {
-    "409": "The feed was restored from a back-up and does not know the position: go on from `lastEventId` of the answer.",
-    "410": "The feed has begun anew: read the snapshot and follow from its position.",
+_GO_ON: Json = {"type": "string", "description": "The position to go on from"}
+_MOVED: dict[str, tuple[str, Json]] = {
+    "409": (
+        "The feed was restored from a back-up and does not know the position: go on from `lastEventId` of the answer.",
+        {"lastEventId": _GO_ON},
+    ),
+    "410": (
+        "The feed has begun anew: read the snapshot and follow from its position.",
+        {"lastEventId": _GO_ON, "snapshot": {"type": "string", "description": "The path of the snapshot"}},
+    ),
 }
 
 
 def feed_paths(callers: list[Json], refusals: Json, problem: Json) -> dict[str, Json]:
     """Give the paths; `callers` are the headers that say who calls, `refusals` the answers of method 9."""
-    moved = {
-        status: {"description": text, "content": {"application/problem+json": {"schema": problem}}}
-        for status, text in _MOVED.items()
-    }
+    moved = {status: _moved(text, members, problem) for status, (text, members) in _MOVED.items()}
     return {
         route.path: {
             "get": {
@@ -96,6 +100,11 @@ def feed_paths(callers: list[Json], refusals: Json, problem: Json) -> dict[str, 
         }
         for route in FEED_ROUTES
     }
+
+
+def _moved(text: str, members: Json, problem: Json) -> Json:
+    schema = {"allOf": [problem, {"type": "object", "properties": members, "required": list(members)}]}
+    return {"description": text, "content": {"application/problem+json": {"schema": schema}}}
 
 
 def _queries(name: str) -> list[Json]:

@@ -38,7 +38,8 @@ Answering = Callable[[Received, asyncio.StreamWriter], Awaitable[bool]]
 
 def plain(body: bytes = b"{}", status: str = "200 OK", *headers: str) -> Answering:
     """Answer as an owner should."""
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", "content-type: application/json", *headers]
+    media = "application/json" if status.startswith("2") else "application/problem+json"
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", f"content-type: {media}", *headers]
     answer = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
     async def write(_request: Received, writer: asyncio.StreamWriter) -> bool:

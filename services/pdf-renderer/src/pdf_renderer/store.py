@@ -1,7 +1,7 @@
 """SQL of the stored documents, of what is to be rendered ahead, and of what was erased."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -16,15 +16,13 @@ __all__ = ["Asked", "DocumentStore", "Due", "Stored", "erase", "is_full", "rende
 
 REMOVED_AT_ONCE: Final = 200
 LOCK_TRIES: Final = 6
-"""Each takes the lock time-out of the database's settings."""
+"""Each takes the lock time-out of the database's settings: another instance may take longer for a document than any lock is waited for."""
 
 # A frozen version is found whatever it was rendered with; a current CV only as it would be rendered now.
 _FIND: Final = """
 select hash, template, pdf from documents where hash = $1 or (kind = 'frozen' and identity = $2)
 order by kind = 'frozen' and identity = $2 desc limit 1
 """
-_LOCK: Final = "select pg_advisory_lock($1)"
-_UNLOCK: Final = "select pg_advisory_unlock($1)"
 _HOLD_ERASURE: Final = "select pg_advisory_xact_lock_shared($1)"
 _KEEP: Final = """
 insert into documents (hash, identity, kind, person_id, cv_id, template, engine, pdf)
@@ -97,21 +95,9 @@ class DocumentStore:
         row = await self.database.fetchrow(_FIND, asked.hash, asked.identity)
         return None if row is None else Stored(*row)
 
-    @asynccontextmanager
-    async def only_one(self, asked: Asked) -> AsyncIterator[None]:
-        """Let nobody else on this database render the same document meanwhile; the lock ends with its connection."""
-        number = lock_number(f"document {asked.identity.hex()}")
-        async with self.database.pool.acquire(timeout=5) as conn:
-            await _lock(conn, number)
-            try:
-                yield
-            finally:
-                try:
-                    await conn.execute(_UNLOCK, number)
-                except BaseException:
-                    # A lock that cannot be given back must not outlive this use of the connection.
-                    conn.terminate()
-                    raise
+    def only_one(self, asked: Asked) -> AbstractAsyncContextManager[bool]:
+        """Let nobody else on this database render the same document meanwhile."""
+        return self.database.hold(f"document {asked.identity.hex()}", tries=LOCK_TRIES)
 
     async def keep(self, asked: Asked, pdf: bytes) -> None:
         """Store a document, unless its citizen has been erased meanwhile."""
@@ -142,15 +128,6 @@ class DocumentStore:
         """Remove current CVs that were rendered that long ago; whoever asks again has them rendered again."""
         while await self.database.execute(_OLD, age, REMOVED_AT_ONCE) == f"DELETE {REMOVED_AT_ONCE}":
             pass
-
-
-async def _lock(conn: Connection, number: int) -> None:
-    """Wait as long as another instance may take for a document, which is longer than any other lock is waited for."""
-    for _ in range(LOCK_TRIES - 1):
-        with suppress(asyncpg.LockNotAvailableError):
-            await conn.execute(_LOCK, number)
-            return
-    await conn.execute(_LOCK, number)
 
 
 def _erasure_lock(subject: UUID) -> str:

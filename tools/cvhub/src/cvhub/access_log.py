@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ DANISH = ZoneInfo("Europe/Copenhagen")
 
 app = typer.Typer(help="Who looked at whose data, when, and for which authority.", no_args_is_help=True)
 console = Console()
+progress = Console(stderr=True)
 
 Ask = Callable[[str, str, dict[str, Any]], Any]
 """Calls a service's internal operation: service, path, body."""
@@ -68,10 +69,46 @@ def person_id(named: str, ask: Ask) -> UUID:
 def collected(asked: dict[str, Any], ask: Ask, holders: Sequence[str] = HOLDERS) -> list[dict[str, Any]]:
     """Ask every service and give all rows as one list, the newest first, each with the service that keeps it.
 
-    Where a service has more than it gives at once, the rest is asked for by time.
+    Where a service has more than it gives at once, the rest is asked for by time. Rows of a citizen are found by an index,
+    those of a user or an organisation by looking through everybody's: that is asked for day by day.
     """
-    rows = [{**row, "kept_by": holder} for holder in holders for row in _all(holder, asked, ask)]
+    parts = [asked] if "subject" in asked else [{**asked, **day} for day in days_of(asked)]
+    rows = [
+        {**row, "kept_by": holder}
+        for holder, part in _each(holders, parts)
+        for row in _all(holder, part, ask)
+    ]
     return sorted(rows, key=lambda row: datetime.fromisoformat(row["at"]), reverse=True)
+
+
+def days_of(asked: dict[str, Any]) -> list[dict[str, str]]:
+    """Give the Danish days of a period, each as one."""
+    since, end = (datetime.fromisoformat(asked[name]) for name in ("since", "until"))
+    days = []
+    while end > since:
+        day = (end - timedelta(microseconds=1)).astimezone(DANISH).date()
+        begin = max(since, datetime.combine(day, time.min, DANISH).astimezone(UTC))
+        days.append({"since": begin.isoformat(), "until": end.isoformat()})
+        end = begin
+    return days
+
+
+def reads_of(asked: dict[str, Any], ask: Ask, holders: Sequence[str] = HOLDERS) -> list[DailyReads]:
+    """Ask every service how much each user read on each day of the period."""
+    return [
+        DailyReads.of(row)
+        for holder, day in _each(holders, days_of(asked))
+        for row in ask(holder, "/access-log/reads", day)["reads"]
+    ]
+
+
+def _each(holders: Sequence[str], parts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every service with every part of the period, and show how far it is."""
+    with progress.status("") as status:
+        for holder in holders:
+            for number, part in enumerate(parts, 1):
+                status.update(f"{holder}: {number} of {len(parts)}")
+                yield holder, part
 
 
 def _all(holder: str, asked: dict[str, Any], ask: Ask) -> list[dict[str, Any]]:
@@ -176,10 +213,7 @@ def unusual_users(
     """Report users who read far more than usual: than they themselves do, and than others of their organisation."""
     last = day.date() if day else datetime.now(DANISH).date()
     asked = period(None, datetime.combine(last, time.min), last)
-    reads = [
-        DailyReads.of(row) for holder in HOLDERS for row in ask(holder, "/access-log/reads", asked)["reads"]
-    ]
-    found = unusual(reads, last, factor=factor, least=least)
+    found = unusual(reads_of(asked, ask), last, factor=factor, least=least)
     if as_json:
         print(json.dumps([one.to_json() for one in found], ensure_ascii=False, indent=1))
     else:

@@ -16,16 +16,25 @@ TRUSTED = "trusted.json"
 
 DEVELOPMENT = b"Made by cvhub for one machine; not for production.\n"
 """Stands before the private keys of the local stack, where readers of PEM take no notice of it."""
+PUT_BACK = f"put the right one back, or delete it for a new pair, of which all must then be told by {TRUSTED}"
 
 
 def ensure_keys(folder: Path, services: Iterable[str], *, development: bool = False) -> None:
-    """Make the keys that are missing, and the file of trusted public keys."""
+    """Make the keys that are missing, and the file of trusted public keys.
+
+    Raises CannotStart where a key is damaged; those of `development` may go with everything else on this machine.
+    """
     trusted = {}
+    folder.mkdir(parents=True, exist_ok=True)
     for service in services:
         file = key_file(folder, service)
         if not file.exists():
             _make(file, DEVELOPMENT if development else b"")
-        trusted[service] = _public(file)
+        try:
+            trusted[service] = _public(file)
+        except (ValueError, TypeError) as error:
+            instead = f"delete it, or {START_OVER}" if development else PUT_BACK
+            raise CannotStart(f"{file} is damaged: {instead}.") from error
     (folder / TRUSTED).write_text(json.dumps(trusted, indent=1))
 
 
@@ -42,9 +51,6 @@ def _make(file: Path, mark: bytes) -> None:
 
 
 def _public(file: Path) -> str:
-    try:
-        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-    except ValueError as error:
-        raise CannotStart(f"{file} is damaged: delete it, or {START_OVER}.") from error
+    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
     raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return base64.b64encode(raw).decode()

@@ -205,25 +205,34 @@ def rebuild(
         console.print("Given up; the live one stays.")
         return
     if accept_fewer:
+        build = _row_of(operator, projection).get("building")
         operator.decide(f"{path}/accept-fewer", reason)
+        generation = build["generation"] if build else 0
     else:
-        operator.decide(path, reason)
-    _watch(operator, service, projection)
+        generation = operator.decide(path, reason)["generation"]
+    _watch(operator, service, projection, generation)
 
 
 def reindex(reason: Reason) -> None:
-    """Build the search index anew from the service's own rows, and show how far it is. The live one serves all the while."""
+    """Build the search index of every instance anew from the service's own rows, and wait for it. The live ones serve all the while."""
     operator = Operator(SEARCH)
-    before = operator.get("/index")["rebuilds"]
     operator.decide("/index/rebuild", reason)
     with console.status("The index is built") as status:
-        while (state := operator.get("/index"))["rebuilds"] == before:
-            status.update(f"The index is built: {state['built']} documents")
+        while not _as_ordered(state := operator.get("/index")):
+            older = state["indexes"]["older"]
+            status.update(
+                f"The index is built: {state['built']} documents, {older} older indexes are searched"
+            )
             time.sleep(LOOK_SECONDS)
-    console.print("The index is built anew and live.")
+    console.print("The index is built anew and live, in every instance.")
 
 
-def _watch(operator: Operator, service: str, projection: str) -> None:
+def _as_ordered(state: dict[str, Any]) -> bool:
+    indexes: dict[str, int] = state["indexes"]
+    return indexes["built"] > 0 and indexes["older"] == 0
+
+
+def _watch(operator: Operator, service: str, projection: str, generation: int) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -232,7 +241,7 @@ def _watch(operator: Operator, service: str, projection: str) -> None:
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(f"{service} {projection}", total=1.0, rows=0, rate=0)
-        while (build := _build_of(operator, projection)) is not None:
+        while (build := (row := _row_of(operator, projection)).get("building")) is not None:
             if build["held"]:
                 raise CannotStart(
                     f"The new build has {build['rows']} subjects, less than half of the live one, so it is held: is the owner "
@@ -240,16 +249,17 @@ def _watch(operator: Operator, service: str, projection: str) -> None:
                 )
             bar.update(task, completed=build["share"], rows=build["rows"], rate=round(build["rate"]))
             time.sleep(LOOK_SECONDS)
+        if (row.get("live") or 0) < generation:
+            raise CannotStart(
+                f"Somebody gave build {generation} up: what was live stays, `cvhub projections {service}` shows it."
+            )
         bar.update(task, completed=1.0)
     console.print(f"{projection} is built anew and live.")
 
 
-def _build_of(operator: Operator, projection: str) -> dict[str, Any] | None:
-    for row in operator.get("/projections")["projections"]:
-        if row["name"] == projection:
-            build: dict[str, Any] | None = row["building"]
-            return build
-    return None
+def _row_of(operator: Operator, projection: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = operator.get("/projections")["projections"]
+    return next((row for row in rows if row["name"] == projection), {})
 
 
 def verify(

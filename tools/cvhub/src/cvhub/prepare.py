@@ -15,6 +15,7 @@ from cv_contracts.kafka_rights import acls, principals
 from cv_contracts.topics import SERVICES, TOPICS
 from cvhub.doctor.patient import names_of
 from cvhub.keys import ensure_keys
+from cvhub.servers.process import CannotStart
 from cvhub.services import IDENTITIES
 from servicekit.kafka import ensure_topics
 from servicekit.kafka_rights import ensure_acls
@@ -33,7 +34,12 @@ class Settings(BaseSettings):
 def main() -> None:
     match sys.argv[1:]:
         case "keys", folder:
-            ensure_keys(Path(folder), [*SERVICES, *IDENTITIES])
+            try:
+                ensure_keys(Path(folder), [*SERVICES, *IDENTITIES])
+            except CannotStart as error:
+                sys.exit(str(error))
+            except OSError as error:
+                sys.exit(f"{error.filename} cannot be used: {error.strerror}")
         case [("topics" | "acls") as what]:
             try:
                 asyncio.run(_prepare(what, Settings()))

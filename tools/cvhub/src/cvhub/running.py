@@ -65,6 +65,7 @@ def _stopped_at_the_end(stack: Stack, steps: Steps) -> Iterator[None]:
         if stack.supervisor.pids:
             with steps.step("Stopping"):
                 stack.stop()
+        stack.state.forget_run()
 
 
 def _say_where_to_look(console: Console, stack: Stack) -> None:

@@ -67,6 +67,7 @@ class Stack:
     def start(self) -> None:
         """Return when every part is healthy."""
         self.state.end_leftovers()
+        self.state.write_run(self.run)
         check_free(self._needed_ports())
         for log in self.state.logs.glob("*.log"):
             _turn(log)

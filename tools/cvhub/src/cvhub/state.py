@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,8 @@ class State:
         run = self.run()
         if run is None:
             return
+        # From now on this process is the one to stop; should it be killed meanwhile, the next one knows what is left.
+        self.write_run(replace(run, pid=os.getpid()))
         left = [process for pid in run.pids.values() if (process := self._own(pid)) is not None]
         _, alive = psutil.wait_procs(left, timeout=LEFTOVER_SECONDS)
         for process in alive:

@@ -6,11 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from cv_contracts.errors import Misconfigured
+
 Key = TypeVar("Key", bound=Hashable)
 Entry = TypeVar("Entry")
 
 
-class BadCodeList(Exception):  # noqa: N818
+class BadCodeList(Misconfigured):
     """A code list file that cannot be used: which file, which line, what is wrong."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:

@@ -26,6 +26,8 @@ SOON = 0.005
 """Seconds between two flushes where many wait: each waits for the disk, and keeps others waiting for it."""
 MONTHS_AHEAD = 3
 CHECK_MONTHS_EVERY = timedelta(days=1)
+TRY_AGAIN_AFTER = timedelta(minutes=10)
+"""How long months ahead and those to be dropped are left alone when it did not work."""
 
 COLUMNS = {
     "at": "timestamptz",
@@ -52,6 +54,7 @@ _INSERT = (
     + ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(COLUMNS.values(), 1))
     + ")"
 )
+_MAKE_MONTHS = "select access_log_make_months($1, $2)"
 _MONTHS = """
 select c.relname::text as name, case when i.inhdetachpending then 'finalize' when not i.inhdetachpending then 'concurrently' end
 from pg_class c left join pg_inherits i on i.inhrelid = c.oid
@@ -85,8 +88,9 @@ class AccessLog:
         self._waiting: list[tuple[Sequence[tuple[Any, ...]], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._pace = Gathering(SOON)
-        self._months_checked: datetime | None = None
-        self._dropping: asyncio.Task[None] | None = None
+        self._this_month: date | None = None
+        self._check_again = 0.0
+        self._checking: asyncio.Task[None] | None = None
 
     async def record(self, *rows: AccessRow) -> None:
         """Return once the rows are durable; raises Unavailable (503) if they cannot be, and then the read is not to be answered."""
@@ -104,7 +108,7 @@ class AccessLog:
 
     async def make_months(self, today: date) -> None:
         """Make the partitions of this month and those ahead, where they are missing."""
-        await self._database.execute("select access_log_make_months($1, $2)", today, MONTHS_AHEAD)
+        await self._database.execute(_MAKE_MONTHS, today, MONTHS_AHEAD)
 
     async def drop_months(self, today: date) -> list[str]:
         """Drop the partitions whose rows have all been kept for the legal period; give their names."""
@@ -117,12 +121,6 @@ class AccessLog:
             await self._database.execute(f"drop table if exists {name}")
             log.info("access_log_month_dropped", month=name)
         return [name for name, _ in months]
-
-    async def _drop_in_background(self, today: date) -> None:
-        try:
-            await self.drop_months(today)
-        except (asyncpg.PostgresError, OSError, TimeoutError, Unavailable) as error:
-            log.warning("access_log_months_not_dropped", error_type=type(error).__name__)
 
     async def _flush(self) -> None:
         try:
@@ -154,7 +152,7 @@ class AccessLog:
         begun = time.perf_counter()
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT.total_seconds()):
-                await self._check_months()
+                await self._see_to_months()
                 await self._database.execute(_INSERT, *map(list, zip(*rows, strict=True)))
         except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must be told
             return error
@@ -162,12 +160,24 @@ class AccessLog:
         metrics.count("access_log.rows", len(rows))
         return None
 
-    async def _check_months(self) -> None:
-        now = datetime.now(UTC)
-        if self._months_checked is None or now - self._months_checked >= CHECK_MONTHS_EVERY:
-            await self.make_months(now.date())
-            self._dropping = asyncio.create_task(self._drop_in_background(now.date()))
-            self._months_checked = now
+    async def _see_to_months(self) -> None:
+        """Make this month if it is missing. For those ahead, and for the old ones, no read waits."""
+        today = datetime.now(UTC).date()
+        if self._this_month != today.replace(day=1):
+            await self._database.execute(_MAKE_MONTHS, today, 1)
+            self._this_month = today.replace(day=1)
+        if time.monotonic() >= self._check_again and (self._checking is None or self._checking.done()):
+            self._check_again = time.monotonic() + TRY_AGAIN_AFTER.total_seconds()
+            self._checking = asyncio.create_task(self._check_months(today))
+
+    async def _check_months(self, today: date) -> None:
+        try:
+            await self.make_months(today)
+            await self.drop_months(today)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, Unavailable) as error:
+            log.warning("access_log_months_wait", error_type=type(error).__name__)
+        else:
+            self._check_again = time.monotonic() + CHECK_MONTHS_EVERY.total_seconds()
 
 
 def _month_before(day: date, months: int) -> date:

@@ -108,7 +108,7 @@ def _decode(text: str) -> ConsistencyToken:
     except (NotBase64, UnicodeEncodeError):
         raise _Malformed from None
     data, check = raw[: -_CHECK.size], raw[-_CHECK.size :]
-    if data[:1] != _FORMAT or len(check) != _CHECK.size or _CHECK.unpack(check)[0] != crc32(data):
+    if data[:1] != _FORMAT or _CHECK.unpack(check)[0] != crc32(data):
         raise _Malformed
     try:
         return _unpacked(data)

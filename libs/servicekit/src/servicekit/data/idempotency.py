@@ -15,6 +15,7 @@ from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
 from cv_contracts.wire.common import is_request_id
 from servicekit.data.postgres import Database, WriteTx, passing_trouble
 from servicekit.observe import metrics
+from servicekit.settings import BadSetting
 from servicekit.web.identity import Caller, Organisation
 
 log = structlog.get_logger(__name__)
@@ -100,7 +101,7 @@ class RequestLog:
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < 16:
-            raise ValueError("the secret of the request log needs 16 bytes at least")
+            raise BadSetting("the secret of the request log needs 16 bytes at least")
         self._key = blake2b(secret, digest_size=32).digest()
 
     async def replay(self, tx: WriteTx, key: RequestKey | None, body: bytes) -> Answer | None:

@@ -7,6 +7,11 @@ from importlib import import_module
 from importlib.resources import files
 
 import asyncpg
+import structlog
+
+from cv_contracts.errors import Misconfigured
+
+log = structlog.get_logger(__name__)
 
 OWN_MIGRATIONS = "servicekit.migrations"
 
@@ -22,7 +27,7 @@ create table if not exists schema_migrations (
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 
 
-class MigrationChanged(Exception):  # noqa: N818 - the name says what happened
+class MigrationChanged(Misconfigured):
     """A migration that was applied is not the one that is shipped. Restore the file, or ship the change as a new number."""
 
 
@@ -87,11 +92,15 @@ async def _bring_up_to_date(conn: "asyncpg.Connection[asyncpg.Record]", package:
 
 
 async def _apply(conn: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
-    async with conn.transaction():
-        await conn.execute(migration.sql)
-        await conn.execute(
-            "insert into schema_migrations (package, name, checksum) values ($1, $2, $3)",
-            migration.package,
-            migration.name,
-            migration.checksum,
-        )
+    try:
+        async with conn.transaction():
+            await conn.execute(migration.sql)
+            await conn.execute(
+                "insert into schema_migrations (package, name, checksum) values ($1, $2, $3)",
+                migration.package,
+                migration.name,
+                migration.checksum,
+            )
+    except Exception:
+        log.error("migration_failed", package=migration.package, migration=migration.name)  # noqa: TRY400 - whoever ends says why
+        raise

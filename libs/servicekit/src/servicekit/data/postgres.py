@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -36,6 +36,10 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_LOCK = "select pg_advisory_lock($1)"
+_LOCK_IF_FREE = "select pg_try_advisory_lock($1)"
+_UNLOCK = "select pg_advisory_unlock($1)"
 
 _PASSING: tuple[type[BaseException], ...] = (
     OSError,
@@ -183,8 +187,28 @@ class Database:
             yield tx
         tx.committed()
 
+    @asynccontextmanager
+    async def hold(self, key: str, *, tries: int = 1) -> AsyncIterator[bool]:
+        """Hold the key's lock for work that is too long for a transaction, on a connection that is kept for it.
+
+        Waits for `tries` times the lock time-out; with 0 not at all: it gives False, and holds nothing, where somebody else does.
+        The lock ends with its connection, which may be lost before the work ends: what must not be done twice is looked at again.
+        """
+        number = lock_number(key)
+        async with self._connection() as conn:
+            held = await _locked(conn, number, tries)
+            try:
+                yield held
+            finally:
+                if held:
+                    await _unlock(conn, number)
+
     def _connection(self) -> "_Borrowed":
         return _Borrowed(self.pool, self._acquire_timeout)
+
+
+RELEASE_WITHIN = 2.0
+"""Seconds that a statement which was broken off is waited for; after them its connection is closed."""
 
 
 class _Borrowed:
@@ -201,8 +225,45 @@ class _Borrowed:
         self._conn = await self._pool.acquire(timeout=None if idle else self._timeout)
         return self._conn
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.release(self._conn)
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self._pool.release(self._conn)
+            return
+        # What does not come back in time is closed by the pool, and replaced when it is needed.
+        with suppress(TimeoutError):
+            await self._pool.release(self._conn, timeout=RELEASE_WITHIN)
+
+
+async def _locked(conn: "Connection", number: int, tries: int) -> bool:
+    try:
+        if tries == 0:
+            return bool(await conn.fetchval(_LOCK_IF_FREE, number))
+        await conn.execute(_LOCK, number)
+    except asyncpg.LockNotAvailableError:
+        if tries == 1:
+            raise
+        return await _locked(conn, number, tries - 1)
+    except BaseException:
+        # The server may have given the lock after all; it must not outlive this use of the connection.
+        _end(conn)
+        raise
+    return True
+
+
+async def _unlock(conn: "Connection", number: int) -> None:
+    try:
+        await conn.execute(_UNLOCK, number)
+    except BaseException as error:
+        _end(conn)
+        # The lock has ended with the connection, and the work is done.
+        if passing_trouble(error) is None:
+            raise
+
+
+def _end(conn: "Connection") -> None:
+    # A connection that is lost already is none of the pool's any more.
+    with suppress(asyncpg.InterfaceError):
+        conn.terminate()
 
 
 async def _keep_session(_: object) -> None:
@@ -223,9 +284,22 @@ async def _transaction(conn: "Connection", begin: str) -> AsyncIterator[WriteTx]
         yield tx
         await _commit(conn)
     except BaseException:
-        await asyncio.shield(_roll_back(conn))
+        await _undisturbed(_roll_back(conn))
         raise
     tx.committed()
+
+
+async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
+    """Heed a cancellation only once the work is done: who gave the connection back before would fail instead of being cancelled."""
+    task, cancelled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 async def _commit(conn: "Connection") -> None:

@@ -50,6 +50,7 @@ where projected_versions.version < excluded.version
 returning generation, subject
 """
 
+# Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
 # A heartbeat that a wrong clock put into the future does not stand in the way of true ones.
 _SETTLE = """
 with reached as (
@@ -80,7 +81,13 @@ with reached as (
         as m(partition, next_offset, heartbeat_at, gap)
     order by m.partition
     on conflict (projection, topic, partition) do update
-    set next_offset = excluded.next_offset,
+    set next_offset = case
+            when p.next_offset = (
+                select k.next_offset from unnest($22::integer[], $23::bigint[]) as k(partition, next_offset)
+                where k.partition = excluded.partition
+            ) then excluded.next_offset
+            else greatest(excluded.next_offset, p.next_offset)
+        end,
         heartbeat_at = coalesce(
             greatest(
                 excluded.heartbeat_at,
@@ -191,10 +198,9 @@ async def applying(
 async def settle(conn: Connection, projection: Projection, work: Work, *, one_by_one: bool) -> Settled:
     """Do all of `work` in one transaction. With `one_by_one`, states that cannot be applied wait and the others do not."""
     states = sorted_by_subject(work.states)
-    # A partition without any position is read from where Kafka's offsets are, so its first one must not be lost; nor a gap.
-    first = bool(work.positions.keys() - work.known_offsets.keys())
+    # What is read again after a crash need not show a gap again.
     gap = any(position.gap for position in work.positions.values())
-    async with applying(conn, projection, states, durably=first or gap):
+    async with applying(conn, projection, states, durably=gap):
         failed: set[UUID] = set()
         if one_by_one:
             newly = await apply_what_can_be(conn, projection, states, failed)

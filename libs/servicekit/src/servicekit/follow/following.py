@@ -73,14 +73,25 @@ class Following:
         return time.monotonic() - self.last_batch < BUSY_FOR
 
     def reassigned(self) -> None:
-        """Take note of a new assignment."""
+        """Take note of a new assignment, or of a database that is another than it was."""
         self.positions.forget()
         self.assigned.set()
 
     async def handle(self, records: Records, consumer: Consumer) -> None:
         """Deal with a batch: everything in it is applied or a row when this returns, and NotSettled means nothing is."""
         begun = time.monotonic()
-        batch, settled = await self._patiently(lambda one_by_one: self._once(records, consumer, one_by_one))
+
+        async def step(one_by_one: bool) -> tuple[Batch, Settled]:
+            # What was left once is read again from elsewhere, and must not come back with the next try.
+            nonlocal records
+            records = await self.positions.only_next(consumer, records)
+            return await self._once(records, consumer, one_by_one)
+
+        try:
+            batch, settled = await self._patiently(step)
+        except NotSettled:
+            self.positions.forget()
+            raise
         self.last_batch = time.monotonic()
         self._tell(batch, settled, self.last_batch - begun)
         if self.projection.pause:
@@ -114,7 +125,7 @@ class Following:
                 await self._wait_for_due()
 
     async def seek_forever(self, consumer: Callable[[], Consumer | None]) -> None:
-        """After each assignment go to the database's positions, until cancelled."""
+        """After each assignment, and when the database was restored, go to its positions, until cancelled."""
         while True:
             await self.assigned.wait()
             self.assigned.clear()
@@ -133,7 +144,7 @@ class Following:
         self._due.clear()
 
     async def _once(self, records: Records, consumer: Consumer, one_by_one: bool) -> tuple[Batch, Settled]:
-        batch = read_batch(await self.positions.only_next(consumer, records))
+        batch = read_batch(records)
         await self.positions.mark_gaps(consumer, batch)
         behind = await self._behind(batch.announced)
         states, reasons = await self.owner.ask(behind)
@@ -174,7 +185,8 @@ class Following:
                 return await step(one_by_one)
             except Rewound:
                 log.error("positions_rewound", stream=self.projection.name)  # noqa: TRY400 - the trace tells nothing
-                self.positions.forget()
+                # Partitions in which nothing comes lost as much, so all are sought as after an assignment.
+                self.reassigned()
             except Exception as error:  # noqa: BLE001 - what kind it is decides, and none of them may end the loop
                 blame = not _passes(error) or attempt >= WHOLE_TRIES
                 log.warning(

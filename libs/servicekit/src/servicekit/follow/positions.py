@@ -1,6 +1,7 @@
 """Where to read: the database's positions, written with the effects, are the truth; Kafka's offsets are a copy.
 
-So a restored database reads again what it lost, although Kafka's offsets say that it was dealt with.
+So a restored database reads again what it lost, although Kafka's offsets say that it was dealt with; what it knows nothing of,
+it reads from the begin.
 """
 
 from collections.abc import Collection, Mapping
@@ -31,7 +32,7 @@ class Positions:
 
     aiokafka may hand out records of a new assignment before a rebalance listener could seek, and it hides a listener's
     failure. So the first records of each partition in an assignment are compared with the database, and dropped
-    after a seek if something before them is missing there.
+    after a seek if they are not those that it wants next.
     """
 
     def __init__(self, database: Database, projection: Projection, topic: str) -> None:
@@ -49,12 +50,13 @@ class Positions:
 
     async def seek(self, consumer: Consumer) -> None:
         """Go to the database's positions, for partitions of which nothing was read yet in this assignment."""
-        for partition, offset in (await self._read()).items():
-            if partition not in self._compared:
-                self._seek(consumer, partition, offset)
+        stored = await self._read()
+        for place in consumer.assignment():
+            if place.partition not in self._compared:
+                self._seek(consumer, place.partition, stored.get(place.partition, 0))
 
     async def only_next(self, consumer: Consumer, records: Records) -> Records:
-        """Give the records without those of partitions where the database wants earlier ones first."""
+        """Give the records without those of partitions where the database wants other ones next."""
         new = {record.partition for record in records} - self._compared
         if not new:
             return records
@@ -62,10 +64,10 @@ class Positions:
         self._compared |= new
         self.known |= {p: offset for p, offset in stored.items() if p in new}
         first = _first_offsets(records)
-        ahead = {p for p in new if p in stored and first[p] > stored[p]}
-        for partition in ahead:
-            self._seek(consumer, partition, stored[partition])
-        return [record for record in records if record.partition not in ahead] if ahead else records
+        elsewhere = {p for p in new if first[p] != stored.get(p, 0)}
+        for partition in elsewhere:
+            self._seek(consumer, partition, stored.get(partition, 0))
+        return [record for record in records if record.partition not in elsewhere]
 
     async def mark_gaps(self, consumer: Consumer, batch: Batch) -> None:
         """Mark the positions before which records were gone, and raise the alarm: the projection is to be built anew."""

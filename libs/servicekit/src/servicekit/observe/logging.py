@@ -1,27 +1,38 @@
 """One JSON object per line on stdout, from our own code and from libraries alike, with nothing about a person in it.
 
 A value passes only under a key of the allow-list, and every text is masked by pattern as well. Of an exception its type
-and the places it went through are written, never its message, unless it is one of our own numbered problems.
+and the places it went through are written, never its message, unless it is one of our own numbered problems, or says what
+is wrong with the surroundings: `Misconfigured`, an error of the operating system, the code of one of the database.
+What ends the process uncaught is such an entry too; nothing goes to stderr beside it.
 """
 
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
+import asyncpg
 import orjson
 import structlog
 
+from cv_contracts.errors import Misconfigured
 from cv_contracts.faults import Problem
 from servicekit.observe.redaction import MASK, mask
 from servicekit.observe.telemetry import trace_id
 from servicekit.settings import TelemetrySettings
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 __all__ = ["ALLOWED_KEYS", "setup"]
+
+log = structlog.get_logger(__name__)
 
 EventDict = MutableMapping[str, Any]
 
@@ -61,6 +72,8 @@ _TALKATIVE = ("httpx", "httpcore")
 _LARGEST_NUMBER = 2**63  # JSON writers take no more
 _LONGEST_CHAIN = 5
 _MOST_FRAMES = 30
+_SYSTEM = ("builtins", "socket", "ssl")
+"""Where the errors of the operating system are defined; a library's own kind of them may say anything."""
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -91,6 +104,23 @@ def setup(
         logging.getLogger(name).setLevel(logging.WARNING)
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate, access.disabled = [], False, True
+    sys.excepthook, threading.excepthook, sys.unraisablehook = _ended, _thread_ended, _not_raised
+
+
+def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    log.error("uncaught_error", exc_info=error)
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    if not issubclass(args.exc_type, SystemExit):
+        log.error("uncaught_error", exc_info=args.exc_value)
+
+
+def _not_raised(args: "UnraisableHookArgs") -> None:
+    log.error("unraisable_error", exc_info=args.exc_value)
 
 
 class Redactor:
@@ -219,7 +249,22 @@ def _describe_one(error: BaseException) -> dict[str, Any]:
     if isinstance(error, Problem):
         described["code"] = error.code
         described["status"] = error.status
+    reason = _reason_of(error)
+    if reason is not None:
+        described["reason"] = mask(reason)
     return described
+
+
+def _reason_of(error: BaseException) -> str | None:
+    """Give what an error says of the surroundings. A database's own text may quote rows, and the names it gives do not."""
+    if isinstance(error, Misconfigured):
+        return str(error)
+    if isinstance(error, OSError) and type(error).__module__ in _SYSTEM and error.strerror:
+        return f"{error.strerror}: {error.filename}" if isinstance(error.filename, str) else error.strerror
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate:
+        names = (error.table_name, error.constraint_name)
+        return " ".join((error.sqlstate, *(name for name in names if name)))
+    return None
 
 
 def _short(filename: str) -> str:

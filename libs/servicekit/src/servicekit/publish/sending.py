@@ -39,6 +39,8 @@ REFUSED_FOR_GOOD = (
 TOPIC_TROUBLE = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 TOPIC_PAUSE_SECONDS = 10.0
 TOPIC_PATIENCE_SECONDS = 2.0
+SEARCH_SECONDS = 10.0
+"""How long one round looks for the rows that are meant by a refusal; each costs new connections, and a round has an end."""
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 Row = asyncpg.Record
@@ -178,14 +180,18 @@ class Sender:
         return asyncio.gather(*waiting, return_exceptions=True)
 
     async def finish(self, prepared: Prepared, answers: Sequence[Any]) -> Round:
-        """Sort the answers. A batch that was refused is sent again row by row, to find out which ones are meant."""
+        """Sort the answers. A batch that was refused is sent again row by row, to find out which ones are meant.
+
+        What it does not come to in time comes again with the next round.
+        """
         round_ = prepared.round
         for batch, answer in zip(prepared.batches, answers, strict=True):
             self._sort(round_, batch, answer)
         if round_.renew:
             await self.abort()
+        until = time.monotonic() + SEARCH_SECONDS
         for batch in round_.suspects:
-            await self._one_by_one(round_, batch)
+            await self._one_by_one(round_, batch, until)
         return round_
 
     def _reason_to_refuse(self, row: Row, partitions: int) -> str | None:
@@ -243,7 +249,7 @@ class Sender:
         else:
             raise answer
 
-    async def _one_by_one(self, round_: Round, refused: Batch) -> None:
+    async def _one_by_one(self, round_: Round, refused: Batch, until: float) -> None:
         for row in refused.rows:
             if key_of(row) in round_.held or refused.topic in self._paused or round_.trouble is not None:
                 continue
@@ -254,3 +260,5 @@ class Sender:
             self._sort(round_, batch, answer)
             if isinstance(answer, BaseException):
                 await self.abort()
+            if time.monotonic() >= until:
+                return

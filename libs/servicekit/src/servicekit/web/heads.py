@@ -1,6 +1,10 @@
-"""HTTP connections whose request heads are limited in size and time, which uvicorn with httptools does not do."""
+"""HTTP connections that end where uvicorn's would not: at heads that are too long or do not come, at answers that nobody takes."""
 
 import asyncio
+import fcntl
+import struct
+import termios
+from contextlib import suppress
 from typing import Any
 
 from httptools import HttpParserError
@@ -14,7 +18,10 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """Closes connections whose head is too long (431) or does not come; costs whole heads nothing but a comparison."""
+    """Closes connections whose head is too long (431) or does not come; costs whole heads nothing but a comparison.
+
+    Those whose other end takes nothing of an answer for as long as an idle one is kept are dropped, with what is left of it.
+    """
 
     _before = 0
     """Bytes of the head that came in pieces after its first and before the present one; minus the first piece while in it."""
@@ -22,6 +29,9 @@ class BoundedHeads(HttpToolsProtocol):
     _in_head = False
     _too_large = False
     _patience: asyncio.TimerHandle | None = None
+    _answered = 0
+    _taking: asyncio.TimerHandle | None = None
+    """Looks whether what is written is taken; once begun it serves all answers until none is left."""
 
     def __init__(self, *args: Any, settings: HttpSettings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,6 +44,9 @@ class BoundedHeads(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,6 +73,15 @@ class BoundedHeads(HttpToolsProtocol):
             raise HttpParserError
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._answered += 1
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
     def send_400_response(self, msg: str) -> None:
         if self._too_large:
             self._refuse()
@@ -81,6 +103,31 @@ class BoundedHeads(HttpToolsProtocol):
             self._patience.cancel()
             self._patience = None
 
+    def _watch(self) -> None:
+        if self._taking is None:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._taking = self.loop.call_later(self.timeout_keep_alive, self._look, self._written())
+
+    def _look(self, before: tuple[int, int]) -> None:
+        now, self._taking = self._written(), None
+        if now[1] and now == before:
+            self.transport.abort()
+        elif now[1]:
+            self._look_later()
+
+    def _written(self) -> tuple[int, int]:
+        return self._answered, self.transport.get_write_buffer_size() + _in_kernel(self.transport)
+
     def _give_up(self) -> None:
         self._patience = None
         self.transport.close()
+
+
+def _in_kernel(transport: asyncio.Transport) -> int:
+    """Give how many bytes the kernel has taken over that the other end has not: without them, slow progress cannot be seen."""
+    with suppress(OSError, ValueError):
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return int(struct.unpack("i", answer)[0])
+    return 0

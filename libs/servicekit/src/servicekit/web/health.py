@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -16,6 +16,8 @@ Check = Callable[[], Awaitable[object]]
 """Returns detail to show (a mapping, or anything else for none) or raises when the dependency is not ready."""
 
 CACHED_FOR = timedelta(seconds=1)
+LEAVING_SECONDS: Final = 5.0
+"""Over so long the answers that waited are spread once the process is about to leave: whoever gets one asks anew at once."""
 HealthResponse = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
@@ -31,8 +33,10 @@ class Health:
 
     on_death: Callable[[], None] | None = None
     """Called once when a watched task has died; the server sets it in order to leave."""
+    on_draining: Callable[[], None] | None = None
+    """Called once when the process is about to leave, so that answers which wait for something are given soon."""
     draining: bool = False
-    """Set when the process is about to leave: not ready, whatever the checks say."""
+    """Whether the process is about to leave: not ready, whatever the checks say."""
     dead: list[str] = field(default_factory=list)
     """The watched tasks that died."""
     _checks: dict[str, _Named] = field(default_factory=dict)
@@ -46,6 +50,12 @@ class Health:
     def watch(self, name: str, task: asyncio.Task[Any]) -> None:
         """Watch a background task that must run as long as the process: if it ends by itself, liveness turns red."""
         task.add_done_callback(lambda ended: self._ended(name, ended))
+
+    def drain(self) -> None:
+        """Tell that the process is about to leave."""
+        self.draining = True
+        if self.on_draining is not None:
+            self.on_draining()
 
     def _ended(self, name: str, task: asyncio.Task[Any]) -> None:
         if task.cancelled() and task.cancelling():

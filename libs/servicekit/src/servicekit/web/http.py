@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from time import perf_counter
 from typing import Any, TypeVar
 
+import structlog
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 CONSISTENCY_HEADER = "x-consistency-token"
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 HotResponse = tuple[int, list[tuple[bytes, bytes]], bytes]
@@ -73,7 +76,7 @@ class Routes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await _live(self._app, scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         traceparent = headers.get(b"traceparent")
@@ -197,6 +200,26 @@ def _limited(receive: Receive, limit: int) -> Receive:
 def _as_hot(problem: Problem) -> HotResponse:
     headers = [(name.encode(), value.encode("latin-1")) for name, value in problem.headers().items()]
     return problem.status, headers, problem_body(problem, trace_id())
+
+
+async def _live(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass the lifespan on, and log what ends it: the server would write no more of a traceback than its first line."""
+    starting = True
+
+    async def outgoing(message: Message) -> None:
+        nonlocal starting
+        starting = starting and message["type"] != "lifespan.startup.complete"
+        message.pop("message", None)
+        await send(message)
+
+    try:
+        await app(scope, receive, outgoing)
+    except Exception as error:
+        if starting:
+            log.error("startup_failed", exc_info=error)  # noqa: TRY400 - said once, here or below
+        else:
+            log.error("shutdown_failed", exc_info=error)  # noqa: TRY400
+        raise
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["Room"]
+__all__ = ["LEAST", "Room"]
 
 LEAST: Final = 16
 WHEN_SLOW: Final = 0.98
@@ -10,11 +10,11 @@ WHEN_SWIFT: Final = 0.5
 
 
 class Room:
-    """Shrinks by a share with each slow answer and grows by about half a place per round of swift ones, up to `most`."""
+    """Shrinks by a share with each slow answer, down to `least`, and grows by about half a place per round of swift ones, up to `most`."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, least: int = LEAST) -> None:
         self._most = float(most)
-        self._least = float(min(LEAST, most))
+        self._least = float(min(least, most))
         self._size = self._most
 
     @property

@@ -71,7 +71,7 @@ class DrainingServer(uvicorn.Server):
         collect_seldom()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._health.draining = True
+        self._health.drain()
         log.info("draining", connections=len(self.server_state.connections))
         await self._stop_accepting()
         self._announce_close()

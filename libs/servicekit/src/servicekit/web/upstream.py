@@ -3,12 +3,13 @@
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from urllib.parse import urlsplit
 
 from servicekit.web.connection import Answer, Connection, Crowded, Cut, Garbled, Late, Unreachable
-from servicekit.web.room import Room
+from servicekit.web.room import LEAST, Room
 from servicekit.web.tls import trusting
 
 RETRIED = (Cut, Garbled)
@@ -25,6 +26,8 @@ class OwnerLimits:
     """How much of this process one owner may take; times in seconds."""
 
     connections: int = 64
+    least: int = LEAST
+    """So many of the connections are never taken away, however slow the answers are."""
     waiting: int = 256
     longest_wait: float = inf
     """For one of the connections: whoever would wait longer is better told to come back later."""
@@ -41,6 +44,7 @@ class OwnerLimits:
 class Forward:
     """A request for an owner; `head` is its header lines, each ended, without host, length and deadline.
 
+    `credentials` gives more of them, which age: they are made whenever it is sent, after all waiting and again for a second time.
     `repeatable` says that running it twice does no harm: only then is it ever sent a second time. An owner that takes
     longer than `swift` seconds for it is busy, and is given less at once.
     """
@@ -51,6 +55,7 @@ class Forward:
     body: bytes
     repeatable: bool
     swift: float = inf
+    credentials: Callable[[], bytes] = bytes
 
 
 class Owner:
@@ -73,7 +78,7 @@ class Owner:
         self._waiting_since = 0.0
         self._burst_since = 0.0
         self._answered_at = 0.0
-        self._room = Room(self._limits.connections)
+        self._room = Room(self._limits.connections, self._limits.least)
         self.busy = 0
 
     async def send(self, request: Forward, deadline: float) -> Answer:
@@ -165,6 +170,7 @@ class Owner:
                 request.target,
                 self._host_line,
                 request.head,
+                request.credentials(),
                 b"x-deadline-ms: %d\r\n" % left,
                 length,
                 b"\r\n",

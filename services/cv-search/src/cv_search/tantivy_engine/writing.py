@@ -36,10 +36,14 @@ class TantivyEngine:
     def recall(self) -> None:
         """Read what the newest commit says; raises IndexBroken where it is of another form."""
         searcher = self._index.searcher()
-        last = Checkpoint.read(searcher, self._index.schema)
-        if last.form != form(self.digest):
-            raise IndexBroken
-        self._names.read(searcher, self._index.schema)
+        try:
+            last = Checkpoint.read(searcher, self._index.schema)
+            if last.form != form(self.digest):
+                raise IndexBroken
+            self._names.read(searcher, self._index.schema)
+        except ValueError as error:
+            # Tantivy's word for a field that another format does not have.
+            raise IndexBroken from error
         self._last = last
 
     def position(self) -> int | None:

@@ -22,6 +22,7 @@ from cv_gateway.caller import (
 )
 from cv_gateway.forwarding import Header
 from cv_gateway.soap.faults import ENVELOPE, EnvelopeFault, NotUnderstood, VersionMismatch
+from cv_gateway.soap.names import ForgetfulParser
 from cv_gateway.soap.reading import read
 from cv_gateway.soap.schema import Schema
 from cv_gateway.soap.tables import NAMESPACE
@@ -72,15 +73,7 @@ class EnvelopeReader:
     def __init__(self) -> None:
         self._schema = Schema()
         self._headers: Bounded[bytes, _Head] = Bounded(REMEMBERED)
-        self._parser = etree.XMLParser(
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            dtd_validation=False,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-        )
+        self._parser = ForgetfulParser()
 
     def read(self, content: bytes) -> Request:
         """Read an envelope; raises an EnvelopeFault, which never tells what was sent."""
@@ -99,7 +92,7 @@ class EnvelopeReader:
         if _has_document_type(content):
             raise EnvelopeFault("Envelope", "has a document type declaration")
         try:
-            return etree.fromstring(content, self._parser)
+            return self._parser.parse(content)
         except etree.XMLSyntaxError:
             raise EnvelopeFault("Envelope", "is not well-formed XML") from None
 

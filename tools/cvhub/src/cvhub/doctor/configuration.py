@@ -24,6 +24,13 @@ def configuration(patient: Patient) -> Iterator[Finding]:
     for service in SERVICES:
         given = patient.environments.get(service.name)
         if given is None:
+            if patient.environments:
+                yield warning(
+                    "configuration",
+                    service.name,
+                    "not looked at",
+                    f"give its settings too: {service.name}.env",
+                )
             continue
         try:
             with _only(given):

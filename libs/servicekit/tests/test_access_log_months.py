@@ -1,0 +1,108 @@
+"""The access log while somebody reads it for long, as a back-up does: months come all the same, and no read fails for one ahead."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from cv_contracts.faults import Unavailable
+from servicekit.data import access_log
+from servicekit.data.access_log import MONTHS_AHEAD, AccessLog, AccessRow
+from servicekit.data.postgres import Database
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+ROW = AccessRow(None, "GetCV", None, service="test")
+
+
+@asynccontextmanager
+async def locked(database: Database, mode: str) -> AsyncIterator[None]:
+    """Hold a lock on the whole log."""
+    async with database.pool.acquire() as conn, conn.transaction():
+        await conn.execute(f"lock table access_log in {mode} mode")
+        yield
+
+
+async def months(database: Database) -> list[str]:
+    rows = await database.fetch(
+        "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'access_log'::regclass order by 1"
+    )
+    return [row["name"] for row in rows]
+
+
+async def all_months(database: Database) -> None:
+    assert len(await months(database)) == MONTHS_AHEAD
+
+
+async def test_months_are_made_while_a_back_up_reads(database: Database) -> None:
+    log = AccessLog(database)
+    async with locked(database, "access share"):
+        await log.record(ROW)
+        await eventually(lambda: all_months(database))
+
+
+async def test_a_month_is_as_the_log_itself(database: Database) -> None:
+    await AccessLog(database).make_months(date(2031, 2, 1))
+    indexes = "select count(*) from pg_index where indrelid = $1::regclass and indisvalid"
+    assert await database.fetchval(indexes, "access_log_2031_02") == await database.fetchval(
+        indexes, "access_log"
+    )
+    assert await database.fetchval(
+        "select count(*) from pg_indexes where tablename = 'access_log_2031_02' and indexdef like '%USING brin (at)'"
+    )
+    columns = """
+    select array_agg((attname, atttypid, attnotnull) order by attnum) from pg_attribute where attrelid = $1::regclass and attnum > 0
+    """
+    assert await database.fetchval(columns, "access_log_2031_02") == await database.fetchval(
+        columns, "access_log"
+    )
+
+
+async def test_a_read_waits_for_no_month_ahead_and_those_are_made_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.execute("select access_log_make_months($1, 1)", datetime.now(UTC).date())
+    monkeypatch.setattr(access_log, "TRY_AGAIN_AFTER", timedelta())
+    log = AccessLog(database)
+    async with locked(database, "share update exclusive"):
+        await log.record(ROW)
+        await log.record(ROW)
+        assert len(await months(database)) == 1
+
+    async def made() -> None:
+        await log.record(ROW)
+        await all_months(database)
+
+    await eventually(made)
+
+
+async def test_months_ahead_that_cannot_be_made_are_not_tried_with_every_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AccessLog(database)
+    tried = []
+
+    async def busy(today: date) -> None:
+        tried.append(today)
+        raise TimeoutError
+
+    monkeypatch.setattr(log, "make_months", busy)
+
+    async def has_tried() -> None:
+        await log.record(ROW)
+        assert tried
+
+    await eventually(has_tried)
+    for _ in range(5):
+        await log.record(ROW)
+    assert len(tried) == 1
+
+
+async def test_without_this_month_a_read_fails_and_the_next_one_makes_it(database: Database) -> None:
+    log = AccessLog(database)
+    async with locked(database, "share update exclusive"):
+        with pytest.raises(Unavailable):
+            await log.record(ROW)
+    await log.record(ROW)

@@ -1,0 +1,45 @@
+"""A stack that is being started: whoever is at another terminal can stop it from the first moment on."""
+
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cvhub.ports import DEFAULT_PORTS
+from cvhub.servers.process import CannotStart
+from cvhub.stack import Stack
+from cvhub.state import Run, State
+from cvhub.steps import Steps
+from servicekit.testing import free_port
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    prepared = State(tmp_path / "state")
+    prepared.prepare()
+    return prepared
+
+
+def test_it_is_known_whom_to_stop_before_the_servers_are_there(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[Run] = []
+
+    def takes_long(_stack: Stack) -> None:
+        noted.append(State(state.folder).running())
+        raise CannotStart("enough")
+
+    monkeypatch.setattr(Stack, "_start_postgres", takes_long)
+    monkeypatch.setattr(Stack, "_start_kafka", takes_long)
+    with state.held(), Steps(Console(quiet=True)) as steps, pytest.raises(CannotStart, match="enough"):
+        Stack(state, {name: free_port() for name in DEFAULT_PORTS}, steps).start()
+    assert [run.pid for run in noted] == [os.getpid()] * 2
+
+
+def test_nor_is_it_one_that_was_killed_before(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[Run | None] = []
+    monkeypatch.setattr(State, "_own", lambda state, _pid: noted.append(state.run()))
+    state.write_run(Run(1, {}, "", {"left": 2}))
+    state.end_leftovers()
+    assert noted == [Run(os.getpid(), {}, "", {"left": 2})]
