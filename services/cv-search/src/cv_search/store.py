@@ -98,9 +98,7 @@ where change > $1 and change <= $2 order by change limit $3
 _CHANGE_OF: Final = (
     "select max(change) from search_documents where cv_id = any($1::uuid[]) or person_id = any($1::uuid[])"
 )
-_SHOWN: Final = (
-    "select cv_id, person_id, shown from search_documents where cv_id = any($1::uuid[]) and shown is not null"
-)
+_SHOWN: Final = "select cv_id, person_id, shown from search_documents where cv_id = any($1::uuid[])"
 _COUNT: Final = "select count(*) from search_documents where document is not null"
 
 
@@ -124,11 +122,11 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A person as a result shows one (JSON of CVPerson)."""
+    """A person as a result shows one (JSON of CVPerson); None where the person is not to be shown any more."""
 
     cv_id: UUID
     person_id: UUID
-    json: bytes
+    json: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +205,9 @@ class SearchDocuments:
         return int(await self.database.fetchval(_CHANGE_OF, subjects) or 0)
 
     async def shown(self, cvs: Sequence[UUID]) -> dict[UUID, Shown]:
-        """Give those of these CVs that can be shown now."""
-        return {row["cv_id"]: Shown(*row) for row in await self.database.fetch(_SHOWN, cvs)}
+        """Give what can be shown now of these CVs."""
+        rows = await self.database.fetch(_SHOWN, cvs) if cvs else []
+        return {row["cv_id"]: Shown(*row) for row in rows}
 
     async def count(self) -> int:
         """Count the documents."""
