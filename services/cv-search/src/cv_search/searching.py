@@ -9,6 +9,7 @@ from cv_citizens.policy import Actor, fault_of_organisation
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.search import SearchCVTextRequest, SearchInputType
+from cv_search.confirming import Confirming
 from cv_search.indexing import Indexer
 from cv_search.pins import Pin, Pins, owner_of
 from cv_search.port import ID_BYTES, Query, cvs_of
@@ -51,6 +52,7 @@ class Searching:
         readers: Readers,
         pins: Pins,
         queries: Callable[[], Queries],
+        confirming: Confirming,
         applied: Applied,
         access_log: AccessLog,
         persons: int,
@@ -60,6 +62,7 @@ class Searching:
         self._readers = readers
         self._pins = pins
         self._queries = queries
+        self._confirming = confirming
         self._applied = applied
         self._access_log = access_log
         self._persons = persons
@@ -82,7 +85,7 @@ class Searching:
         _check(page, pin)
         told = await self._documents.shown(cvs)
         on_page = cvs[page.begin : page.end] if pin.is_of_few else cvs
-        shown = [told[cv] for cv in on_page if cv in told and told[cv].json]
+        shown = await self._confirming([told[cv] for cv in on_page if cv in told and told[cv].json])
         noted = [told[cv] for cv in cvs if cv in told] if pin.is_of_few else shown
         await self._access_log.record(_access_row(call, pin, page, noted))
         return _answer(number, pin, page, wanted.GroupLimit, shown)
