@@ -29,7 +29,7 @@ from bench.measured import Row, Servers
 from bench.system import System
 from cv_citizens.testing import JOBCENTER, a_caller
 from cv_contracts.codelists import default
-from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.replace_cv import ReplaceCVRequest
 from cv_registry.content import content_json
@@ -40,7 +40,7 @@ from cvhub.synthetic import citizens
 from servicekit.data.postgres import migrate
 from servicekit.follow.testing import EventLog
 from servicekit.settings import KafkaSettings
-from servicekit.testing import free_port
+from servicekit.testing import eventually, free_port
 from servicekit.web.identity import ServiceSigner, load_private_key
 
 NAME, WRITER = "cv-search", "its writer"
@@ -49,6 +49,7 @@ MADE = 3_000
 """Different CVs; more have the same content under other ids."""
 RATE, SECONDS, ROUNDS = 200, 12.0, 3
 LOOKED_FOR_EVERY, LOOK_AGAIN_AFTER = 0.25, 0.05
+BEAT_EVERY = 5.0
 LOOKS = 10
 """So often a word that never comes is looked for while nothing changes: about as often as one that does."""
 DIFFERENT = 2_000
@@ -91,8 +92,8 @@ async def _measured(
     quiet, busy = [], []
     spent = {name: _Spent(system) for name in ("without changes", "with changes")}
     worker = _CaseWorker(system)
-    begin = len(await worker.searched(0, SECONDS / 4))
-    async with EventLog(kafka, topic_of(CVChanged)) as log:
+    async with EventLog(kafka, topic_of(CVChanged)) as log, _fresh(kafka, search):
+        begin = len(await worker.searched(0, SECONDS / 4))
         changes = _Changes(owners, log, copies, search)
         for number in range(ROUNDS):
             servers.say(f"P7 round {number + 1} of {ROUNDS}")
@@ -261,6 +262,21 @@ class _Changes:
 
 def _new_word() -> str:
     return "nyt" + "".join(chr(ord("a") + int(digit, 16)) for digit in uuid4().hex[:12])
+
+
+@asynccontextmanager
+async def _fresh(kafka: KafkaSettings, search: "_Search") -> AsyncIterator[None]:
+    """Say that all is heard of the citizens, as the registry does, so that nobody need be asked about them."""
+    async with EventLog(kafka, topic_of(CitizenChanged)) as log:
+
+        async def beat() -> None:
+            while True:
+                await log.beat()
+                await asyncio.sleep(BEAT_EVERY)
+
+        async with meanwhile(beat()):
+            await eventually(lambda: search(ResultsPerPage=100))
+            yield
 
 
 @asynccontextmanager

@@ -196,7 +196,8 @@ def _wishes(different: Sequence[Document], reference: Reference) -> dict[str, li
 
 def _words(document: Document, reference: Reference) -> set[str]:
     texts = (*document.person.occupation_names, *document.titles, *document.skills, *document.texts)
-    return {word for text in texts for words in reference.compounds.analysed(text) for word in words.split()}
+    analysed = [reference.compounds.analysed(text) for text in texts]
+    return {word for one in analysed for words in (one.stems, one.parts) for word in words.split()}
 
 
 async def _race(name: str, queries: Sequence[Query], field: "Field", count: int) -> list[Row]:

@@ -177,8 +177,8 @@ def _lexemes(document: Document, reference: Reference) -> str:
         ("D", document.texts),
     ):
         for text in texts:
-            words, parts = reference.compounds.analysed(text)
-            for words_of, letter in ((words, weight), (parts, "D")):
+            analysed = reference.compounds.analysed(text)
+            for words_of, letter in ((analysed.stems, weight), (analysed.parts, "D")):
                 for word in words_of.split():
                     at = min(at + 1, 16_383)
                     places.setdefault(word, []).append(f"{at}{letter}")

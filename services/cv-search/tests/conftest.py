@@ -68,9 +68,10 @@ async def settings(fresh_database: FreshDatabase, make_settings: MakeSettings) -
 
 @pytest.fixture
 async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
-    """Give a running service whose projections are live and whose index is there, both empty."""
+    """Give a running service whose projections are live and fresh and whose index is there, both empty."""
     async with start(settings) as world:
         await eventually(lambda: world.parts.indexer.serving)
+        await world.heartbeat()
         yield world
 
 

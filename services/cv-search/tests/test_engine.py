@@ -8,6 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from cv_contracts.codelists import default
+from cv_search.danish import normal, spelled
 from cv_search.engine_testing import OpenOne
 from cv_search.made_up import cv_id
 from cv_search.port import Circle, Count, Dimension, Document, Engine, Person, Query, Snapshot, cvs_of
@@ -220,6 +222,44 @@ def test_nothing_typed_is_read_as_a_query_of_the_engine(engine: Engine, text: Te
     wanted = {cv_id(1)} if "kok" in typed else set() if any(c.isalnum() for c in typed) else None
     ids = set(found(snapshot, text(typed)))
     assert ids == wanted if wanted is not None else len(ids) == 3
+
+
+@pytest.fixture(scope="module")
+def titled(open_one: OpenOne) -> Iterator[tuple[Snapshot, dict[str, UUID]]]:
+    """Give CVs that each hold one word, an occupation for the most part."""
+    titles = [occupation.title for occupation in default().occupations.values()]
+    words = [normal(title) for title in titles if len(spelled(title)) == 1]
+    words += ["lære", "læren", "lærerindernes", "elektrik", "kok", "kokkerer"]
+    words = list(dict.fromkeys(words))
+    engine = open_one("titled")
+    engine.append([document(n, word) for n, word in enumerate(words)])
+    engine.commit(1)
+    yield engine.reader().snapshot(), {word: cv_id(n) for n, word in enumerate(words)}
+    engine.close()
+
+
+def test_with_an_asterisk_all_words_that_begin_so_are_found_whole_ones_too_and_no_others(
+    titled: tuple[Snapshot, dict[str, UUID]], text: Text
+) -> None:
+    """The index holds stems: lær stands for lære, lærer and lærernes."""
+    snapshot, words = titled
+    begun = {word[:length] for word in list(words)[::40] for length in range(4, len(word))}
+    every = sorted({*words, *begun, "lærer", "lærern", "lærerinder", "elektrike", "sygeplejersk"})
+    searches = len(every) // 16
+    for some in (every[first::searches] for first in range(searches)):
+        query = Query(secondary=tuple(clause for one in some for clause in text(f"{one}*").text))
+        wanted = {cv for word, cv in words.items() if word.startswith(tuple(some))}
+        assert set(found(snapshot, query, len(words))) == wanted, some
+
+
+def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
+    snapshot = kept(
+        engine,
+        document(1, "Lærer"),
+        document(2, texts=("lærerig læreren lærerne lærerinde",)),
+        document(3, titles=("Lærerinde", "Læreren")),
+    )
+    assert found(snapshot, text("lærer*")) == [cv_id(n) for n in (1, 3, 2)]
 
 
 def test_another_reader_finds_the_same_without_being_told_how_words_are_read(

@@ -1,9 +1,11 @@
 """The index is made of the service's own rows: whatever becomes of it, it is made anew, and searched all the while."""
 
 import asyncio
+import os
 import random
 import resource
 import shutil
+import signal
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +143,27 @@ async def test_an_index_deleted_under_the_service_is_built_anew_and_searched_all
     world.replace(people[0], "genopbygget")
     await world.told(people[0])
     assert await world.found("genopbygget") == ["10000000"]
+
+
+async def test_an_index_torn_while_it_is_searched_is_built_anew(world: World) -> None:
+    people = await some(world, 20)
+    torn = world.parts.indexer.serving.place
+    segment = max(torn.path.glob("*.store"), key=lambda path: path.stat().st_size)
+    damaged = segment.with_name("damaged")
+    damaged.write_bytes(segment.read_bytes()[:-20])
+    await is_whole(world, people)
+    damaged.replace(segment)
+    await is_whole(world, people)
+    for pid in world.parts.workers.pids:
+        os.kill(pid, signal.SIGKILL)
+    assert (await world.search("vagtplan")).status_code == 503
+
+    async def is_searched_again() -> None:
+        assert (await world.search("vagtplan")).status_code == 200
+        assert world.parts.indexer.serving.place != torn
+
+    await eventually(is_searched_again, PATIENCE)
+    await is_whole(world, people)
 
 
 async def test_a_torn_index_and_one_of_another_database_are_built_anew_at_the_start(

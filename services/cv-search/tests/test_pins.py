@@ -8,7 +8,7 @@ import pytest
 
 from cv_citizens.testing import JOBCENTER, MUNICIPALITY, a_caller
 from cv_contracts.faults import Fault
-from cv_search.pins import OVERHEAD, Kept, Pin, Pins, owner_of
+from cv_search.pins import FEW, OVERHEAD, Kept, Pin, Pins, owner_of
 from cv_search.port import ID_BYTES
 from cv_search.query import Page
 from cv_search.settings import PinSettings
@@ -52,6 +52,13 @@ async def test_any_instance_cuts_pages_from_the_result_as_it_was(database: Datab
     number = await here.keep(MINE, pin, b"".join(one.bytes for one in ids))
     pages = [await there.page(number, MINE, Page(page, 10)) for page in (1, 2, 3, 4)]
     assert pages == [(pin, ids[:10]), (pin, ids[10:20]), (pin, ids[20:]), (pin, [])]
+
+
+async def test_of_few_all_are_given_with_any_page(database: Database) -> None:
+    pins, ids = pins_of(database), [uuid4() for _ in range(FEW)]
+    few = Pin(FEW, FEW, {}, b"")
+    number = await pins.keep(MINE, few, b"".join(one.bytes for one in ids))
+    assert [(await pins.page(number, MINE, Page(page, 10)))[1] for page in (1, 2, 9)] == [ids] * 3
 
 
 async def test_an_id_is_good_for_its_time(database: Database) -> None:

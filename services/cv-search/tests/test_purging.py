@@ -27,6 +27,7 @@ class ByHand:
 
     name: str
     building: bool = False
+    watches: bool = False
     asked: int = 0
     progress: Any = field(default_factory=lambda: SimpleNamespace(rebuilds=0))
 
@@ -150,6 +151,36 @@ async def test_a_new_index_is_said_once_its_build_is_done(database: Database) ->
     await here.step()
     assert await database.fetchval(_PLACES) == ["a2"]
     assert await left(here, gone) == 0
+
+
+async def test_who_watches_asks_for_no_build_and_says_what_the_writer_has_built(database: Database) -> None:
+    writer, watcher = ByHand("a"), ByHand("a", watches=True)
+    here, there = purging(database, writer), purging(database, watcher)
+    gone = await erase(database)
+    await here.step()
+    await there.step()
+    assert (writer.asked, watcher.asked) == (1, 0)
+    writer.built("a2")
+    watcher.name = "a2"
+    await there.step()
+    await here.step()
+    assert await left(there, gone) == 0
+    assert await database.fetchval(_PLACES) == ["a2"]
+
+
+async def test_who_asked_and_writes_no_longer_waits_for_no_build_of_its_own(database: Database) -> None:
+    first, second = ByHand("a"), ByHand("a", watches=True)
+    here, there = purging(database, first), purging(database, second)
+    gone = await erase(database)
+    await here.step()
+    first.watches, second.watches = True, False
+    await there.step()
+    assert (first.asked, second.asked) == (1, 1)
+    second.built("b")
+    first.name = "b"
+    await there.step()
+    await here.step()
+    assert (await left(here, gone), await left(there, gone)) == (0, 0)
 
 
 async def order(database: Database, here: Purging) -> None:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from cv_citizens.testing import COMPANY, FUND, JOBCENTER, MUNICIPALITY, STAR, a_caller
+from cv_search.pins import FEW
 from cv_search.settings import PinSettings, ReaderSettings, Settings
 from cv_search.testing import World, search_input, token_of
 from servicekit.testing import eventually
@@ -124,6 +125,43 @@ async def test_each_search_leaves_a_row_with_whom_it_has_shown_and_without_its_w
     assert asked[0].json()["rows"][0]["user_identifier"] == "sb1"
 
 
+async def rows_of(world: World) -> list[list[str]]:
+    """Give whom each search that was noted has shown, the newest last."""
+    rows = await world.parts.database.fetch("select detail from access_log order by at")
+    return [orjson.loads(row["detail"])["shown"] for row in rows]
+
+
+async def test_a_page_without_the_person_that_total_and_groups_are_about_is_noted_with_that_person(
+    world: World,
+) -> None:
+    one = world.new(10000001, "kendetegn")
+    await world.told(one, world.new(10000002))
+    second = await result(world, "kendetegn", PageNumber=2)
+    assert (second["TotalResults"], second["CVPersons"]) == (1, [])
+    assert second["Cities"] == [{"Name": "København Ø", "Count": 1}]
+    assert await rows_of(world) == [[str(one.person_id)]]
+
+
+async def test_a_result_of_few_is_noted_with_all_of_them_on_every_page_and_one_of_many_with_the_page(
+    world: World,
+) -> None:
+    people = [world.new(10000001 + i, "kendetegn") for i in range(FEW)]
+    all_of_them = {str(one.person_id) for one in people}
+    await world.told(*people)
+    first = await result(world, "kendetegn", ResultsPerPage=1)
+    gone = next(one for one in people if one.cv_number != first["CVPersons"][0]["CVNumber"])
+    world.erase(gone)
+    await world.told(gone)
+    again = await result(world, Id=first["Id"], ResultsPerPage=100)
+    assert (again["TotalResults"], len(again["CVPersons"])) == (FEW, FEW - 1)
+    await world.told(*(world.new(20000001 + i, "kendetegn") for i in range(2)))
+    many = await result(world, "kendetegn", ResultsPerPage=3)
+    assert many["TotalResults"] == FEW + 1
+    noted = await rows_of(world)
+    assert [len(shown) for shown in noted] == [FEW, FEW, 3]
+    assert set(noted[0]) == set(noted[1]) == all_of_them
+
+
 async def test_no_answer_leaves_without_its_access_row(world: World) -> None:
     await world.told(world.new(10000001))
     await world.parts.database.execute("alter table access_log rename to access_log_away")
@@ -184,6 +222,7 @@ async def test_only_the_gateway_may_search_and_only_an_operator_operates(world: 
     assert answer.status_code == 403
 
     async def is_told() -> bool:
-        return (await world.operate("GET", "/internal/operations/index")).json()["building"] is False
+        told = (await world.operate("GET", "/internal/operations/index")).json()
+        return (told["building"], told["lag_seconds"]) == (False, 0)
 
     await eventually(is_told)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import UUID, uuid4
@@ -27,10 +26,8 @@ class Documents:
     def __init__(self) -> None:
         self.database = uuid4()
         self.change = 1
-        self.rises = False
 
     async def edge(self) -> Edge:
-        self.change += self.rises
         return Edge(self.database, self.change, "made")
 
     async def after(self, change: int, until: int, limit: int) -> list[Changed]:
@@ -62,7 +59,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("cv_search.indexing.monotonic", clock)
+    monkeypatch.setattr("cv_search.lag.monotonic", clock)
     return clock
 
 
@@ -91,18 +88,33 @@ async def indexer(
 
 
 async def test_changes_that_never_cease_and_are_taken_leave_the_index_no_older(
-    indexer: Indexer, documents: Documents, clock: Clock
+    documents: Documents, folder: Folder, clock: Clock, tmp_path: Path
 ) -> None:
-    documents.rises = True
+    """Neither for who writes it nor for who watches; once nobody writes, it grows older."""
+    writer, watcher = (
+        Indexer(cast("SearchDocuments", documents), folder, IndexSettings(folder=tmp_path), writes=writes)
+        for writes in (True, False)
+    )
+    await built(writer)
+    await watcher.step()
+    seen = []
     for _ in range(5):
-        await eventually(partial(_is_past, indexer, indexer.progress.position + 1))
+        documents.change += 1
+        await watcher.step()
         clock.now += 60
-    await eventually(partial(_is_past, indexer, indexer.progress.position + 1))
-    assert indexer.progress.lag_seconds < 120
+        await writer.step()
+        seen.append((writer.lag_seconds, watcher.lag_seconds))
+    assert seen == [(0, 60)] * 5
+    await watcher.step()
+    assert watcher.lag_seconds == 0
+    await writer._end()
 
 
-def _is_past(indexer: Indexer, position: int) -> bool:
-    return indexer.progress.position > position
+async def built(indexer: Indexer) -> None:
+    await indexer.step()
+    while indexer.building:
+        await asyncio.sleep(0.01)
+        await indexer.step()
 
 
 async def test_an_index_that_cannot_be_opened_grows_older_by_the_second(
@@ -114,14 +126,29 @@ async def test_an_index_that_cannot_be_opened_grows_older_by_the_second(
     with monkeypatch.context() as broken:
         broken.setattr("cv_search.tantivy_engine.writing.TantivyEngine.commit", fail)
         folder.refuses = True
-        assert indexer.progress.lag_seconds == 0
+        assert indexer.lag_seconds == 0
         documents.change += 1
         await eventually(lambda: indexer.progress.trouble == "EngineError")
         clock.now += 60
-        assert indexer.progress.lag_seconds == 60
+        assert indexer.lag_seconds == 60
     folder.refuses = False
     await eventually(lambda: indexer.progress.position == documents.change)
-    await eventually(lambda: indexer.progress.lag_seconds == 0)
+    await eventually(lambda: indexer.lag_seconds == 0)
+
+
+async def test_where_there_is_no_index_yet_what_is_to_be_in_one_grows_older(
+    documents: Documents, folder: Folder, clock: Clock, tmp_path: Path
+) -> None:
+    indexer = Indexer(cast("SearchDocuments", documents), folder, IndexSettings(folder=tmp_path))
+    folder.refuses = True
+    await indexer.step()
+    clock.now += 60
+    await indexer.step()
+    assert indexer.lag_seconds == 60
+    folder.refuses = False
+    await built(indexer)
+    assert indexer.lag_seconds == 0
+    await indexer._end()
 
 
 class Turns:

@@ -1,5 +1,6 @@
 """Indexes of an OpenSearch cluster, shared by all instances of the service: an alias names the one that is searched."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ from cv_search.opensearch_engine import OpenSearchEngine, open_engine
 from cv_search.opensearch_engine.calling import Cluster
 from cv_search.opensearch_engine.checkpoint import Checkpoint
 from cv_search.opensearch_engine.mapping import CHECKPOINT
+from cv_search.port import EngineError
 
 __all__ = ["ClusterIndexes"]
 
@@ -41,7 +43,11 @@ class ClusterIndexes:
     def begin(self, database: UUID) -> Place:
         live = self.live(database)
         for name in self._cluster.ask("GET", f"/{_alias(database)}-*") or {}:
-            if live is None or name != live.path.name:
+            if live is None:
+                # To search again matters more than what cannot be removed now.
+                with suppress(EngineError):
+                    self.remove(Place(Path(name), database))
+            elif name != live.path.name:
                 self.remove(Place(Path(name), database))
         return Place(Path(f"{_alias(database)}-{uuid4().hex}"), database)
 

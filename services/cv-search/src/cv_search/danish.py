@@ -7,7 +7,7 @@ the stemmer, which is Snowball's for Danish as tantivy ships it.
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
@@ -75,9 +75,23 @@ def words(text: str) -> list[str]:
     return [stemmed for word in spelled(text) if (stemmed := stem(word))]
 
 
-def _joined(pairs: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """Put stems and parts together, with blanks between."""
-    return " ".join([stems for stems, _ in pairs if stems]), " ".join([parts for _, parts in pairs if parts])
+class Analysed(NamedTuple):
+    """What a text is found by: words with blanks between."""
+
+    stems: str
+    parts: str
+    """The stems of the known words inside its compounds."""
+    unstemmed: str
+    """Its words as they are spelled, those that are longer than their stem: beginnings of words are looked for here too."""
+
+
+def _joined(pieces: Sequence[Analysed]) -> Analysed:
+    """Put pieces together."""
+    return Analysed(
+        " ".join([stems for stems, _, _ in pieces if stems]),
+        " ".join([parts for _, parts, _ in pieces if parts]),
+        " ".join([unstemmed for _, _, unstemmed in pieces if unstemmed]),
+    )
 
 
 HEAD_SHORTEST: Final = 4
@@ -97,9 +111,9 @@ class Compounds:
             for word in spelled(text)
             if len(word) >= HEAD_SHORTEST and stem(word)
         }
-        self._known: dict[str, tuple[str, str]] = {}
-        self._pieces: dict[str, tuple[str, str]] = {}
-        self._short: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, Analysed] = {}
+        self._pieces: dict[str, Analysed] = {}
+        self._short: dict[str, Analysed] = {}
 
     def parts(self, word: str) -> tuple[str, ...]:
         """Give the stems of the known words inside a normal word, not the word itself."""
@@ -116,8 +130,8 @@ class Compounds:
                 return head
         return None
 
-    def analysed(self, text: str) -> tuple[str, str]:
-        """Give the stems of a text, and those of the known words inside its compounds, both with blanks between."""
+    def analysed(self, text: str) -> Analysed:
+        """Give what a text is found by."""
         if len(text) > SHORT:
             return self._analysed(text)
         found = self._short.get(text)
@@ -126,22 +140,22 @@ class Compounds:
             _remember(self._short, text, found)
         return found
 
-    def _analysed(self, text: str) -> tuple[str, str]:
+    def _analysed(self, text: str) -> Analysed:
         """No word reaches over a blank, so what stands between two is looked up as it is written: most of it came before."""
         known = self._pieces
-        pairs = [known.get(piece) or self._learned_piece(piece) for piece in text.split()]
-        return _joined(pairs)
+        return _joined([known.get(piece) or self._learned_piece(piece) for piece in text.split()])
 
-    def _learned_piece(self, piece: str) -> tuple[str, str]:
-        pairs = [self._known.get(word) or self._learned(word) for word in spelled(piece)]
-        pair = pairs[0] if len(pairs) == 1 else _joined(pairs)
-        _remember(self._pieces, piece, pair)
-        return pair
+    def _learned_piece(self, piece: str) -> Analysed:
+        words = [self._known.get(word) or self._learned(word) for word in spelled(piece)]
+        found = words[0] if len(words) == 1 else _joined(words)
+        _remember(self._pieces, piece, found)
+        return found
 
-    def _learned(self, word: str) -> tuple[str, str]:
-        pair = stem(word), " ".join(self.parts(word))
-        _remember(self._known, word, pair)
-        return pair
+    def _learned(self, word: str) -> Analysed:
+        stemmed = stem(word)
+        found = Analysed(stemmed, " ".join(self.parts(word)), word if word != stemmed != "" else "")
+        _remember(self._known, word, found)
+        return found
 
     def _inside(self, word: str) -> set[str]:
         """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""

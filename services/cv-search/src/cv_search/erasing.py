@@ -122,13 +122,15 @@ class Purging:
             await asyncio.sleep(LOOK_EVERY)
 
     async def step(self) -> None:
-        """Say which index is searched here, and ask for another one if it is from before an erasure or an order."""
+        """Say which index is searched here, and ask for another one where it is written here and from before an erasure or an order."""
+        if self._indexer.watches:
+            self._asked = None
         await self._say(self._indexer.serving.place.path.name)
         wanted = int(await self._database.fetchval(_WANTED))
         if wanted <= self._since or monotonic() < self._next:
             return
         edge = await self._documents.edge()
-        if not self._indexer.building:
+        if not self._indexer.building and not self._indexer.watches:
             self._asked = _Asked(edge.change, self._indexer.progress.rebuilds)
             self._next = monotonic() + REST
             self._indexer.rebuild()

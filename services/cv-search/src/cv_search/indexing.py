@@ -13,7 +13,8 @@ from typing import Any, Final
 import structlog
 
 from cv_contracts.faults import Unavailable
-from cv_search.indexes import Indexes, open_live
+from cv_search.indexes import Indexes, Place, open_live
+from cv_search.lag import Lag
 from cv_search.lease import Lease
 from cv_search.pacing import CommitPace
 from cv_search.port import EngineError, IndexBroken
@@ -28,6 +29,8 @@ __all__ = ["Indexer", "NotBuilt", "Progress"]
 log = structlog.get_logger(__name__)
 
 LOOK_WHETHER_THERE_EVERY: Final = 1.0
+LOOK_AT_DOUBTED_EVERY: Final = 30.0
+"""Searches may fail for other reasons, and to look at an index is to read all its files."""
 LOOK_AT_OTHERS_EVERY: Final = 0.05
 """Where another instance writes, its commits are seen so soon."""
 SHORTEST_REST: Final = 0.25
@@ -48,14 +51,8 @@ class Progress:
     built: int = 0
     """Documents of the build that is under way; 0 while there is none."""
     rebuilds: int = 0
+    """Builds after which nothing was left of the index before."""
     trouble: str | None = None
-    behind_since: float | None = None
-    """When a change was first seen that is not in the index; None where it holds all that was seen."""
-
-    @property
-    def lag_seconds(self) -> float:
-        """How old the oldest change is that is not in the index, as far as was seen."""
-        return 0.0 if self.behind_since is None else monotonic() - self.behind_since
 
 
 class Indexer:
@@ -86,11 +83,14 @@ class Indexer:
         self._writing = asyncio.Lock()
         self._pace = CommitPace(settings.commit_every.total_seconds())
         self._moved = asyncio.Event()
+        self._lag = Lag()
         self._looked_at = 0.0
+        self._doubted: Place | None = None
+        self._look_at_doubted_from = 0.0
         self._build_from = 0.0
         self._build_rest = SHORTEST_REST
         self.progress = Progress()
-        metrics.observe("index.lag", lambda: self.progress.lag_seconds)
+        metrics.observe("index.lag", lambda: self.lag_seconds)
 
     @property
     def serving(self) -> Serving:
@@ -98,6 +98,16 @@ class Indexer:
         if self._serving is None:
             raise Unavailable(retry_after=1, detail="The index is being built")
         return self._serving
+
+    @property
+    def lag_seconds(self) -> float:
+        """How old the oldest change is that is not in the index, as far as was seen."""
+        return self._lag.seconds
+
+    @property
+    def watches(self) -> bool:
+        """Whether another instance writes, as far as is known."""
+        return self._watches
 
     @property
     def building(self) -> bool:
@@ -112,6 +122,12 @@ class Indexer:
     def look(self) -> None:
         """Let the documents be looked at as soon as the next commit is due: there are new ones."""
         self._pace.look()
+
+    def doubt(self, place: Place) -> None:
+        """Let an index in which a search failed be looked at soon: if it is torn it is built anew."""
+        if self._doubted != place:
+            self._doubted = place
+            self._pace.hurry()
 
     async def covers(self, change: int, timeout: timedelta) -> None:  # noqa: ASYNC109 - ends in an answer of its own
         """Wait until the index has taken that change; raises Unavailable (503, Retry-After 1) when it takes longer."""
@@ -132,7 +148,7 @@ class Indexer:
         progress = self.progress
         return {
             "position": progress.position,
-            "lag_seconds": round(progress.lag_seconds, 3),
+            "lag_seconds": round(self.lag_seconds, 3),
             "built": progress.built,
             "trouble": progress.trouble,
         }
@@ -164,11 +180,12 @@ class Indexer:
         self._watches = False
         self._measure(edge)
         self._take_note_of_build()
+        await self._drop_doubted()
         if self._live is None and self._build is None:
             self._live = await self._opened(edge)
         if self._live is not None:
             await self._follow(self._live, edge)
-        if (self._live is None or self._wanted) and self._may_build(edge):
+        if (self._live is None or self._wanted or self._is_outdated(self._live)) and self._may_build(edge):
             self._wanted = False
             self._build = asyncio.create_task(self._built(edge), name="build the index")
             self._build.add_done_callback(lambda _: self._pace.hurry())
@@ -178,16 +195,21 @@ class Indexer:
 
     async def _watch(self, edge: Edge) -> None:
         """Let another instance write, and search what it has committed."""
-        self._watches, self.progress.behind_since = True, None
+        self._watches = True
         await self._end_build()
         await self._drop()
         place = await aside(self._indexes.live, edge.database)
         position = None if place is None else await aside(self._indexes.position, place)
+        self._lag.measure(position, edge)
         if place is not None and position is not None:
             # Other code lists than this index is made with may be in force here before there is another index.
             known = self._serving is not None and self._serving.place == place
             digest = self._serving.digest if known and self._serving else self._indexes.digest
             self._serve(Serving(place, position, digest))
+
+    def _is_outdated(self, index: OpenIndex) -> bool:
+        """Tell whether other code lists are in force than it was made with: they may have been swapped while it was built."""
+        return index.engine.digest != self._indexes.digest
 
     def _may_build(self, edge: Edge) -> bool:
         """Tell whether there are documents to build from, and no build is under way or has just failed."""
@@ -231,7 +253,11 @@ class Indexer:
             while index is self._live and index.position < edge.change and await self._may_write():
                 await self._take_some(index, edge.change)
                 self._serve(index.serving)
+                self._measure(edge)
         self._measure(edge)
+
+    def _measure(self, edge: Edge) -> None:
+        self._lag.measure(None if self._live is None else self._live.position, edge)
 
     async def _is_lost(self, index: OpenIndex, edge: Edge) -> bool:
         """Tell whether it was deleted, or is of another database: one that was replaced, or restored from before it."""
@@ -241,6 +267,15 @@ class Indexer:
             return False
         self._looked_at = monotonic()
         return not await aside(self._indexes.is_there, index.place)
+
+    async def _drop_doubted(self) -> None:
+        """Close a live index that is doubted: where it is opened again all of it is looked at."""
+        if self._doubted is None or monotonic() < self._look_at_doubted_from:
+            return
+        doubted, self._doubted = self._doubted, None
+        if self._live is not None and self._live.place == doubted:
+            self._look_at_doubted_from = monotonic() + LOOK_AT_DOUBTED_EVERY
+            await self._drop()
 
     async def _take_some(self, index: OpenIndex, until: int) -> None:
         changes = await self._documents.after(index.position, until, self._batch)
@@ -259,14 +294,20 @@ class Indexer:
             log.info("index_build_begun")
             await self._add_all(index, edge.change)
             await self._catch_up(index)
+            async with self._writing:
+                await self._take_all(index)
+                old = await self._swapped(index)
         except BaseException:
-            await self._give_up(index)
+            await index.close()
+            if not index.named:
+                await aside(self._indexes.remove, place)
             raise
         finally:
             count, self.progress.built = self.progress.built, 0
-        self.progress.rebuilds += 1
         metrics.count("index.builds")
         log.info("index_built", rows=count, seconds=round(monotonic() - begun, 1))
+        if old is None or await self._retired(old):
+            self.progress.rebuilds += 1
 
     async def _add_all(self, index: OpenIndex, until: int) -> None:
         """Add what there was at the beginning. Whatever changed since has a later number and comes again after it."""
@@ -276,49 +317,42 @@ class Indexer:
         await index.commit()
 
     async def _catch_up(self, index: OpenIndex) -> None:
-        while (left := (edge := await self._documents.edge()).change - index.position) > 0:
-            changes = await self._documents.after(index.position, edge.change, NEAR)
-            if len(changes) < NEAR:
-                break
+        """Take what changed meanwhile, until little is left."""
+        while True:
+            edge = await self._documents.edge()
+            if len(await self._documents.after(index.position, edge.change, NEAR)) < NEAR:
+                return
             await self._take_some(index, edge.change)
-        async with self._writing:
-            if left > 0:
-                await self._take_some(index, (await self._documents.edge()).change)
-            await aside(self._indexes.make_live, index.place)
-            old, self._live = self._live, index
-            self._serve(index.serving)
-        if old is not None:
-            await old.close()
-            await self._remove(old)
 
-    async def _give_up(self, index: OpenIndex) -> None:
-        """Close a build that has failed and remove it, unless it has taken its place after all."""
-        if index is self._live:
-            return
-        await index.close()
-        if await aside(self._indexes.live, index.place.database) != index.place:
-            await self._remove(index)
+    async def _take_all(self, index: OpenIndex) -> None:
+        """Take what is left while the old index waits: a search may rely on whatever that one has shown."""
+        edge = await self._documents.edge()
+        while index.position < edge.change:
+            await self._take_some(index, edge.change)
 
-    async def _remove(self, index: OpenIndex) -> None:
-        """Remove what nobody searches any more; what stays is removed by the next build."""
+    async def _swapped(self, index: OpenIndex) -> OpenIndex | None:
+        """Let it take the live one's place; gives the old one."""
+        index.named = True
+        await aside(self._indexes.make_live, index.place)
+        old, self._live = self._live, index
+        self._serve(index.serving)
+        return old
+
+    async def _retired(self, old: OpenIndex) -> bool:
+        """Remove an index that nobody searches any more; one that cannot be is removed before the next is built."""
+        await old.close()
         try:
-            await aside(self._indexes.remove, index.place)
+            await aside(self._indexes.remove, old.place)
         except EngineError as error:
-            log.warning("index_not_removed", error_type=type(error).__name__)
+            log.error("index_not_removed", error_type=type(error).__name__)  # noqa: TRY400 - may quote it
+            return False
+        return True
 
     def _serve(self, serving: Serving) -> None:
         self._serving = serving
         self.progress.position = serving.position
         self._moved.set()
         self._moved = asyncio.Event()
-
-    def _measure(self, edge: Edge) -> None:
-        """Note since when changes wait that were seen; while nothing is searched, nothing is behind."""
-        progress = self.progress
-        if self._serving is None or progress.position >= edge.change:
-            progress.behind_since = None
-        elif progress.behind_since is None:
-            progress.behind_since = monotonic()
 
     async def _until_due(self, worked: float, *, found: bool) -> None:
         if self._watches:

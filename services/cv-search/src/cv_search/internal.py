@@ -36,6 +36,7 @@ async def index(parts: PartsDep) -> Response:
     return json_response(
         {
             **asdict(parts.indexer.progress),
+            "lag_seconds": round(parts.indexer.lag_seconds, 3),
             "building": parts.indexer.building,
             "indexes": asdict(standing),
             "searches": kept.searches,

@@ -8,7 +8,9 @@ from typing import Annotated
 from fastapi import Request
 
 from cv_citizens.danish_time import Clock, danish_today
+from cv_citizens.replica_source import HttpRegistry
 from cv_search.cluster_indexes import ClusterIndexes
+from cv_search.confirming import Confirming
 from cv_search.erasing import HOLDINGS, Purging
 from cv_search.followers import projections
 from cv_search.in_force import InForce
@@ -125,6 +127,7 @@ def _parts(
             readers=Readers(workers),
             pins=pins,
             queries=in_force.queries,
+            confirming=Confirming(HttpRegistry(registry.post_json)),
             applied=follower.applied,
             access_log=access_log,
             persons=settings.pins.persons,

@@ -21,17 +21,19 @@ from cv_search.settings import PinSettings
 from servicekit.data.postgres import Database
 from servicekit.web.identity import Caller
 
-__all__ = ["TIDY_EVERY", "Kept", "Pin", "Pins", "owner_of"]
+__all__ = ["FEW", "TIDY_EVERY", "Kept", "Pin", "Pins", "owner_of"]
 
 TIDY_EVERY: Final = timedelta(seconds=1)
+FEW: Final = 25
+"""Total and groups of so few tell of each of them, whatever page is shown."""
 OVERHEAD: Final = 1_000
 """What one costs beside what it holds, in bytes."""
 
 _KEEP: Final = """
 insert into kept_searches (id, owner, total, named, shape, groups, ids) values ($1, $2, $3, $4, $5, $6, $7)
 """
-_GET: Final = """
-select total, named, shape, groups, substring(ids from $4 for $5) as ids
+_GET: Final = f"""
+select total, named, shape, groups, case when total <= {FEW} then ids else substring(ids from $4 for $5) end as ids
 from kept_searches where id = $1 and owner = $2 and made_at > clock_timestamp() - $3::interval
 """
 _SIZE: Final = f"named * {ID_BYTES} + octet_length(groups) + {OVERHEAD}"
@@ -52,6 +54,11 @@ class Pin:
     named: int
     shape: Mapping[str, int]
     groups: bytes = field(repr=False)
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether any page of it tells of all who were found."""
+        return self.total <= FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class Pins:
         return number
 
     async def page(self, number: UUID, owner: bytes, page: Page) -> tuple[Pin, list[UUID]]:
-        """Give a search of this caller, and the CVs of a page, none past the end.
+        """Give a search of this caller, and the CVs that a page tells of: those on it, none past the end; of few all.
 
         Raises fault 1014 where nothing is kept (any more).
         """

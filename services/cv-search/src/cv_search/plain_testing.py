@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from cv_search.danish import spelled, stem
 from cv_search.geo import distance_km
 from cv_search.port import GROUPS, Circle, Clause, Count, Dimension, Document, Query
 from cv_search.reference import Reference
@@ -19,6 +20,8 @@ class Read:
     rows: tuple[tuple[str, ...], ...]
     """The words of each text by itself."""
     words: frozenset[str]
+    spelled: frozenset[str]
+    """Its words as they were written, but stop words."""
     inside: frozenset[str]
     """Words inside its compounds."""
     names: frozenset[str]
@@ -73,8 +76,7 @@ class PlainSearch:
         if clause.phrase:
             return lambda one: any(_in_row(clause.words, row) for row in one.rows)
         if clause.prefix:
-            begun = {word for word in self._vocabulary if word.startswith(clause.words[0])}
-            return lambda one: not begun.isdisjoint(one.words)
+            return lambda one: any(word.startswith(clause.words[0]) for word in one.spelled)
         if typos:
             near = [
                 {other for other in self._vocabulary if _near(typos, word, other)} for word in clause.words
@@ -91,12 +93,13 @@ def _read(document: Document, reference: Reference) -> Read:
     person = document.person
     texts = (*person.occupation_names, *document.titles, *document.skills, *document.texts)
     analysed = [reference.compounds.analysed(text) for text in texts]
-    rows = tuple(tuple(words.split()) for words, _ in analysed)
+    rows = tuple(tuple(one.stems.split()) for one in analysed)
     return Read(
         document,
         rows,
         frozenset(word for row in rows for word in row),
-        frozenset(part for _, parts in analysed for part in parts.split()),
+        frozenset(word for text in texts for word in spelled(text) if stem(word)),
+        frozenset(part for one in analysed for part in one.parts.split()),
         frozenset((*person.occupation_names, *document.titles)) & reference.titles,
     )
 

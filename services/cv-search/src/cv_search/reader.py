@@ -1,20 +1,21 @@
 """`python -m cv_search.reader`: a process that searches for the service that started it, and may die over any search."""
 
+import os
 import resource
 import sys
 
 from cv_search.engines import reader_factory
-from cv_search.searcher import Searcher
+from cv_search.searcher import CLUSTER, Searcher
 from servicekit.memory import collect_seldom
 from servicekit.worker import serve
 
 
 def main() -> None:
-    """Search until the other side closes; arguments: budget in s, memory in MB, the cluster or nothing."""
-    budget, memory, cluster = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    """Search until the other side closes; arguments: budget in s, memory in MB."""
+    budget, memory = float(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    searcher = Searcher(reader_factory(cluster or None), budget)
+    searcher = Searcher(reader_factory(os.environ.get(CLUSTER)), budget)
     collect_seldom()
     serve(searcher.work, budget)
 

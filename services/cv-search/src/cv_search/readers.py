@@ -1,16 +1,18 @@
 """Searches in processes of their own: off the event loop, several at once, each within its budget or not at all."""
 
+import os
 import pickle
+from collections.abc import Mapping
 from typing import Final
 
 from cv_contracts.faults import Unavailable
 from cv_search.port import Query
-from cv_search.searcher import BEHIND, COSTLY, Answered, Asked
-from cv_search.settings import Settings
+from cv_search.searcher import BEHIND, CLUSTER, COSTLY, Answered, Asked
+from cv_search.settings import IndexSettings, Settings
 from cv_search.writing import Serving
 from servicekit.workers import Crowded, Refused, TooSlow, Workers, WorkersPlan, WorkFailed
 
-__all__ = ["IndexGone", "Readers", "plan_of"]
+__all__ = ["IndexDoubted", "IndexGone", "Readers", "plan_of"]
 
 PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
 WALL_FACTOR: Final = 4
@@ -25,22 +27,36 @@ def plan_of(settings: Settings) -> WorkersPlan:
     """Say how the processes are started; a service that only writes has none."""
     readers = settings.readers
     budget = readers.budget.total_seconds()
-    cluster = settings.index.opensearch_url or ""
     return WorkersPlan(
-        program=("-m", "cv_search.reader", str(budget), str(readers.memory_mb), cluster),
+        program=("-m", "cv_search.reader", str(budget), str(readers.memory_mb)),
         processes=readers.processes if settings.role.searches else 0,
         timeout=WALL_FACTOR * budget,
         pieces=readers.searches,
         waiting=readers.waiting * readers.processes,
-        environment={"RAYON_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+        environment={"RAYON_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **_reaching(settings.index)},
     )
 
 
-class IndexGone(Unavailable):
+def _reaching(index: IndexSettings) -> Mapping[str, str]:
+    """Give what a process needs to reach the cluster. Its URL may hold a password, and arguments are there for all to see."""
+    if index.opensearch_url is None:
+        return {}
+    trusted = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
+    return {CLUSTER: index.opensearch_url, **trusted}
+
+
+class IndexDoubted(Unavailable):
+    """The search failed as it would in a torn index: it may be one, or another may have taken its place already."""
+
+    def __init__(self, detail: str = "The search failed") -> None:
+        super().__init__(retry_after=1, detail=detail)
+
+
+class IndexGone(IndexDoubted):
     """There is no whole index where it was; another takes its place soon, or has already."""
 
     def __init__(self) -> None:
-        super().__init__(retry_after=1, detail="The index is being built anew")
+        super().__init__("The index is being built anew")
 
 
 class Readers:
@@ -63,7 +79,7 @@ class Readers:
         except Crowded:
             raise _too_many() from None
         except WorkFailed:
-            raise Unavailable(retry_after=1) from None
+            raise IndexDoubted from None
         answered: Answered = pickle.loads(answer)  # noqa: S301 - our own
         return answered
 
@@ -77,7 +93,7 @@ class Readers:
 def _unavailable(refused: Refused) -> Unavailable:
     if refused.kind == COSTLY:
         return _too_costly()
-    return Unavailable(retry_after=1) if refused.kind == BEHIND else IndexGone()
+    return IndexDoubted() if refused.kind == BEHIND else IndexGone()
 
 
 def _too_many() -> Unavailable:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from hashlib import blake2b
 from importlib.resources import files
+from time import monotonic
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +27,10 @@ AT_ONCE: Final = 200
 LOOK_EVERY: Final = 0.5
 LOOK_FOR_DAYS_EVERY: Final = 60.0
 REST_AFTER_TROUBLE: Final = 2.0
+STANDS_STILL: Final = 10.0
+"""Seconds after which what another instance has begun is taken for given up."""
+OVERRULED_REST: Final = 300.0
+"""Seconds that an instance with other code or code lists is left its documents: in a rolling update one of the two leaves."""
 _KEY: Final = "documents"
 
 _STATE: Final = "select made_from, making, making_after from search_state"
@@ -57,6 +62,12 @@ class Refresh:
         self._documents = documents
         self._maker = maker
         self._next_days = 0.0
+        self._had: str | None = None
+        """What documents were made from when they were as this instance wants them."""
+        self._overruled_until: float | None = None
+        self._others: tuple[str, UUID | None] | None = None
+        """How far another instance, which wants other documents, was seen to be, and since when."""
+        self._others_since = 0.0
 
     async def run(self) -> None:
         """Refresh whenever there is something to, until cancelled."""
@@ -90,7 +101,7 @@ class Refresh:
         """Make the next documents; False when there are none left."""
         wanted = await self.wanted()
         row = await self._documents.database.fetchrow(_STATE)
-        if wanted is None or row is None or row["made_from"] == wanted:
+        if wanted is None or row is None or not self._is_mine_to_make(wanted, *row):
             return False
         async with self._documents.database.write(_KEY) as tx:
             made_from, making, after = await tx.conn.fetchrow(_STATE) or (None, None, None)
@@ -108,6 +119,24 @@ class Refresh:
             await tx.conn.execute(_END, wanted)
             log.info("documents_made")
             return False
+
+    def _is_mine_to_make(
+        self, wanted: str, made_from: str | None, making: str | None, after: UUID | None
+    ) -> bool:
+        """Tell whether documents are to be made here now: two instances that want different ones do not undo each other's."""
+        now = monotonic()
+        if made_from == wanted:
+            self._had, self._overruled_until = wanted, None
+            return False
+        if making not in (None, wanted):
+            others = (making, after)
+            if others != self._others:
+                self._others, self._others_since = others, now
+            return now >= self._others_since + STANDS_STILL
+        if making is None and self._had == wanted:
+            self._overruled_until = self._overruled_until or now + OVERRULED_REST
+            return now >= self._overruled_until
+        return True
 
     async def _next(self, conn: Connection, after: UUID | None, live: dict[str, int]) -> list[UUID]:
         rows = await conn.fetch(_NEXT, live["cvs"], after, AT_ONCE)

@@ -1,6 +1,7 @@
 """What a process that searches is asked and answers, and the index that it keeps open."""
 
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,8 +11,10 @@ from cv_search.port import EngineError, Query, Reader, Snapshot, TooCostly
 from cv_search.showing import groups_json
 from servicekit.worker import WORKED
 
-__all__ = ["BEHIND", "COSTLY", "GONE", "Answered", "Asked", "Searcher"]
+__all__ = ["BEHIND", "CLUSTER", "COSTLY", "GONE", "Answered", "Asked", "Searcher"]
 
+CLUSTER: Final = "INDEX__OPENSEARCH_URL"
+"""The variable of a reading process's environment that names the cluster, if there is one."""
 COSTLY: Final = b"c"
 GONE: Final = b"g"
 BEHIND: Final = b"b"
@@ -55,6 +58,12 @@ class Searcher:
     def work(self, frame: bytes) -> tuple[bytes, bytes]:
         """Search as a frame says."""
         asked: Asked = pickle.loads(frame)  # noqa: S301 - from the process that started this one
+        held = self._snapshot is not None
+        kind, answer = self._worked(asked)
+        # A cluster lets a moment go that nobody has searched for long.
+        return self._worked(asked) if held and kind == GONE else (kind, answer)
+
+    def _worked(self, asked: Asked) -> tuple[bytes, bytes]:
         try:
             snapshot = self._at(asked)
             if snapshot.position < asked.position:
@@ -81,8 +90,10 @@ class Searcher:
         return self._snapshot
 
     def _close(self) -> None:
-        if self._snapshot is not None:
-            self._snapshot.release()
-        if self._reader is not None:
-            self._reader.close()
+        reader, snapshot = self._reader, self._snapshot
         self._path = self._reader = self._snapshot = None
+        with suppress(EngineError, OSError):
+            if snapshot is not None:
+                snapshot.release()
+            if reader is not None:
+                reader.close()

@@ -9,11 +9,12 @@ from cv_citizens.policy import Actor, fault_of_organisation
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.search import SearchCVTextRequest, SearchInputType
+from cv_search.confirming import Confirming
 from cv_search.indexing import Indexer
 from cv_search.pins import Pin, Pins, owner_of
 from cv_search.port import ID_BYTES, Query, cvs_of
 from cv_search.query import Page, Queries, page_of
-from cv_search.readers import IndexGone, Readers
+from cv_search.readers import IndexDoubted, Readers
 from cv_search.searcher import Answered
 from cv_search.showing import cut_groups
 from cv_search.store import SearchDocuments, Shown
@@ -51,6 +52,7 @@ class Searching:
         readers: Readers,
         pins: Pins,
         queries: Callable[[], Queries],
+        confirming: Confirming,
         applied: Applied,
         access_log: AccessLog,
         persons: int,
@@ -60,6 +62,7 @@ class Searching:
         self._readers = readers
         self._pins = pins
         self._queries = queries
+        self._confirming = confirming
         self._applied = applied
         self._access_log = access_log
         self._persons = persons
@@ -80,8 +83,11 @@ class Searching:
             number = wanted.Id
             pin, cvs = await self._pins.page(number, owner_of(call.caller), page)
         _check(page, pin)
-        shown = await self._shown(cvs)
-        await self._access_log.record(_access_row(call, pin, page, shown))
+        told = await self._documents.shown(cvs)
+        on_page = cvs[page.begin : page.end] if pin.is_of_few else cvs
+        shown = await self._confirming([told[cv] for cv in on_page if cv in told and told[cv].json])
+        noted = [told[cv] for cv in cvs if cv in told] if pin.is_of_few else shown
+        await self._access_log.record(_access_row(call, pin, page, noted))
         return _answer(number, pin, page, wanted.GroupLimit, shown)
 
     async def _applied_and_indexed(self, seen: ConsistencyToken) -> None:
@@ -95,11 +101,12 @@ class Searching:
     async def _searched(
         self, call: SearchCall, wanted: SearchInputType, query: Query, page: Page
     ) -> tuple[UUID, Pin, list[UUID]]:
-        """Search, and keep what was found for its later pages."""
+        """Search, and keep what was found for its later pages; gives what `Pins.page` gives of those."""
         found = await self._found(query)
         pin = Pin(found.total, min(found.total, self._persons), _shape(wanted), found.groups)
         number = await self._pins.keep(owner_of(call.caller), pin, found.ids)
-        return number, pin, cvs_of(found.ids[page.begin * ID_BYTES : page.end * ID_BYTES])
+        ids = found.ids if pin.is_of_few else found.ids[page.begin * ID_BYTES : page.end * ID_BYTES]
+        return number, pin, cvs_of(ids)
 
     async def _found(self, query: Query) -> Answered:
         """Search; where another index took the place of the one being searched, search that one."""
@@ -107,14 +114,10 @@ class Searching:
             serving = self._indexer.serving
             try:
                 return await self._readers.search(serving, query, self._persons)
-            except IndexGone:
+            except IndexDoubted:
                 if self._indexer.serving.place == serving.place:
+                    self._indexer.doubt(serving.place)
                     raise
-
-    async def _shown(self, cvs: Sequence[UUID]) -> list[Shown]:
-        """Give those who can be shown now, in the order of the result: whoever left since is dropped."""
-        found = await self._documents.shown(cvs) if cvs else {}
-        return [found[cv] for cv in cvs if cv in found]
 
 
 def _check(page: Page, pin: Pin) -> None:
@@ -124,7 +127,7 @@ def _check(page: Page, pin: Pin) -> None:
 
 
 def _answer(number: UUID, pin: Pin, page: Page, group_limit: int, shown: Sequence[Shown]) -> bytes:
-    persons = b",".join(one.json for one in shown)
+    persons = b",".join(one.json for one in shown if one.json)
     return b'{"SearchCVTextResult":{"Id":"%b","PageNumber":%d,"TotalResults":%d,"CVPersons":[%b],%b}}' % (
         str(number).encode(),
         page.number,
@@ -142,11 +145,11 @@ def _shape(wanted: SearchInputType) -> dict[str, int]:
     }
 
 
-def _access_row(call: SearchCall, pin: Pin, page: Page, shown: Sequence[Shown]) -> AccessRow:
+def _access_row(call: SearchCall, pin: Pin, page: Page, noted: Sequence[Shown]) -> AccessRow:
     detail = {
         "query": pin.shape,
         "found": pin.total,
         "page": page.number,
-        "shown": [str(one.person_id) for one in shown],
+        "shown": [str(one.person_id) for one in noted],
     }
     return AccessRow(None, NAME, call.caller, detail=detail)

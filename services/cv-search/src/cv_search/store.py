@@ -12,11 +12,15 @@ import orjson
 import structlog
 from pydantic import TypeAdapter
 
+from cv_contracts.events.cv_registry import CitizenChanged
+from cv_contracts.topics import topic_of
 from cv_search.document import next_change
 from cv_search.port import Document
 from cv_search.showing import shown_json
 from servicekit.data.postgres import Database
+from servicekit.follow.freshness import fresh_partitions_sql, pending_sql
 from servicekit.follow.projection import Connection
+from servicekit.kafka import partition_of
 
 __all__ = [
     "CITIZENS",
@@ -39,6 +43,8 @@ CVS: Final = "cvs"
 STATUSES: Final = "statuses"
 CITIZENS: Final = "citizens"
 PARTS: Final = (CVS, STATUSES, CITIZENS)
+
+_TOPIC: Final = topic_of(CitizenChanged)
 
 MADE_ASIDE: Final = 20
 """From so many documents on they are made in a thread, so that searches go on meanwhile."""
@@ -98,9 +104,16 @@ where change > $1 and change <= $2 order by change limit $3
 _CHANGE_OF: Final = (
     "select max(change) from search_documents where cv_id = any($1::uuid[]) or person_id = any($1::uuid[])"
 )
-_SHOWN: Final = (
-    "select cv_id, person_id, shown from search_documents where cv_id = any($1::uuid[]) and shown is not null"
+# After a gap the citizens are fetched anew; the documents are as fresh once all of them were made of those.
+_SHOWN: Final = f"""
+with made as (
+    select from search_state s join projection_generations g on g.projection = '{CITIZENS}' and g.status = 'live'
+    where (s.made_from::jsonb ->> '{CITIZENS}')::int = g.generation
 )
+select d.cv_id, d.person_id, d.shown, {pending_sql(CITIZENS, subject="d.person_id")} as pending,
+    case when exists (select from made) then {fresh_partitions_sql(CITIZENS, _TOPIC)} end as fresh
+from search_documents d where d.cv_id = any($1::uuid[])
+"""
 _COUNT: Final = "select count(*) from search_documents where document is not null"
 
 
@@ -124,11 +137,15 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A person as a result shows one (JSON of CVPerson)."""
+    """A person as a result shows one (JSON of CVPerson); None where the person is not to be shown any more.
+
+    Where that is not fresh, the registry is to be asked before it is shown.
+    """
 
     cv_id: UUID
     person_id: UUID
-    json: bytes
+    json: bytes | None
+    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +224,9 @@ class SearchDocuments:
         return int(await self.database.fetchval(_CHANGE_OF, subjects) or 0)
 
     async def shown(self, cvs: Sequence[UUID]) -> dict[UUID, Shown]:
-        """Give those of these CVs that can be shown now."""
-        return {row["cv_id"]: Shown(*row) for row in await self.database.fetch(_SHOWN, cvs)}
+        """Give what can be shown now of these CVs."""
+        rows = await self.database.fetch(_SHOWN, cvs) if cvs else []
+        return {row["cv_id"]: _shown(row) for row in rows}
 
     async def count(self) -> int:
         """Count the documents."""
@@ -253,6 +271,14 @@ class SearchDocuments:
         same = [one for one in made if not one.is_new and one.document is not None]
         if same:
             await conn.execute(_DUE_ONLY, [one.cv_id for one in same], [one.due for one in same])
+
+
+def _shown(row: asyncpg.Record) -> Shown:
+    person: UUID = row["person_id"]
+    fresh: Sequence[int] = row["fresh"] or ()
+    # As a rule all partitions are, and none need be reckoned.
+    heard = len(fresh) >= _TOPIC.partitions or partition_of(str(person).encode(), _TOPIC.partitions) in fresh
+    return Shown(row["cv_id"], person, row["shown"], heard and not row["pending"])
 
 
 async def live_parts(conn: Connection | Database) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """For tests: the registry and cv-status in one small HTTP server that does what a test asks, and citizens to search for."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -164,6 +165,17 @@ class World(People):
         projection = next(p for p in self.parts.follower.projections if p.name == kind)
         states = [s for s in await projection.fetch(subjects) if not isinstance(s, Unknown)]
         await apply_states(self.parts.database, projection, states)
+
+    async def heartbeat(self, age_seconds: float = 0.0, partitions: Iterable[int] = range(6)) -> None:
+        """Let partitions of the citizens have heard a heartbeat that old."""
+        await self.parts.database.execute(
+            "insert into follow_positions (projection, topic, partition, next_offset, heartbeat_at)"
+            " select 'citizens', 'cv-registry.citizen-changed', p, 0, now() - make_interval(secs => $1)"
+            " from unnest($2::int[]) p on conflict (projection, topic, partition)"
+            " do update set heartbeat_at = excluded.heartbeat_at",
+            age_seconds,
+            list(partitions),
+        )
 
     async def indexed(self) -> None:
         """Wait until the index holds all documents there are now."""

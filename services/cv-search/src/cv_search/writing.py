@@ -37,6 +37,8 @@ class OpenIndex:
     place: Place
     engine: Engine
     position: int = 0
+    named: bool = False
+    """Whether a pointer may name it as the live one; it is not removed then, whatever goes wrong."""
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "index"))
 
     @property

@@ -29,15 +29,19 @@ class Cluster:
         content = None if body is None else orjson.dumps(body)
         return self._answer(method, path, content, "application/json", params)
 
-    def bulk(self, index: str, lines: list[Json]) -> None:
-        """Write many documents; raises EngineError if one of them is refused."""
+    def bulk(self, index: str, lines: list[Json]) -> int:
+        """Write many documents; gives how many are there in a newer version, raises EngineError if another is refused."""
         content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
         answer = self._answer("POST", f"/{index}/_bulk", content, "application/x-ndjson", {})
+        newer = 0
         for item in (answer or {}).get("items", ()):
             (done,) = item.values()
+            if done.get("status") == httpx.codes.CONFLICT:
+                newer += 1
             # A delete of what is not there is no error.
-            if "error" in done:
+            elif "error" in done:
                 raise EngineError(str(done["error"].get("type")))
+        return newer
 
     def close(self) -> None:
         self._http.close()

@@ -2,7 +2,8 @@
 
 OpenSearch cannot keep the position and the documents in one step. So the documents are sent first and the position after
 them: a crash between leaves documents that are applied again, which changes nothing. What was applied is held here until
-the commit, and seen only when all of it is there.
+the commit, and seen only when all of it is there. The position is the version of what is sent: a writer that was held up
+while another took its place changes nothing that is newer.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ HELD_MOST: Final = 20_000
 
 
 class OpenSearchEngine:
-    """Writes one index. There must be no second writer: who runs the service sees to that."""
+    """Writes one index. Of two writers the one behind fails at its commit; who runs the service sees to it that there is one."""
 
     def __init__(
         self, cluster: Cluster, index: str, reference: Reference, last: Checkpoint | None = None
@@ -45,14 +46,17 @@ class OpenSearchEngine:
     def append(self, documents: Sequence[Document]) -> None:
         self.apply(documents, ())
         if self._last is None and len(self._held) >= HELD_MOST:
-            self._send()
+            self._send(0)
 
     def commit(self, position: int) -> None:
         self._demand_open()
-        self._send()
+        self._send(position)
         generation = 1 if self._last is None else self._last.generation + 1
         checkpoint = Checkpoint(position, generation, form(self.digest))
-        self._cluster.bulk(self._index, [{"index": {"_id": CHECKPOINT}}, checkpoint.source()])
+        if self._cluster.bulk(
+            self._index, [{"index": _versioned(CHECKPOINT, position)}, checkpoint.source()]
+        ):
+            raise EngineError("another writer is ahead")
         self._cluster.call("POST", f"/{self._index}/_refresh")
         self._last = checkpoint
 
@@ -67,18 +71,23 @@ class OpenSearchEngine:
         self._demand_open()
         self._held.update(changes)
 
-    def _send(self) -> None:
+    def _send(self, position: int) -> None:
         held = list(self._held.items())
         for begin in range(0, len(held), CHUNK):
             lines: list[Json] = []
             for name, row in held[begin : begin + CHUNK]:
-                lines += [{"delete": {"_id": name}}] if row is None else [{"index": {"_id": name}}, row]
+                target = _versioned(name, position)
+                lines += [{"delete": target}] if row is None else [{"index": target}, row]
             self._cluster.bulk(self._index, lines)
         self._held.clear()
 
     def _demand_open(self) -> None:
         if not self._open:
             raise EngineError("closed")
+
+
+def _versioned(name: str, position: int) -> Json:
+    return {"_id": name, "version": position, "version_type": "external_gte"}
 
 
 def open_engine(cluster: Cluster, index: str, reference: Reference) -> OpenSearchEngine:

@@ -7,11 +7,13 @@ from cv_search.reference import Reference
 from cv_search.settings import MOST_PERSONS
 from cv_search.tantivy_engine.mapping import microseconds, organisation_name, place_name, roles
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 NO_CV_NUMBER: Final = 100_000_000
 CHECKPOINT: Final = "checkpoint"
 WORD_FIELDS: Final = ("target", "title", "skill", "text")
 PART_FIELDS: Final = ("title_part", "text_part")
+UNSTEMMED_FIELDS: Final = {name: f"{name}_unstemmed" for name in WORD_FIELDS}
+"""Words that are longer than their stem, of each word field: only beginnings are looked for here."""
 VALUE_FIELDS: Final = {dimension: f"v_{dimension.name.lower()}" for dimension in Dimension}
 
 
@@ -19,6 +21,7 @@ def settings() -> dict[str, Any]:
     """Give the body that makes an index. One shard: counts of several would not be exact, nor scores comparable."""
     words = {"type": "text", "analyzer": "whitespace"}
     parts = {**words, "index_options": "freqs"}
+    unstemmed = {**words, "index_options": "docs", "norms": False}
     keyword, number = {"type": "keyword"}, {"type": "long"}
     return {
         "settings": {
@@ -26,6 +29,8 @@ def settings() -> dict[str, Any]:
             "number_of_replicas": 0,
             # Nothing is seen before the commit that holds it.
             "refresh_interval": "-1",
+            # So long the version of what was deleted is known.
+            "gc_deletes": "1h",
             "max_result_window": MOST_PERSONS,
         },
         "mappings": {
@@ -43,6 +48,7 @@ def settings() -> dict[str, Any]:
                 **dict.fromkeys(VALUE_FIELDS.values(), keyword),
                 **dict.fromkeys(WORD_FIELDS, words),
                 **dict.fromkeys(PART_FIELDS, parts),
+                **dict.fromkeys(UNSTEMMED_FIELDS.values(), unstemmed),
             },
         },
     }
@@ -68,7 +74,9 @@ def source(document: Document, reference: Reference) -> dict[str, Any]:
 
 
 def _words(document: Document, reference: Reference) -> dict[str, list[str]]:
-    rows: dict[str, list[str]] = {name: [] for name in (*WORD_FIELDS, *PART_FIELDS)}
+    rows: dict[str, list[str]] = {
+        name: [] for name in (*WORD_FIELDS, *PART_FIELDS, *UNSTEMMED_FIELDS.values())
+    }
     for field, parts_field, texts in (
         ("target", "title_part", document.person.occupation_names),
         ("title", "title_part", document.titles),
@@ -76,7 +84,8 @@ def _words(document: Document, reference: Reference) -> dict[str, list[str]]:
         ("text", "text_part", document.texts),
     ):
         for text in texts:
-            words, parts = reference.compounds.analysed(text)
+            words, parts, unstemmed = reference.compounds.analysed(text)
             rows[field].append(words)
             rows[parts_field].append(parts)
+            rows[UNSTEMMED_FIELDS[field]].append(unstemmed)
     return rows

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cv_search.opensearch_engine.mapping import PART_FIELDS, VALUE_FIELDS, WORD_FIELDS
+from cv_search.opensearch_engine.mapping import PART_FIELDS, UNSTEMMED_FIELDS, VALUE_FIELDS, WORD_FIELDS
 from cv_search.port import Clause, Query
 from cv_search.relaxing import Relaxed
 from cv_search.tantivy_engine.mapping import microseconds, organisation_name
@@ -87,10 +87,13 @@ def _words(clause: Clause, typos: int) -> Json:
             WORD_FIELDS, lambda name, boost: {"match_phrase": {name: {"query": typed, "boost": boost}}}
         )
     if clause.prefix:
-        return _in_fields(
-            WORD_FIELDS, lambda name, boost: {"prefix": {name: {"value": clause.words[0], "boost": boost}}}
-        )
+        return _in_fields(WORD_FIELDS, lambda name, boost: _beginning(name, clause.words[0], boost))
     return {"bool": {"must": [_word(word, typos) for word in clause.words]}}
+
+
+def _beginning(name: str, word: str, boost: float) -> Json:
+    either = [{"prefix": {field: word}} for field in (name, UNSTEMMED_FIELDS[name])]
+    return {"constant_score": {"filter": _any(either), "boost": boost}}
 
 
 def _word(word: str, typos: int) -> Json:

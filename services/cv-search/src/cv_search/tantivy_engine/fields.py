@@ -8,7 +8,7 @@ from tantivy import Schema, SchemaBuilder
 
 from cv_search.port import Dimension
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Raised when fields, or what they hold, change: an index of another format is built anew."""
 
 ID: Final = "id"
@@ -37,6 +37,8 @@ TITLE_PART: Final = "title_part"
 TEXT_PART: Final = "text_part"
 WORD_FIELDS: Final = (TARGET, TITLE, SKILL, TEXT)
 PART_FIELDS: Final = (TITLE_PART, TEXT_PART)
+UNSTEMMED: Final = "unstemmed"
+"""Words that are longer than their stem, each behind a mark of its word field: only beginnings are looked for here."""
 
 NO_CV_NUMBER: Final = 100_000_000
 """Stands behind every CV number."""
@@ -95,6 +97,12 @@ def tags(name: str, numbers: Iterable[int]) -> list[int]:
     return [first + number for number in numbers]
 
 
+def marked(name: str, words: str) -> str:
+    """Give the terms of words of a word field, or of beginnings of some, as UNSTEMMED has them."""
+    mark = WORD_FIELDS.index(name)
+    return f"{mark}{words.replace(' ', f' {mark}')}" if words else ""
+
+
 class Kind(IntEnum):
     """What a document of the index is."""
 
@@ -115,4 +123,5 @@ def schema() -> Schema:
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="position")
     for name in PART_FIELDS:
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
+    builder.add_text_field(UNSTEMMED, tokenizer_name="whitespace", index_option="basic")
     return builder.build()

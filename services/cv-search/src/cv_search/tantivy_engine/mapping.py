@@ -67,7 +67,7 @@ class Rows:
     def _words(self, document: Document) -> dict[str, list[str]]:
         """Each value is a text by itself, so that a phrase does not reach from one into the next."""
         analysed = self._reference.compounds.analysed
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = {f.UNSTEMMED: []}
         inside: dict[str, list[str]] = {f.TITLE_PART: [], f.TEXT_PART: []}
         for field, parts_field, texts in (
             (f.TARGET, f.TITLE_PART, document.person.occupation_names),
@@ -75,9 +75,12 @@ class Rows:
             (f.SKILL, f.TEXT_PART, document.skills),
             (f.TEXT, f.TEXT_PART, document.texts),
         ):
-            pairs = [analysed(text) for text in texts]
-            found[field] = [words for words, _ in pairs]
-            inside[parts_field] += [parts for _, parts in pairs if parts]
+            pieces = [analysed(text) for text in texts]
+            found[field] = [one.stems for one in pieces]
+            inside[parts_field] += [one.parts for one in pieces if one.parts]
+            found[f.UNSTEMMED].append(
+                f.marked(field, " ".join([one.unstemmed for one in pieces if one.unstemmed]))
+            )
         return found | {field: [" ".join(parts)] for field, parts in inside.items()}
 
 

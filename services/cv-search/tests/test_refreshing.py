@@ -1,0 +1,53 @@
+"""Two instances with other code or other code lists, as in a rolling update: neither undoes what the other makes."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from cv_search import refreshing
+from cv_search.refreshing import Refresh
+from cv_search.testing import World
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+REST = 1.5
+
+
+async def made_from(world: World) -> str:
+    return str(await world.parts.database.fetchval("select made_from from search_state"))
+
+
+async def test_who_is_overruled_leaves_the_documents_to_the_other_for_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = await made_from(world)
+    monkeypatch.setattr(refreshing, "OVERRULED_REST", REST)
+    await asyncio.sleep(2 * refreshing.LOOK_EVERY)
+    await Refresh(world.parts.documents, lambda: "another").step()
+    another = await made_from(world)
+    assert another != mine
+    await asyncio.sleep(2 * refreshing.LOOK_EVERY)
+    assert await made_from(world) == another
+
+    async def are_mine_again() -> None:
+        assert await made_from(world) == mine
+
+    await eventually(are_mine_again)
+
+
+async def test_what_another_is_making_is_left_to_it_until_it_stands_still(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refreshing, "STANDS_STILL", 0.2)
+    refresh = Refresh(world.parts.documents, lambda: "mine")
+    making = "update search_state set making = $1, making_after = $2"
+    for step in range(4):
+        await world.parts.database.execute(making, "another", UUID(int=step))
+        await refresh.step()
+        await asyncio.sleep(0.1)
+        assert await world.parts.database.fetchval("select making from search_state") == "another"
+    await asyncio.sleep(0.2)
+    await refresh.step()
+    assert await made_from(world) == await refresh.wanted()
