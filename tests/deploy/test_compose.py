@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from pydantic_settings import BaseSettings
 
 from cv_contracts.topics import SERVICES as NAMES
 from cvhub.prepare import Settings as TopicSettings
-from cvhub.services import SERVICES, Service
+from cvhub.services import SERVICES, Service, Surroundings, environment
+from cvhub.state import State
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -61,6 +63,21 @@ def test_every_variable_is_a_setting_and_every_needed_setting_has_one(service: S
     assert [variable for variable in given if not has_setting(settings, variable)] == []
     needed = {name for name, field in settings.model_fields.items() if field.is_required()}
     assert needed <= {variable.lower().partition("__")[0] for variable in given}
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_who_sets_one_value_of_a_part_leaves_the_others_as_documented(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = Surroundings(
+        State(tmp_path), defaultdict(lambda: 9000), "kafka:9092", defaultdict(lambda: "postgresql://db/one")
+    )
+    for name, value in environment(service, around).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HTTP__PORT")
+    monkeypatch.setenv("HTTP__HOST", "::")
+    documented = settings_of(service).model_fields["http"].default
+    assert settings_of(service)().model_dump()["http"] == {**documented.model_dump(), "host": "::"}
 
 
 def test_the_topics_job_is_told_what_it_needs() -> None:

@@ -6,7 +6,9 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -16,10 +18,17 @@ from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.servers.process import ServerProcess
 from servicekit.testing import free_port
+from servicekit.web.identity import Caller
 
 pytestmark = pytest.mark.infra
 
 HERE, THERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY)
+AT_ONCE = 200
+POLL = 60_000
+"""Milliseconds, the longest that there is."""
+LONG_ENOUGH = 50
+"""Seconds after which a poll may have ended because its time was over."""
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @pytest.fixture
@@ -53,11 +62,35 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def _poll(port: int, head: str, limit: asyncio.Semaphore) -> list[Any]:
-    async with limit:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head.encode())
+@dataclass(frozen=True)
+class Poller:
+    """One who follows the feed of the process at a port, from a position on."""
+
+    world: World
+    port: int
+    who: Caller
+    after: str
+
+    async def ask(self, milliseconds: int = POLL) -> Connection:
+        """Send a poll, with a token of the moment as a gateway has it."""
+        token = self.world.headers(self.who)["authorization"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        path = f"/v1/feed/cv?lastEventId={self.after}&timeout={milliseconds}"
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: feed\r\nauthorization: {token}\r\n\r\n".encode())
         await writer.drain()
+        return reader, writer
+
+    async def hear(self, asked: Connection) -> list[Any]:
+        """Wait for the answer. Who hears nothing for the whole time asks anew; an empty answer before that is one."""
+        while True:
+            began = monotonic()
+            found = await _answer(*asked)
+            if found or monotonic() - began < LONG_ENOUGH:
+                return found
+            asked = await self.ask()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[Any]:
     answer = (await reader.readuntil(b"\r\n\r\n")).decode()
     length = next(
         int(line.split(":")[1]) for line in answer.lower().split("\r\n") if line.startswith("content-length")
@@ -69,27 +102,31 @@ async def _poll(port: int, head: str, limit: asyncio.Semaphore) -> list[Any]:
     return found
 
 
+async def _begin(poller: Poller, number: int) -> list[asyncio.Task[list[Any]]]:
+    """Begin polls, no more at once than the process takes in before their tokens are over, however slow the machine."""
+    polls: list[asyncio.Task[list[Any]]] = []
+    for begun in range(0, number, AT_ONCE):
+        asked = await asyncio.gather(*[poller.ask() for _ in range(min(AT_ONCE, number - begun))])
+        polls += [asyncio.create_task(poller.hear(one)) for one in asked]
+        # The process takes in what comes in its order: once the last one is answered, the others wait.
+        assert await _answer(*await poller.ask(milliseconds=0)) == []
+    return polls
+
+
 async def _many(world: World, port: int, number: int) -> None:
     here, there = world.person(relation(MUNICIPALITY)), world.person(relation(OTHER_MUNICIPALITY))
     await world.log.send(world.cv(here), world.cv(there))
     while len(await world.all_of(THERE)) < 1 or len(await world.all_of(HERE)) < 1:  # noqa: ASYNC110 - until both are there
         await asyncio.sleep(0.05)
-    heads = {}
-    for who in (HERE, THERE):
-        after = (await world.feed(who)).headers["x-feed-to"]
-        token = world.headers(who)["authorization"]
-        heads[who.active] = (
-            f"GET /v1/feed/cv?lastEventId={after}&timeout=60000 HTTP/1.1\r\nhost: feed\r\nauthorization: {token}\r\n\r\n"
-        )
-    limit = asyncio.Semaphore(200)
-    idle = [asyncio.create_task(_poll(port, heads[THERE.active], limit)) for _ in range(number)]
-    mine = asyncio.create_task(_poll(port, heads[HERE.active], limit))
-    while limit.locked() or limit._value < 200:  # noqa: ASYNC110 - until all have asked
-        await asyncio.sleep(0.05)
+    mine, others = [
+        Poller(world, port, who, (await world.feed(who)).headers["x-feed-to"]) for who in (HERE, THERE)
+    ]
+    idle = await _begin(others, number)
+    [poll] = await _begin(mine, 1)
     await world.log.send(world.cv(here))
-    events = await asyncio.wait_for(mine, 60)
+    events = await asyncio.wait_for(poll, 60)
     assert len(events) == 1
-    assert not any(task.done() for task in idle)
+    assert [task.exception() or task.result() for task in idle if task.done()] == []
     made = world.cv(there)
     await world.log.send(made)
     answers = await asyncio.wait_for(asyncio.gather(*idle), 50)

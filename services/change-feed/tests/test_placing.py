@@ -44,6 +44,35 @@ def test_an_older_answer_of_the_registry_moves_nobody_back() -> None:
     assert entry.audience.keys() == {"*", THERE}
 
 
+@pytest.mark.parametrize("number", ["87654321", None])
+def test_those_who_lose_a_citizen_are_told_under_the_number_they_knew_and_all_others_under_the_new_one(
+    number: str | None,
+) -> None:
+    moved, cause = replace(MOVED, cv_number=number), uuid4()
+    entries, after = hand_over(placed(), moved, DAY, cause, TIME)
+    assert [(dict(entry.audience), entry.cv_number) for entry in entries] == [
+        ({HERE: "left"}, "12345678"),
+        ({"*": "seen", THERE: "came"}, number),
+    ]
+    ids = [entry.event_id for entry in entries]
+    assert len(set(ids)) == 2
+    assert [entry.event_id for entry in hand_over(placed(), moved, DAY, cause, TIME)[0]] == ids
+    assert after == placed(moved, placed())
+
+
+def test_so_are_those_who_lose_a_citizen_whose_number_was_withdrawn_before() -> None:
+    before = placed(replace(CITIZEN, cv_number=None), placed())
+    entries, _ = hand_over(before, replace(MOVED, cv_number=None), DAY, uuid4(), TIME)
+    assert [entry.cv_number for entry in entries if HERE in entry.audience] == ["12345678"]
+    assert [entry.cv_number for entry in entries if THERE in entry.audience] == [None]
+
+
+def test_who_only_gets_a_citizen_with_a_new_number_is_told_by_one_entry() -> None:
+    both = replace(MOVED, cv_number="87654321", relations=CITIZEN.relations + MOVED.relations)
+    [entry], _ = hand_over(placed(), both, DAY, uuid4(), TIME)
+    assert (dict(entry.audience), entry.cv_number) == ({"*": "seen", THERE: "came"}, "87654321")
+
+
 def test_the_same_state_is_placed_anew_on_another_day() -> None:
     ending = replace(
         CITIZEN,

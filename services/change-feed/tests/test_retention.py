@@ -63,6 +63,22 @@ async def test_who_came_and_who_left_is_told_also_where_the_cv_never_changed_aft
     assert len(await world.rows("select from audience")) == 5
 
 
+async def test_who_left_stays_under_the_number_that_was_known(world: World) -> None:
+    person = world.person(*AT_HOME)
+    known = person.cv_number
+    await world.log.send(world.cv(person, "created"))
+    await world.arrived(1)
+    await world.log.send(world.at_registry(person, relations=AWAY, cvNumber="99999999"))
+    await world.arrived(4)
+    await drop(world)
+    told = [await world.all_of(who) for who in (HERE, THERE, EVERYWHERE)]
+    assert [[(e["data"]["change"], e["data"]["cvNumber"]) for e in events] for events in told] == [
+        [("left", known)],
+        [("came", "99999999")],
+        [("created", known), ("handed-over", "99999999")],
+    ]
+
+
 async def test_nothing_else_of_old_partitions_stays(world: World) -> None:
     person = world.person(*AT_HOME)
     cv = str(person.cv_id)

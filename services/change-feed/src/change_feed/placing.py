@@ -13,7 +13,7 @@ from cv_contracts.events.cv_registry import CVChanged
 
 HANDED_OVER: Final = "dk.cvhub.change-feed.citizen-handed-over.v1"
 SEEN_BY_ALL: Final = "handed-over"
-"""What a hand-over is to those who see all: nobody of theirs left or came."""
+"""What a hand-over is to those who see all: nobody of theirs left or came. An entry without it is for those who left alone."""
 Handed = Literal["left", "came"]
 Part = Literal["seen"] | Handed
 
@@ -104,7 +104,10 @@ def _erased(placed: Placed) -> Placed:
 def hand_over(
     placed: Placed | None, citizen: Citizen, day: date, cause: UUID, time: datetime
 ) -> tuple[list[Entry], Placed]:
-    """Place a citizen as of a day; those who lose and those who get the citizen are told by an entry of its own."""
+    """Place a citizen as of a day; those who lose and those who get the citizen are told by an entry of its own.
+
+    Those who lose the citizen are told by one for them alone where the CV number is another now: theirs to know is the former one.
+    """
     if placed is not None and placed.citizen_version > citizen.version:
         return [], placed
     after = Placed(
@@ -120,7 +123,7 @@ def hand_over(
         return [], after
     left: dict[str, Part] = dict.fromkeys(placed.scopes - after.scopes, "left")
     came: dict[str, Part] = dict.fromkeys(after.scopes - placed.scopes, "came")
-    entry = Entry(
+    told = Entry(
         event_id=uuid5(cause, f"handed over {citizen.person_id}"),
         type=HANDED_OVER,
         change=SEEN_BY_ALL,
@@ -132,7 +135,16 @@ def hand_over(
         cv_number=citizen.cv_number,
         audience={ALL: "seen", **left, **came},
     )
-    return [entry], after
+    if not left or placed.last_number == after.cv_number:
+        return [told], after
+    farewell = replace(
+        told,
+        event_id=uuid5(cause, f"left {citizen.person_id}"),
+        change=None,
+        cv_number=placed.last_number,
+        audience=left,
+    )
+    return [farewell, replace(told, audience={ALL: "seen", **came})], after
 
 
 def _entry(

@@ -23,7 +23,11 @@ class Settings(BaseSettings):
     """All that differs between one running change-feed and another."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_nested_delimiter="__", hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+        hide_input_in_errors=True,
     )
 
     http: HttpSettings = HttpSettings(port=PORT, request_timeout=LONGEST_POLL + timedelta(seconds=10))

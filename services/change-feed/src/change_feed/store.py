@@ -27,9 +27,11 @@ _SHOWN: Final = """
 e.position, e.event_id::text, e.type, coalesce(e.cv_id, e.subject)::text as subject, e.version,
 to_json(e.time at time zone 'utc') as time, e.cv_number, e.erased
 """
-# Who sees all is in the audience of every entry.
+# Who sees all is in the audience of every entry, but of those that tell only who left under which number.
 _PAGE_OF_ALL: Final = f"""
-select {_SHOWN}, e.change from entries e where e.position > $1 and e.position <= $2 order by e.position limit $3
+select {_SHOWN}, e.change from entries e
+where e.position > $1 and e.position <= $2 and (e.change is not null or e.type <> '{HANDED_OVER}')
+order by e.position limit $3
 """
 # The positions come from the index alone and are looked up in one scan. Both ends of it are bounded, for it visits only the
 # partitions between them. What a scope sees otherwise than others is only whether it was left or came to.

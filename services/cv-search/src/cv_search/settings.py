@@ -95,7 +95,11 @@ class Settings(BaseSettings):
     """All that differs between one running cv-search and another."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_nested_delimiter="__", hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+        hide_input_in_errors=True,
     )
 
     role: Role = Role.ALL

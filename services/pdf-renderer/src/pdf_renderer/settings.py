@@ -24,7 +24,11 @@ class Settings(BaseSettings):
     """All that differs between one running pdf-renderer and another."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_nested_delimiter="__", hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+        hide_input_in_errors=True,
     )
 
     http: HttpSettings = HttpSettings(port=PORT, body_limit=LONGEST_BODY)
