@@ -1,17 +1,22 @@
 """Partitions of the feed come and go while somebody reads it for long, as a back-up does."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
 from change_feed import retention
+from change_feed.placing import Entry
 from change_feed.retention import drop_old
+from change_feed.scopes import ALL
+from change_feed.writing import Changes, Writer
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import server_settings
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -115,3 +120,34 @@ async def test_what_is_kept_is_not_read_through_while_readers_wait(connections: 
     assert not await conn.fetch(
         "select from pg_constraint where conrelid = 'entries_kept'::regclass and conname = 'below_next'"
     )
+
+
+def one_entry() -> Changes:
+    now = datetime.now(UTC)
+    return Changes([Entry(uuid4(), "a.b.c.d", None, uuid4(), 1, now, None, None, None, {ALL: "seen"})])
+
+
+@pytest.mark.parametrize("days", [(7, 1), (7, 30), (1, 7), (30, 7, 1, 45)])
+async def test_the_width_of_partitions_can_be_changed_whenever_a_writer_begins(
+    connections: tuple[Any, Any], days: tuple[int, ...]
+) -> None:
+    conn, _ = connections
+    for width in days:
+        writer = Writer(conn, timedelta(days=width))
+        await writer.write(one_entry())
+        await writer.write(one_entry())
+    assert await conn.fetchval("select count(*) from entries") == 2 * len(days)
+
+
+async def test_partitions_go_on_after_what_is_kept_of_old_ones(connections: tuple[Any, Any]) -> None:
+    conn, _ = connections
+    narrow, wide = timedelta(milliseconds=1), timedelta(days=30)
+    await Writer(conn, narrow).write(one_entry())
+
+    async def all_dropped() -> bool:
+        await drop_old(conn, timedelta(0), timedelta(days=1))
+        return await partitions(conn) == ["audience_kept", "entries_kept"]
+
+    await eventually(all_dropped)
+    await Writer(conn, wide).write(one_entry())
+    assert await conn.fetchval("select count(*) from entries") == 1

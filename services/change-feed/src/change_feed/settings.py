@@ -46,6 +46,6 @@ class Settings(BaseSettings):
     retention: timedelta = timedelta(days=365)
     """How long the full sequence is kept; the newest change of each CV, and who came and left last, are kept for ever."""
     partition_width: timedelta = timedelta(days=7)
-    """How much time a partition of the feed covers."""
+    """How much time a partition of the feed covers; those that there are keep theirs when it is changed."""
     batch_records: int = Field(default=1_000, ge=1, le=10_000)
     """Most records of the log that are taken in by one transaction."""
