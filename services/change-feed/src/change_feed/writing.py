@@ -79,7 +79,8 @@ set cv_id = excluded.cv_id, cv_number = excluded.cv_number, citizen_version = ex
     newest_version = greatest(excluded.newest_version, c.newest_version),
     newest_change = coalesce(excluded.newest_change, c.newest_change)
 """
-# A CV that has gone over to another person, as when two registrations turn out to be one.
+# No CV goes over to another person (docs/decisions/0010); if the registry ever says so, it is taken at its word, for a key that
+# is there twice would stop the feed for everybody.
 _MOVED_CVS: Final = """
 delete from cvs c using unnest($1::uuid[], $2::uuid[]) as u(cv_id, person_id)
 where c.cv_id = u.cv_id and c.person_id <> u.person_id
