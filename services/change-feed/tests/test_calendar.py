@@ -1,5 +1,6 @@
 """Relations that begin and end by the calendar: the feed tells of the hand-over after Danish midnight, though nobody said anything."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,29 @@ async def test_so_is_one_that_the_owners_are_asked_about_twice(
             await world.arrived((2, 5)[time])
             assert [change for _, change in await world.shown(OLD)] == ["left"] * (time + 1)
         now[0] = MIDNIGHT - timedelta(minutes=1)
+
+
+async def test_a_citizen_whom_the_replica_knows_only_as_before_is_placed_by_what_the_registry_says(
+    settings: Settings, start: Callable[..., AbstractAsyncContextManager[World]]
+) -> None:
+    """As when the replica has not heard yet what the feed has."""
+    now = [MIDNIGHT - timedelta(minutes=1)]
+    async with start(settings, clock=lambda: now[0]) as world:
+        person = world.person(relation(MUNICIPALITY))
+        until_midnight = [
+            relation(MUNICIPALITY, to="2031-06-30"),
+            relation(OTHER_MUNICIPALITY, "2031-07-01"),
+        ]
+        await world.log.send(world.at_registry(person, relations=until_midnight))
+        await world.arrived(1)
+        await world.replica_is_fresh(person)
+        await world.database.execute(
+            "update citizens set version = version - 1, state = jsonb_set(state, '{relations}', $1::jsonb)",
+            json.dumps([relation(MUNICIPALITY)]),
+        )
+        now[0] = MIDNIGHT
+        await world.arrived(2)
+        assert [change for _, change in await world.shown(NEW)] == ["came"]
 
 
 async def _shows(world: World, cv: str) -> None:

@@ -5,9 +5,11 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from change_feed import leading
@@ -22,6 +24,9 @@ from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
+WRITERS = """
+select pid from pg_stat_activity where datname = current_database() and application_name = 'change-feed writer'
+"""
 HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
 
 
@@ -133,19 +138,40 @@ async def test_a_writer_that_waits_for_the_registry_stays_the_writer(
 ) -> None:
     monkeypatch.setattr(leading, "_SESSION", {**leading._SESSION, "idle_session_timeout": "1500"})
     monkeypatch.setattr(leading, "LONGEST_WAIT", 0.5)
-    sessions = """
-    select pid from pg_stat_activity where datname = current_database() and application_name = 'change-feed writer'
-    """
     async with start(settings) as world:
-        writer = await world.rows(sessions)
+        writer = await world.rows(WRITERS)
         world.registry.mode = "error"
         await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
         for _ in range(6):
             await asyncio.sleep(0.5)
-            assert await world.rows(sessions) == writer
+            assert await world.rows(WRITERS) == writer
         world.registry.mode = "ok"
         await world.arrived(1)
-        assert await world.rows(sessions) == writer
+        assert await world.rows(WRITERS) == writer
+
+
+async def test_a_broker_that_takes_no_offsets_holds_nothing_up(
+    settings: Settings,
+    start: Callable[..., AbstractAsyncContextManager[World]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def asks_for_ever(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", asks_for_ever)
+    async with start(settings) as world:
+        [[writer]] = await world.rows(WRITERS)
+        person = world.person(relation(MUNICIPALITY))
+        for entries in (1, 2):
+            await world.log.send(world.cv(person))
+            await world.arrived(entries)
+            [[edge]] = await world.rows("select edge from feed")
+            await eventually(partial(_has_moved, world, edge))
+        assert [row["pid"] for row in await world.rows(WRITERS)] == [writer]
+
+
+async def _has_moved(world: World, edge: int) -> None:
+    assert (await world.rows("select edge from feed"))[0][0] > edge
 
 
 async def test_how_old_the_edge_is_can_be_watched_and_grows_while_the_feed_waits(

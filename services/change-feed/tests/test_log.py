@@ -1,13 +1,16 @@
 """Where reading the log begins: where the feed left it, and what is known where that is no place in it any more."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
 
-from change_feed.log import Bounds, Log, Offsets, Start, begin, begin_new
+from change_feed.log import FOLLOWED, Bounds, Log, Offsets, Start, begin, begin_new
 from servicekit import kafka
+from servicekit.data.postgres import LEASE_SESSION
 from servicekit.settings import KafkaSettings
+from servicekit.testing import in_skipped_time
 
 ONE, OTHER = ("a-topic", 0), ("a-topic", 1)
 
@@ -50,6 +53,36 @@ def test_the_very_first_feed_has_all_that_the_log_has(committed: Offsets) -> Non
 
 def test_a_feed_that_was_lost_goes_on_from_now() -> None:
     assert begin_new(log({ONE: 12, OTHER: 0})) == Start({ONE: 20, OTHER: 5}, gap=False, restored=True)
+
+
+class Away:
+    """A consumer whose broker is away: as aiokafka's it asks for ever."""
+
+    async def commit(self, _offsets: object) -> None:
+        await asyncio.Event().wait()
+
+    async def beginning_offsets(self, partitions: Sequence[object]) -> dict[object, int]:
+        return dict.fromkeys(partitions, 0)
+
+    end_offsets = beginning_offsets
+
+    async def committed(self, _partition: object) -> int:
+        await asyncio.Event().wait()
+        raise AssertionError("never answered")
+
+
+@in_skipped_time
+async def test_a_broker_that_is_away_is_not_waited_for_as_long_as_a_silent_lease_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka, "consumer", lambda *_, **__: Away())
+    log = Log(KafkaSettings(bootstrap_servers="127.0.0.1:1"), 1)
+    lasts = int(LEASE_SESSION["idle_session_timeout"]) / 1000
+    async with asyncio.timeout(lasts / 2):
+        await log.commit({(FOLLOWED[0].name, 0): 1})
+    async with asyncio.timeout(lasts / 2):
+        with pytest.raises(TimeoutError):
+            await log.bounds()
 
 
 class Closing:

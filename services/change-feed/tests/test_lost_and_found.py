@@ -177,6 +177,23 @@ async def test_a_hand_over_and_an_erasure_that_nobody_heard_of_are_told_after_a_
         await world.arrived(4)
 
 
+async def test_after_a_gap_the_owners_are_asked_whatever_the_replica_says(
+    settings: Settings, start: Any
+) -> None:
+    """Its heartbeats came before what is missing."""
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.send(world.at_registry(person))
+        await world.arrived(1)
+        await world.replica_is_fresh(person)
+        world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)])
+        world.cv(person)
+        await world.database.execute("update log_positions set next_offset = next_offset + 1000")
+    async with start(settings) as world:
+        await world.arrived(3)
+        assert [change for _, change in await world.shown(HERE)] == ["left"]
+
+
 async def back_up(world: World) -> dict[str, list[Any]]:
     names = ["feed", "log_positions", "scopes", "seen_events", "entries", "audience", "cvs", "members"]
     return {name: await world.rows(f"select * from {name}") for name in names}

@@ -1,15 +1,22 @@
 """Partitions of the feed come and go while somebody reads it for long, as a back-up does."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
+from change_feed import retention
+from change_feed.placing import Entry
 from change_feed.retention import drop_old
+from change_feed.scopes import ALL
+from change_feed.writing import Changes, Writer
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import server_settings
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -74,3 +81,73 @@ async def test_an_old_partition_stays_while_a_back_up_reads_and_goes_after_it(
         assert await partitions(writer) == before
     assert await drop_old(writer, timedelta(days=1), timedelta(days=1)) == 1
     assert await partitions(writer) == ["audience_kept", "entries_kept"]
+
+
+@pytest.mark.parametrize("limit", ["WITHIN", "ANSWERED_WITHIN"])
+async def test_a_drop_that_takes_too_long_is_told_and_comes_again(
+    connections: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    conn, _ = connections
+    await conn.execute(MAKE, LOW, HIGH)
+    before = await partitions(conn)
+    monkeypatch.setattr(retention, limit, 0.3)
+    async with conn.transaction():
+        # So are those of many citizens, on slow disks.
+        await conn.execute("alter function feed_drop_partition rename to dropped_at_last")
+        slow = "create function feed_drop_partition(low bigint, high bigint) returns void language sql as $$ select pg_sleep(60) $$"
+        await conn.execute(slow)
+    with capture_logs() as told:
+        assert await drop_old(conn, timedelta(days=1), timedelta(days=1)) == 0
+    assert [(one["event"], one["log_level"], one["position"]) for one in told] == [
+        ("feed_partition_not_dropped", "error", HIGH)
+    ]
+    assert await partitions(conn) == before
+    await conn.execute("drop function feed_drop_partition")
+    await conn.execute("alter function dropped_at_last rename to feed_drop_partition")
+    monkeypatch.undo()
+    assert await drop_old(conn, timedelta(days=1), timedelta(days=1)) == 1
+
+
+async def test_what_is_kept_is_not_read_through_while_readers_wait(connections: tuple[Any, Any]) -> None:
+    conn, _ = connections
+    await conn.execute(MAKE, LOW, HIGH)
+    await conn.execute("set client_min_messages = debug1")
+    said: list[str] = []
+    conn.add_log_listener(lambda _, message: said.append(message.message))
+    assert await drop_old(conn, timedelta(days=1), timedelta(days=1)) == 1
+    for table in ("audience_kept", "entries_kept"):
+        assert f'partition constraint for table "{table}" is implied by existing constraints' in said
+    assert not await conn.fetch(
+        "select from pg_constraint where conrelid = 'entries_kept'::regclass and conname = 'below_next'"
+    )
+
+
+def one_entry() -> Changes:
+    now = datetime.now(UTC)
+    return Changes([Entry(uuid4(), "a.b.c.d", None, uuid4(), 1, now, None, None, None, {ALL: "seen"})])
+
+
+@pytest.mark.parametrize("days", [(7, 1), (7, 30), (1, 7), (30, 7, 1, 45)])
+async def test_the_width_of_partitions_can_be_changed_whenever_a_writer_begins(
+    connections: tuple[Any, Any], days: tuple[int, ...]
+) -> None:
+    conn, _ = connections
+    for width in days:
+        writer = Writer(conn, timedelta(days=width))
+        await writer.write(one_entry())
+        await writer.write(one_entry())
+    assert await conn.fetchval("select count(*) from entries") == 2 * len(days)
+
+
+async def test_partitions_go_on_after_what_is_kept_of_old_ones(connections: tuple[Any, Any]) -> None:
+    conn, _ = connections
+    narrow, wide = timedelta(milliseconds=1), timedelta(days=30)
+    await Writer(conn, narrow).write(one_entry())
+
+    async def all_dropped() -> bool:
+        await drop_old(conn, timedelta(0), timedelta(days=1))
+        return await partitions(conn) == ["audience_kept", "entries_kept"]
+
+    await eventually(all_dropped)
+    await Writer(conn, wide).write(one_entry())
+    assert await conn.fetchval("select count(*) from entries") == 1

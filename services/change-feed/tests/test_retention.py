@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from change_feed import leading
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.testing import World
@@ -90,3 +91,24 @@ async def test_nothing_else_of_old_partitions_stays(world: World) -> None:
     for who in (HERE, EVERYWHERE):
         assert await world.shown(who) == [(cv, "replaced")]
     assert await world.rows("select from members where since < (select min(position) from entries)")
+
+
+async def test_a_new_writer_does_not_begin_with_dropping(
+    settings: Settings, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one that loses its connection by it never comes to anything else."""
+    begun: list[Any] = []
+
+    async def lost(*asked: Any) -> int:
+        begun.append(asked)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(leading, "drop_old", lost)
+    monkeypatch.setattr(leading, "RETENTION_EVERY", 3.0)
+    async with start(settings) as world:
+        person = world.person(*AT_HOME)
+        for entries in (1, 2, 3):
+            await world.log.send(world.cv(person))
+            await world.arrived(entries)
+        assert len(begun) <= 1
+        await eventually(lambda: bool(begun))

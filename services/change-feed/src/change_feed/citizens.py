@@ -22,17 +22,18 @@ from servicekit.follow.freshness import fresh_sql
 from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 
-__all__ = ["Citizens", "Owner", "RegistryAway", "SubjectUnknown", "is_about_person"]
+__all__ = ["REPLICA", "Citizens", "Owner", "RegistryAway", "SubjectUnknown", "is_about_person"]
 
 ASK_AT_MOST: Final = 500
 
 _FRESH: Final = fresh_sql(NAME, TOPIC, subject="c.person_id", partition="c.partition")
-_REPLICA: Final = f"""
+REPLICA: Final = f"""
 select c.person_id, c.cv_id, c.version, c.state, {_FRESH} as fresh
 from citizens c
 join projection_generations g on g.projection = '{NAME}' and g.generation = c.generation and g.status = 'live'
 where c.person_id = any($1::uuid[]) or c.cv_id = any($2::uuid[])
 """
+"""Citizens by person id or CV id, and whether they are fresh."""
 
 
 class RegistryAway(Exception):  # noqa: N818 - what is the matter
@@ -86,16 +87,20 @@ class Citizens:
         self._wait_for(found)
         return found
 
-    async def of_persons(self, persons: Sequence[UUID]) -> dict[UUID, Found]:
-        """Give citizens by person id."""
-        found = await self._in_replica(dict.fromkeys(persons, 0), set(persons))
-        missing = [person for person in persons if person not in found]
-        return found | (await self._asked(missing, set(missing)) if missing else {})
+    async def of_persons(self, least: Mapping[UUID, int]) -> dict[UUID, Found]:
+        """Give citizens by person id, in the version named or a newer one if the registry has it; raises RegistryAway."""
+        found = await self._in_replica(least, set(least))
+        missing = [person for person in least if person not in found]
+        return found | (await self.at_registry(missing) if missing else {})
 
-    async def _in_replica(self, wanted: dict[UUID, int], persons: set[UUID]) -> dict[UUID, Found]:
+    async def at_registry(self, persons: Sequence[UUID]) -> dict[UUID, Found]:
+        """Give citizens by person id as the registry has them now, whatever the replica says; raises RegistryAway."""
+        return await self._asked(persons, set(persons))
+
+    async def _in_replica(self, wanted: Mapping[UUID, int], persons: set[UUID]) -> dict[UUID, Found]:
         others = [subject for subject in wanted if subject not in persons]
         found: dict[UUID, Found] = {}
-        for row in await self._database.fetch(_REPLICA, list(persons), others):
+        for row in await self._database.fetch(REPLICA, list(persons), others):
             for subject in (row["person_id"], row["cv_id"]):
                 if subject in wanted and row["fresh"] and row["version"] >= wanted[subject]:
                     found[subject] = _citizen(row)
@@ -119,7 +124,7 @@ class Citizens:
         missing = [cv_id for cv_id in cv_ids if cv_id not in person_of and found[cv_id] is None]
         if missing:
             # A citizen whose CV was never made is known by the replica only; not fresh, it still says who it is.
-            for row in await self._database.fetch(_REPLICA, [], missing):
+            for row in await self._database.fetch(REPLICA, [], missing):
                 person_of[row["cv_id"]] = row["person_id"]
         states = await _in_turns(self._owner.citizens.states, sorted(set(person_of.values())))
         by_person = {state.subject: _found(state) for state in states}

@@ -174,7 +174,9 @@ class _Reading:
         self._seeded = True
         self._pace = Pace(GATHER)
         self._gathers = False
-        self._due = dict.fromkeys(("commit", "calendar", "retention", "edge", "seed", "rereads"), 0.0)
+        self._due = dict.fromkeys(("commit", "calendar", "edge", "seed", "rereads"), 0.0)
+        # Not at once: if a drop is what ends the time of leading, there is still time for everything else.
+        self._due["retention"] = time.monotonic() + RETENTION_EVERY
         self.has_moved = False
 
     async def begin(self) -> None:

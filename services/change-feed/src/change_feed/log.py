@@ -1,5 +1,6 @@
 """The log as the feed reads it: one plain consumer over all partitions of every public topic, from the feed's own positions."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +21,9 @@ log = structlog.get_logger(__name__)
 FOLLOWED: Final = tuple(topic for topic in TOPICS if topic.public)
 FETCH_WAIT_MS: Final = 500
 POLL_MS: Final = 250
+COMMIT_WITHIN: Final = 3.0
+BOUNDS_WITHIN: Final = 10.0
+"""Seconds. aiokafka itself asks a broker that is away for ever, and a lease whose holder is silent for that long ends."""
 
 Offsets = dict[tuple[str, int], int]
 
@@ -80,10 +84,11 @@ class Log:
         return {self._key(tp): offset for tp, offset in first.items()}
 
     async def bounds(self) -> Bounds:
-        """Ask the broker what there is; raises KafkaError while a topic is not there yet."""
-        first = await self.first()
-        end = await self._consumer.end_offsets(self._partitions)
-        committed = {tp: await self._consumer.committed(tp) for tp in self._partitions}
+        """Ask the broker what there is; raises KafkaError while a topic is not there yet, TimeoutError while the broker is away."""
+        async with asyncio.timeout(BOUNDS_WITHIN):
+            first = await self.first()
+            end = await self._consumer.end_offsets(self._partitions)
+            committed = {tp: await self._consumer.committed(tp) for tp in self._partitions}
         return Bounds(
             first,
             {self._key(tp): offset for tp, offset in end.items()},
@@ -102,12 +107,15 @@ class Log:
         return [read_record(self._topics[tp.topic], raw) for tp, raws in batches.items() for raw in raws]
 
     async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        await self._consumer.commit(
-            {
-                TopicPartition(self._prefix + topic, number): next_
-                for (topic, number), next_ in offsets.items()
-            }
-        )
+        """Tell the broker how far the feed is, unless that takes long: it is told again soon."""
+        committed = {
+            TopicPartition(self._prefix + topic, number): next_ for (topic, number), next_ in offsets.items()
+        }
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN):
+                await self._consumer.commit(committed)
+        except TimeoutError:
+            log.info("offsets_not_committed", reason="too slow")
 
     def _key(self, tp: TopicPartition) -> tuple[str, int]:
         return self._topics[tp.topic].name, tp.partition

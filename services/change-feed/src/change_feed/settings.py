@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cv_contracts.topics import TOPICS
 from servicekit.settings import (
     HttpSettings,
     IdentitySettings,
@@ -17,6 +18,8 @@ from servicekit.settings import (
 SERVICE = "change-feed"
 PORT = 8086
 LONGEST_POLL = timedelta(seconds=60)
+LOG_REACHES_BACK = max(topic.retention for topic in TOPICS if topic.public) + timedelta(days=7)
+"""How old a record of the log may be: Kafka drops a segment when all of it is old, and by default begins a new one after a week."""
 
 
 class Settings(BaseSettings):
@@ -48,8 +51,18 @@ class Settings(BaseSettings):
     extract_life: timedelta = timedelta(days=1)
     """How long a change list that was begun can be paged through."""
     retention: timedelta = timedelta(days=365)
-    """How long the full sequence is kept; the newest change of each CV, and who came and left last, are kept for ever."""
+    """How long the full sequence is kept; the newest change of each CV, and who came and left last, are kept for ever. A week longer than
+    Kafka keeps the topics at least: what the log has is known to the feed, or it would come twice when it is read again."""
     partition_width: timedelta = timedelta(days=7)
-    """How much time a partition of the feed covers."""
+    """How much time a partition of the feed covers; those that there are keep theirs when it is changed."""
     batch_records: int = Field(default=1_000, ge=1, le=10_000)
     """Most records of the log that are taken in by one transaction."""
+
+    @field_validator("retention")
+    @classmethod
+    def _outlives_the_log(cls, retention: timedelta) -> timedelta:
+        if retention < LOG_REACHES_BACK:
+            raise ValueError(
+                f"the log may have records of {LOG_REACHES_BACK.days} days, and the feed keeps no less"
+            )
+        return retention

@@ -79,7 +79,8 @@ class Taking:
         """Tell of hand-overs that the calendar alone makes: relations that begin, and those that have ended."""
         today, changes = danish_date(self._clock()), Changes()
         due = [_placed(row) for row in await self._database.fetch(_DUE, today)]
-        found = await self._citizens.of_persons([placed.person_id for placed in due]) if due else {}
+        least = {placed.person_id: placed.citizen_version for placed in due}
+        found = await self._citizens.of_persons(least) if least else {}
         for placed in due:
             entries, after = self._placed_on(today, placed, found[placed.person_id])
             changes.entries += entries
@@ -104,7 +105,7 @@ class Taking:
         states = {UUID(one.state["personId"]): one for one in page.states if isinstance(one, Known)}
         rows = await self._database.fetch(_VERSIONS, [state.subject for state in states.values()])
         known = {row["cv_id"]: row["newest_version"] for row in rows}
-        found = await self._citizens.of_persons(list(states))
+        found = await self._citizens.at_registry(list(states))
         placed = await self._placed(list(states))
         for person, state in states.items():
             citizen, before = found[person], placed.get(person)

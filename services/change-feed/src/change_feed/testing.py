@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from change_feed.citizens import REPLICA
 from change_feed.log import Log
 from change_feed.settings import Settings
 from cv_contracts import envelope
@@ -150,6 +151,17 @@ class World:
             await eventually(all_there)
         finally:
             await log.stop()
+
+    async def replica_is_fresh(self, person: "Person") -> None:
+        """Send heartbeats, and wait until by them the feed's replica has the citizen as the registry has them now."""
+        await self.log.beat()
+
+        async def fresh() -> None:
+            [row] = await self.rows(REPLICA, [person.person_id], [])
+            if not row["fresh"] or row["version"] != person.version[0]:
+                raise AssertionError("the replica does not know the citizen yet")
+
+        await eventually(fresh)
 
     async def has_begun(self) -> bool:
         """Tell whether the feed has all that the owners had when it began."""

@@ -29,6 +29,11 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _SCOPES: Final = "select name, id from scopes where name = any($1::text[])"
 _NEW_SCOPES: Final = "insert into scopes (name) select unnest($1::text[]) on conflict do nothing"
 _EDGE: Final = "select edge from feed for update"
+# Where the partitions end, or what is kept of old ones.
+_PARTITIONS_UNTIL: Final = r"""
+select max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''(\d+)''\)'))[1]::bigint)
+from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'entries'::regclass
+"""
 _MEMBERS: Final = "select scope, cv_id, since, until, last_change from members where cv_id = any($1::uuid[])"
 
 _SAVE_ENTRIES: Final = """
@@ -74,7 +79,8 @@ set cv_id = excluded.cv_id, cv_number = excluded.cv_number, citizen_version = ex
     newest_version = greatest(excluded.newest_version, c.newest_version),
     newest_change = coalesce(excluded.newest_change, c.newest_change)
 """
-# A CV that has gone over to another person, as when two registrations turn out to be one.
+# No CV goes over to another person (docs/decisions/0010); if the registry ever says so, it is taken at its word, for a key that
+# is there twice would stop the feed for everybody.
 _MOVED_CVS: Final = """
 delete from cvs c using unnest($1::uuid[], $2::uuid[]) as u(cv_id, person_id)
 where c.cv_id = u.cv_id and c.person_id <> u.person_id
@@ -153,7 +159,7 @@ class Writer:
         self._conn = conn
         self._width = width // _MICROSECOND
         self._scope_ids: dict[str, int] = {ALL: ALL_SCOPE}
-        self._partitions_until = 0
+        self._partitions_until: int | None = None
 
     async def write(self, changes: Changes) -> int:
         """Write all of it, or nothing; gives the edge afterwards."""
@@ -291,11 +297,15 @@ class Writer:
             self._scope_ids |= {row["name"]: row["id"] for row in await self._conn.fetch(_SCOPES, new)}
 
     async def _make_partitions(self, first: int) -> None:
-        """Make the partition of `first` and the one after it, before they are needed."""
-        while self._partitions_until <= first + self._width:
-            low = max(self._partitions_until, first // self._width * self._width)
-            await self._conn.execute("select feed_make_partition($1, $2)", low, low + self._width)
-            self._partitions_until = low + self._width
+        """Make the partition of `first` and the one after it, before they are needed. Those that there are may have another width."""
+        until = self._partitions_until
+        if until is None:
+            until = int(await self._conn.fetchval(_PARTITIONS_UNTIL))
+        while until <= first + self._width:
+            low = max(until, first // self._width * self._width)
+            until = low + self._width
+            await self._conn.execute("select feed_make_partition($1, $2)", low, until)
+        self._partitions_until = until
 
 
 def _columns(rows: Any) -> list[list[Any]]:
