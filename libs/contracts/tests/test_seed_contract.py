@@ -30,6 +30,8 @@ WRAPPER = re.compile(r"(?!Cpr).*CollectionType|ArrayOf.*|CVUpdateListType")
 INTEGERS = {"int", "integer", "CodeListItemIdentifierType", "OccupationTaxonomyReferenceType"}
 INTEGERS |= {"PersonContactDataTypeIdentifierType", "PersonContactDataStatusTypeIdentifierType"}
 INTEGERS |= {"QualificationTaxonomyReferenceType"}
+EXTREMES = {"int": [-(2**31), 2**31 - 1], "integer": [0, 2**31]}
+"""Whole numbers that their type in the seed has: an int has 32 bits."""
 GUID = "7b0c9a52-0f3d-4c4e-9d0e-0123456789aB"
 SAMPLES: dict[str, tuple[list[str], list[str]]] = {
     PERSON_NUMBER: (
@@ -46,8 +48,8 @@ SAMPLES: dict[str, tuple[list[str], list[str]]] = {
 }
 FORMS: dict[str, tuple[list[Any], list[Any]]] = {
     "boolean": ([True, False], ["true", 1]),
-    "nonNegativeInteger": ([0, 1], [-1, "1", 1.5]),
-    "decimal": ([55.5, -1], ["a", None]),
+    "nonNegativeInteger": ([0, 2**31 - 1, 2**31], [-1, "1", 1.5]),
+    "decimal": ([55.5, -1, 1000], ["a", None]),
     "dateTime": (["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.123+01:00"], ["2026-11-22", "x", 1]),
     "date": (["2026-11-22"], ["2026-02-30", "22-11-2026", 1]),
     "gYear": (["2017", "0001", "1000"], ["17", 2017, "20177", "0000"]),
@@ -181,7 +183,7 @@ def _leaf(kind: Any, row: dict[str, Any]) -> Iterator[str]:
     elif name in INTEGERS:
         if not (_takes(kind, 1) or _takes(kind, 12345678)):
             yield "refuses whole numbers"
-        yield from _wrong(kind, [], ["1", 1.5, True, *([2**31] if name == "int" else [])])
+        yield from _wrong(kind, EXTREMES.get(name, []), ["1", 1.5, True, *([2**31] if name == "int" else [])])
     elif name in FORMS:
         yield from _wrong(kind, *FORMS[name])
         if name == "string" and not _takes(kind, "x" * 100_000):

@@ -84,12 +84,12 @@ COUNTS = [
 
 RANGES = [
     ("GetCVResponse", PROFILE + "JobnetCVId", 10_000_000, 99_999_999),
-    ("ReplaceCVRequest", "JobTargetCollection.0.MonthsOfExperience", 0, common.MONTHS_MAX),
+    ("ReplaceCVRequest", "JobTargetCollection.0.MonthsOfExperience", 0, 2**31 - 1),
     ("ReplaceCVRequest", "JobTargetCollection.0.OccupationTaxonomyReference", -(2**31), 2**31 - 1),
     ("SearchCVTextRequest", SEARCH + "ResultsPerPage", 1, 100),
-    ("SearchCVTextRequest", SEARCH + "PageNumber", 1, None),
-    ("SearchCVTextRequest", SEARCH + "GroupLimit", 0, search.GROUP_LIMIT_MAX),
-    ("SearchCVTextRequest", SEARCH + "SearchInGeoDistance", 0, search.DISTANCE_MAX_KM),
+    ("SearchCVTextRequest", SEARCH + "PageNumber", 1, 2**31 - 1),
+    ("SearchCVTextRequest", SEARCH + "GroupLimit", 0, 2**31 - 1),
+    ("SearchCVTextRequest", SEARCH + "SearchInGeoDistance", 0, 2**31 - 1),
     ("SearchCVTextRequest", SEARCH + "SearchFromGeoPointLat", -90, 90),
     ("SearchCVTextRequest", SEARCH + "SearchFromGeoPointLon", -180, 180),
     ("SearchCVTextRequest", SEARCH + "OrganisationCode", -(2**31), 2**31 - 1),

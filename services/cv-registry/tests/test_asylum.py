@@ -166,6 +166,29 @@ async def test_a_comment_has_1500_characters_at_most(registry: RegistryClient) -
     assert await code(registry, "PUT", number, {**DATES, "CorrectionComment": "x" * 1500}) is None
 
 
+async def test_if_match_refuses_an_update_of_newer_dates(
+    registry: RegistryClient, database: Database
+) -> None:
+    number = await registered(registry)
+    seen = (await registry.asylum("POST", number, DATES, caller=CALLER)).headers["etag"]
+
+    async def update(if_match: str, day: str, **more: Any) -> int:
+        body = {**DATES, "CVEditEndDate": day}
+        answer = await registry.asylum("PUT", number, body, caller=CALLER, if_match=if_match, **more)
+        return answer.status_code
+
+    assert await update(seen, "2026-12-21", x_requestid="one") == 200
+    assert await update(seen, "2026-12-22") == 412
+    assert await update(seen, "2026-12-21", x_requestid="one") == 200, "the first answer again"
+    assert await database.fetchval("SELECT max(edit_end_date) FROM asylum_transitions") == date(2026, 12, 21)
+    assert await update("*", "2026-12-22") == 200
+
+
+async def test_a_fault_comes_before_an_if_match_that_does_not_hold(registry: RegistryClient) -> None:
+    number = await registered(registry)
+    assert await code(registry, "PUT", number, DATES, if_match='"1"') == 9201
+
+
 async def test_the_newest_dates_count(registry: RegistryClient) -> None:
     number = await with_dates(registry)
     body = {"AsylumCVTransitionDate": "2026-11-23", "CVEditEndDate": "2026-12-20", "CorrectionComment": "x"}

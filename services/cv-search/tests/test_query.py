@@ -44,6 +44,11 @@ def test_without_anything_everybody_is_wanted(queries: Queries) -> None:
     assert queries.query(wanted(ShowOnlyEnrolled=True)) == Query(enrolled_only=True)
 
 
+def test_a_group_has_a_thousand_values_at_most_however_many_are_asked_for(queries: Queries) -> None:
+    limits = [queries.query(wanted(GroupLimit=one)).group_limit for one in (0, 64, 1_000, 1_001, 2**31 - 1)]
+    assert limits == [0, 64, 1_000, 1_000, 1_000]
+
+
 def test_a_postal_code_and_a_city_are_circles_of_40_km(queries: Queries) -> None:
     (odense,) = queries.query(wanted(CloseToPostalCode="5000")).circles
     assert (odense.radius_km, round(odense.latitude), round(odense.longitude)) == (RADIUS_KM, 55, 10)

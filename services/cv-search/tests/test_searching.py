@@ -10,7 +10,7 @@ import pytest
 from cv_citizens.testing import COMPANY, FUND, JOBCENTER, MUNICIPALITY, STAR, a_caller
 from cv_search.pins import FEW
 from cv_search.settings import PinSettings, ReaderSettings, Settings
-from cv_search.testing import World, search_input, token_of
+from cv_search.testing import NO_ID, World, search_input, token_of
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -100,6 +100,22 @@ async def test_groups_are_cut_to_the_limit_on_every_page(world: World) -> None:
     assert first["OccupationNames"] == [{"Name": "Kok", "Count": 2}]
     again = await result(world, GroupLimit=0, Id=first["Id"])
     assert again["OccupationNames"] == []
+
+
+async def test_the_largest_numbers_that_an_int_holds_are_searched_with(world: World) -> None:
+    await world.told(world.new(10000001), world.new(10000002))
+    most = 2**31 - 1
+    circle: dict[str, Any] = {
+        "SearchFromGeoPointLat": -55.0,
+        "SearchFromGeoPointLon": -170.0,
+        "SearchInGeoDistance": most,
+    }
+    first = await result(world, **circle, GroupLimit=most)
+    assert len(first["CVPersons"]) == first["TotalResults"] == 2
+    assert first["OccupationNames"]
+    for number in (NO_ID, first["Id"]):
+        page = await result(world, Id=number, PageNumber=most, ResultsPerPage=100)
+        assert (page["PageNumber"], page["TotalResults"], page["CVPersons"]) == (most, 2, [])
 
 
 async def test_each_search_leaves_a_row_with_whom_it_has_shown_and_without_its_words(world: World) -> None:

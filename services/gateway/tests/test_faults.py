@@ -9,6 +9,7 @@ import httpx
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from cv_contracts.faults import FAULTS, Unavailable
 from cv_contracts.methods import METHOD_BY_NUMBER, METHODS, Method
 from cv_gateway.calls import BY_NUMBER
 from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
@@ -27,10 +28,13 @@ from cv_gateway.upstream_testing import is_now
 from servicekit.observe import metrics
 from servicekit.settings import TelemetrySettings
 from servicekit.testing import eventually
+from servicekit.web.problems import problem_body
 
 pytestmark = pytest.mark.slow
 
 Start = Any
+AWAY = {1: 4430, 2: 4430, 3: 4430, 4: 8236}
+"""The faults of the seeds for an owner that is away, by the methods that list one."""
 JOBNET = {"organisation": {"type": 101, "code": "1"}, "may_act_as": []}
 
 
@@ -48,9 +52,38 @@ async def test_an_owner_that_is_not_there_is_the_methods_own_fault_with_a_time_t
     for owners in ({}, {method.owner: "http://127.0.0.1:9"}):
         async with start(owners=owners) as (_, client):
             answer = await client.request(method.verb, method.path, headers=jobnet_headers(provider))
-            expected = {1: 4430, 2: 4430, 3: 4430, 4: 8236}.get(method.number, 1011)
-            assert (answer.status_code, answer.json()["code"]) == (503, expected)
+            assert (answer.status_code, answer.json()["code"]) == (503, AWAY.get(method.number, 1011))
             assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
+async def test_an_owner_that_cannot_answer_now_is_the_methods_own_fault_and_says_why_and_how_long(
+    start: Start, provider: Provider, registry: ScriptedOwner, number: int
+) -> None:
+    method = METHOD_BY_NUMBER[number]
+    refused = problem_body(Unavailable(7, "Its database starts again"), "0" * 32)
+    registry.answering = plain(refused, "503 Service Unavailable", "retry-after: 7")
+    sent = call_envelope(method, Generator(3).request(method), caller_blocks(101, "1"))
+    async with start(owners={method.owner: registry.url}) as (_, client):
+        headers = jobnet_headers(provider)
+        answer = await client.request(method.verb, method.path, headers=headers)
+        by_soap = await client.post("/soap/v6", content=sent, headers=headers)
+    code, told = AWAY.get(number, 1011), json.loads(refused)
+    if number in AWAY:
+        told |= {"type": f"urn:cvhub:fault:{code}", "title": FAULTS[code].title, "code": code}
+    assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (503, told, "7")
+    assert f"<ErrorCode>{code}<" in by_soap.text
+    assert by_soap.headers["retry-after"] == "7"
+
+
+async def test_before_a_key_of_the_provider_is_known_a_call_is_the_methods_own_fault(
+    start: Start, provider: Provider
+) -> None:
+    provider.published.clear()
+    async with start() as (_, client):
+        for method in METHODS:
+            answer = await client.request(method.verb, method.path, headers=jobnet_headers(provider))
+            assert (answer.status_code, answer.json()["code"]) == (503, AWAY.get(method.number, 1011))
 
 
 @pytest.mark.parametrize(("answering", "code"), [(hang, 4430), (cut, 4430), (raw(b"rubbish\r\n\r\n"), 1011)])
@@ -146,7 +179,7 @@ async def test_more_requests_than_may_be_in_flight_are_turned_away_before_any_wo
         held = [asyncio.create_task(client.get("/v6/Cv", headers=headers)) for _ in range(3)]
         await eventually(lambda: is_now(len(registry.received), 3))
         shed = await client.get("/v6/Cv", headers={"authorization": "Bearer x"})
-        assert shed.status_code == 503
+        assert (shed.status_code, shed.json()["code"]) == (503, 4430)
         assert int(shed.headers["retry-after"]) > 0
         assert (await client.get("/health/live")).status_code == 200
         for task in held:

@@ -55,6 +55,35 @@ def test_each_method_tells_its_headers_its_scope_and_all_its_faults(method: Meth
     assert not queries & {"PersonCivilRegistrationIdentifier", "CVNumber", "mobiltelefon", "email"}
 
 
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
+def test_if_match_is_told_of_the_methods_that_heed_it_and_an_etag_of_those_that_give_one(
+    method: Method,
+) -> None:
+    operation = document()["paths"][method.path][method.verb.lower()]
+    heeded = {"$ref": "#/components/parameters/IfMatch"} in operation["parameters"]
+    assert heeded == (method.name in ("SetCvStatus", "UpdateAsylumCVTransition", "ReplaceCV"))
+    refused = operation["responses"].get("412", {"description": ""})["description"]
+    assert ("If-Match" in refused) == heeded
+    assert ("request id" in refused) == method.write
+    etag = operation["responses"]["200"]["headers"].get("etag")
+    assert (etag is not None) == (method.number in (1, 2, 10, 11, 12, 13))
+
+
+def test_the_etag_of_a_pdf_is_the_documents() -> None:
+    answers = document()["paths"]["/v6/Cv/pdf"]["get"]["responses"]
+    for status in ("200", "304"):
+        name = answers[status]["headers"]["etag"]["$ref"].rpartition("/")[2]
+        assert "document" in document()["components"]["headers"][name]["description"]
+
+
+@pytest.mark.parametrize("path", ["/v6/Cv/versions", "/v6/Cv/versions/onstatus"])
+def test_the_statuses_that_may_be_asked_for_are_told(path: str) -> None:
+    (status,) = (
+        p for p in document()["paths"][path]["get"]["parameters"] if p.get("name") == "CVStatusIdentifier"
+    )
+    assert status["schema"] == {"type": "integer", "enum": [2, 3, 5]}
+
+
 @pytest.mark.parametrize("path", ["/v1/feed/cv", "/v1/feed/cv/snapshot"])
 @pytest.mark.parametrize(
     ("status", "members"), [("409", {"lastEventId"}), ("410", {"lastEventId", "snapshot"})]

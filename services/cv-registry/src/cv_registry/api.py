@@ -61,7 +61,7 @@ async def create_asylum_transition(request: Request, caller: CallerDep, parts: P
 @router.put("/v6/AsylumTransition")
 async def update_asylum_transition(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     call = _write_call(UPDATE, caller, request)
-    return _response(await parts.asylum.set(call, await request.body()))
+    return _response(await parts.asylum.set(call, await request.body(), request.headers.get("if-match")))
 
 
 @router.post("/v6/Cv/bynumber")

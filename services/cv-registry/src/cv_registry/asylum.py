@@ -9,13 +9,14 @@ from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation
 from cv_contracts.codelists import CodeLists
 from cv_contracts.events.cv_registry import AsylumTransitionSet
-from cv_contracts.faults import Fault, FieldError
+from cv_contracts.faults import Fault, FieldError, Precondition
 from cv_contracts.wire.asylum import CreateAsylumCVTransitionRequest, UpdateAsylumCVTransitionRequest
 from cv_contracts.wire.errors import read_body
 from cv_registry.domain import AsylumDates, fault_of_dates, fault_of_update
 from cv_registry.receipts import Receipts, WriteCall
 from cv_registry.store_citizens import AsylumCitizen, CitizenStore
 from servicekit.data.idempotency import Answer
+from servicekit.web.etags import holds_if_match
 
 CREATE: Final = 11
 UPDATE: Final = 12
@@ -36,8 +37,8 @@ class AsylumTransitions:
         self._clock = clock
         self._longest = longest
 
-    async def set(self, call: WriteCall, body: bytes) -> Answer:
-        """Set the dates by method 11 or 12, or raise the first fault that applies."""
+    async def set(self, call: WriteCall, body: bytes, if_match: str | None = None) -> Answer:
+        """Set the dates by method 11 or 12, or raise the first fault that applies. `if_match`: of which dates an update was made."""
         request = _read(call.method, body)
         if code := fault_of_organisation(call.method, call.actor):
             raise Fault(code)
@@ -48,6 +49,8 @@ class AsylumTransitions:
                 return answer
             present = None if known is None else known.dates
             self._check(request, citizen, present)
+            if not holds_if_match(if_match, None if known is None else known.asylum_version):
+                raise Precondition
             event = AsylumTransitionSet(
                 id=uuid4(),
                 subject=citizen.person_id,

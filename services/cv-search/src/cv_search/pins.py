@@ -17,7 +17,7 @@ import orjson
 from cv_contracts.faults import Fault, FieldError
 from cv_search.port import ID_BYTES, cvs_of
 from cv_search.query import Page
-from cv_search.settings import PinSettings
+from cv_search.settings import MOST_PERSONS, PinSettings
 from servicekit.data.postgres import Database
 from servicekit.web.identity import Caller
 
@@ -89,7 +89,7 @@ class Pins:
 
         Raises fault 1014 where nothing is kept (any more).
         """
-        begin, size = page.begin * ID_BYTES + 1, page.size * ID_BYTES
+        begin, size = min(page.begin, MOST_PERSONS) * ID_BYTES + 1, page.size * ID_BYTES
         row = await self._database.fetchrow(_GET, number, owner, self._lifetime, begin, size)
         if row is None:
             reason = "is not the id of a search of yours, or the search has expired: search again"

@@ -11,7 +11,7 @@ from typing import Final
 from cv_citizens.citizen import JOBNET, STAR
 from cv_contracts.codelists import CodeLists, PostalCode
 from cv_contracts.faults import Fault, FieldError
-from cv_contracts.wire.search import SearchInputType
+from cv_contracts.wire.search import GROUP_LIMIT_MAX, SearchInputType
 from cv_search.danish import normal
 from cv_search.port import Circle, Clause, Dimension, Organisation, Query
 from cv_search.reference import Reference
@@ -90,7 +90,7 @@ class Queries:
             enrolled_only=wanted.ShowOnlyEnrolled,
             changed_after=after,
             changed_before=before,
-            group_limit=wanted.GroupLimit,
+            group_limit=min(wanted.GroupLimit, GROUP_LIMIT_MAX),
         )
         if refused:
             raise Fault(NOT_VALID, errors=tuple(refused))

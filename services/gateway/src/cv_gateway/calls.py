@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from types import TracebackType
 
+import orjson
 import structlog
 
-from cv_contracts.faults import Fault, Unavailable
+from cv_contracts.faults import FAULTS, INTERNAL_ERROR, Fault, Problem, Unavailable
 from cv_contracts.methods import METHODS, Method
 from cv_gateway.caller import Admission, Identity
 from cv_gateway.departure import Departure
@@ -28,8 +29,8 @@ from servicekit.web.upstream import Forward, Owner
 log = structlog.get_logger(__name__)
 
 BY_NUMBER = 10
-UNREADABLE_ANSWER, INTERNAL_ERROR = 1002, 1011
-NOT_MODIFIED, PROBLEM = 304, b"application/problem+json"
+UNREADABLE_ANSWER = 1002
+NOT_MODIFIED, NOT_NOW, PROBLEM = 304, 503, b"application/problem+json"
 POLLS = "polls of the feed"
 """The owner of the feed once more, with connections of their own for those who wait."""
 
@@ -127,7 +128,7 @@ class Calls:
         try:
             caller = await self._admission.admit(method, identity)
         except KeysUnavailable:
-            raise Unavailable from None
+            raise away(method, Unavailable()) from None
         if method.number == BY_NUMBER:
             self._quota.take(caller.client)
         return caller
@@ -181,6 +182,8 @@ class Calls:
             raise Fault(INTERNAL_ERROR)
         if answer.status >= 300 and not _is_for_callers(answer):
             raise Fault(method.unreachable_fault) if answer.status >= 500 else unreadable_answer(method)
+        if answer.status == NOT_NOW and method.unreachable_fault != INTERNAL_ERROR:
+            return _away(answer, method.unreachable_fault)
         return Answer(answer.status, self._seal.sealed(answer.headers, way.caller.client), answer.body)
 
     def _authorization(self, owner: str, caller: Caller) -> bytes:
@@ -199,6 +202,24 @@ class Calls:
 def _is_for_callers(answer: Answer) -> bool:
     """Tell what an owner itself refuses from what a server or a proxy before it says in its own way."""
     return answer.status == NOT_MODIFIED or (b"content-type", PROBLEM) in answer.headers
+
+
+def away(method: Method, problem: Unavailable) -> Problem:
+    """Give the method's own fault for what cannot be answered now, where it lists one."""
+    code = method.unreachable_fault
+    return problem if code == INTERNAL_ERROR else Fault(code, retry_after=problem.retry_after)
+
+
+def _away(answer: Answer, code: int) -> Answer:
+    """Let an owner that cannot answer now (1011) be told as one that is away; why, and for how long, stays its own."""
+    try:
+        members = orjson.loads(answer.body)
+        if members["code"] != INTERNAL_ERROR:
+            return answer
+    except (ValueError, KeyError, TypeError):
+        raise Fault(code) from None
+    told = {**members, "type": f"urn:cvhub:fault:{code}", "title": FAULTS[code].title, "code": code}
+    return replace(answer, body=orjson.dumps(told))
 
 
 def unreadable_answer(method: Method) -> Fault:

@@ -17,17 +17,21 @@ from cv_gateway.messages import examples, messages_of, models
 from cv_gateway.openapi_feed import feed_paths
 
 REF = "#/components/schemas/{model}"
-WITH_REVISION = frozenset({1, 2, 10, 13})
+WITH_REVISION = frozenset({1, 10, 11, 12, 13})
+WITH_IF_MATCH = frozenset({4, 12, 13})
 AS_PDF = 2
 CV_NUMBER_HEADER = frozenset({6})
 EITHER_NUMBER = 14
+DOCUMENT_ETAG = {"etag": {"$ref": "#/components/headers/document-etag"}}
 OF_THE_GATEWAY = {
     408: "The request body did not arrive in time.",
-    412: "A request id that was used with another body, or an If-Match that does not hold.",
+    412: "A request id that was used with another body.",
     413: "The request body is too long.",
     429: "Too many or too early; Retry-After says when to come back.",
     503: "Not now; Retry-After says when to come back.",
 }
+
+OR_IF_MATCH = "A request id that was used with another body, or an If-Match that does not hold."
 
 Json = dict[str, Any]
 
@@ -89,7 +93,7 @@ def _operation(method: Method) -> Json:
         "responses": {"200": _answer(method, messages.answer), **_faults(method)},
     }
     if method.number == AS_PDF:
-        operation["responses"]["304"] = {"description": "Known already", "headers": _header_refs(["etag"])}
+        operation["responses"]["304"] = {"description": "Known already", "headers": DOCUMENT_ETAG}
     if messages.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(messages.body)}
     return operation
@@ -112,7 +116,7 @@ def _parameter_refs(method: Method) -> list[Json]:
     names.append("ConsistencyToken")
     if method.write:
         names.append("RequestId")
-    if method.number == 13:
+    if method.number in WITH_IF_MATCH:
         names.append("IfMatch")
     if method.number == AS_PDF:
         names.append("IfNoneMatch")
@@ -146,10 +150,11 @@ def _answer(method: Method, answer: type[wire.Wire]) -> Json:
         names += ["x-consistency-token", "x-idempotent-replay"]
     if method.number in WITH_REVISION:
         names.append("etag")
-    content = _content(answer)
+    headers, content = _header_refs(names), _content(answer)
     if method.number == AS_PDF:
+        headers |= DOCUMENT_ETAG
         content["application/pdf"] = {"schema": {"type": "string", "format": "binary"}}
-    return {"description": "Done", "headers": _header_refs(names), "content": content}
+    return {"description": "Done", "headers": headers, "content": content}
 
 
 def _content(message: type[wire.Wire]) -> Json:
@@ -163,14 +168,15 @@ def _faults(method: Method) -> Json:
     for code in sorted(method.faults):
         by_status.setdefault(FAULTS[code].status, []).append(code)
     own = {429, 503} | ({412} if method.write else set()) | ({408, 413} if method.verb != "GET" else set())
+    texts = OF_THE_GATEWAY | ({412: OR_IF_MATCH} if method.number in WITH_IF_MATCH else {})
     return {
-        str(status): _fault(status, by_status.get(status, [])) for status in sorted({*by_status, *own, 500})
+        str(status): _fault(status, by_status.get(status, []), texts.get(status))
+        for status in sorted({*by_status, *own, 500})
     }
 
 
-def _fault(status: int, codes: list[int]) -> Json:
+def _fault(status: int, codes: list[int], text: str | None) -> Json:
     lines = [f"{code}: {FAULTS[code].title}" for code in codes]
-    text = OF_THE_GATEWAY.get(status)
     description = "\n".join(f"- {line}" for line in ([text] if text else []) + lines)
     names = ["x-trace-id", *(["retry-after"] if status in (429, 503) else [])]
     media: Json = {"schema": {"$ref": REF.format(model="Problem")}}
@@ -288,7 +294,11 @@ def _parameters() -> Json:
         "IfNoneMatch": _header(
             "if-none-match", "ETags that are known: 304 if it would be one of them again", _text()
         ),
-        "IfMatch": _header("if-match", "The ETag the CV must still have", _text()),
+        "IfMatch": _header(
+            "if-match",
+            "The ETag that the CV must still have; with UpdateAsylumCVTransition that of the dates' last receipt",
+            _text(),
+        ),
     }
 
 
@@ -312,6 +322,7 @@ def _headers() -> Json:
         "x-consistency-token": "Send it with a later read that must show this write",
         "x-idempotent-replay": "`true` when this is the first answer given again",
         "etag": "The revision",
+        "document-etag": "The hash of the document in this form",
     }
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in described.items()}
 

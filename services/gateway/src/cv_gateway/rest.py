@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from cv_contracts.faults import Fault, FieldError, Problem
+from cv_contracts.faults import Fault, FieldError, Problem, Unavailable
 from cv_contracts.methods import Method
 from cv_contracts.wire.errors import NOT_VALID, QUERY
-from cv_gateway.calls import Calls
+from cv_gateway.calls import Calls, away
 from cv_gateway.feed import FEED, compression
 from cv_gateway.forwarding import OF_EVERY_ANSWER, Header, Receive, answer_headers, read_body, split
 from cv_gateway.messages import messages_of
@@ -59,7 +59,8 @@ class RestMethod:
 
     def refuse(self, problem: Problem, traceparent: str) -> Reply:
         """Give a refusal as a problem document."""
-        return refusal(problem, traceparent)
+        told = away(self._method, problem) if isinstance(problem, Unavailable) else problem
+        return refusal(told, traceparent)
 
 
 def refusal(problem: Problem, traceparent: str) -> Reply:

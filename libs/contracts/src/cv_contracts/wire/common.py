@@ -24,7 +24,6 @@ HTML_TEXT_MAX: Final = 40_000
 """Characters of the professional summary with its formatting."""
 NAME_MAX: Final = 255
 """Characters of a name or a title that the seed calls just string."""
-MONTHS_MAX: Final = 1_200
 INT_MAX: Final = 2**31 - 1
 """`int` of the seeds has 32 bits."""
 
@@ -131,7 +130,7 @@ Date = Annotated[date, Field(strict=False), _written(date, _DATE, "is not a date
 GYear = Annotated[str, Field(pattern=YEAR)]
 GMonth = Annotated[str, Field(pattern="^--(0[1-9]|1[0-2])$")]
 Int = Annotated[int, Field(ge=-INT_MAX - 1, le=INT_MAX)]
-Months = Annotated[int, Field(ge=0, le=MONTHS_MAX)]
+NonNegative = Annotated[int, Field(ge=0, le=INT_MAX)]
 NameType = Annotated[str, text(NAME_MAX)]
 Text100 = Annotated[str, text(100)]
 SummaryTextType = Annotated[str, text(SUMMARY_TEXT_MAX)]

@@ -52,13 +52,6 @@ class PartialDate(Wire):
         return (self.Year, self.Month or DECEMBER) < (other.Year, other.Month or JANUARY)
 
 
-def _not_before_start(end: PartialDate | None, info: ValidationInfo) -> PartialDate | None:
-    start = info.data.get("StartDate")
-    if end is not None and start is not None and end.is_before(start):
-        raise PydanticCustomError("cv_end_before_start", "is before StartDate")
-    return end
-
-
 class PreviousJobExperienceType(Wire):
     """A job the citizen has had; without EndDate it goes on."""
 
@@ -70,7 +63,13 @@ class PreviousJobExperienceType(Wire):
     StartDate: PartialDate
     EndDate: PartialDate | None = None
 
-    _order = field_validator("EndDate")(_not_before_start)
+    @field_validator("EndDate")
+    @classmethod
+    def _not_before_start(cls, end: PartialDate | None, info: ValidationInfo) -> PartialDate | None:
+        start = info.data.get("StartDate")
+        if end is not None and start is not None and end.is_before(start):
+            raise PydanticCustomError("cv_end_before_start", "is before StartDate")
+        return end
 
 
 class EducationType(Wire):
@@ -84,8 +83,6 @@ class EducationType(Wire):
     StartDate: PartialDate | None = None
     EndDate: PartialDate | None = None
 
-    _order = field_validator("EndDate")(_not_before_start)
-
 
 class OtherExperienceType(Wire):
     """Experience from elsewhere than a job."""
@@ -95,8 +92,6 @@ class OtherExperienceType(Wire):
     SummaryText: SummaryTextType
     StartDate: PartialDate
     EndDate: PartialDate | None = None
-
-    _order = field_validator("EndDate")(_not_before_start)
 
 
 class JobConditionsType(Wire):

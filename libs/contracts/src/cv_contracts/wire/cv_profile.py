@@ -14,9 +14,9 @@ from cv_contracts.wire.common import (
     Date,
     GYear,
     Int,
-    Months,
     MunicipalityType,
     NameType,
+    NonNegative,
     Wire,
     text,
 )
@@ -81,7 +81,7 @@ class ProfileJobTargetType(Wire):
     JobTitle: NameType
     OccupationTaxonomyReference: Int
     HasEducation: bool
-    MonthsOfExperience: Months
+    MonthsOfExperience: NonNegative
     LastExperience: GYear | None = None
 
 

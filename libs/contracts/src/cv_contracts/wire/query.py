@@ -41,6 +41,9 @@ def _frozen(value: int) -> int:
 
 
 AllowedCVStatusIdentifier = Annotated[
-    int, Field(strict=False), BeforeValidator(_digits), AfterValidator(_frozen)
+    int,
+    Field(strict=False, json_schema_extra={"enum": list(FROZEN_STATUSES)}),
+    BeforeValidator(_digits),
+    AfterValidator(_frozen),
 ]
 PageNumber = Annotated[int, Field(strict=False, ge=1, le=INT_MAX), BeforeValidator(_digits)]

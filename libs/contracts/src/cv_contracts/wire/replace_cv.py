@@ -11,8 +11,8 @@ from cv_contracts.wire.common import (
     PHONES_MAX,
     GYear,
     Int,
-    Months,
     NameType,
+    NonNegative,
     Wire,
     text,
 )
@@ -58,7 +58,7 @@ class JobTargetType(Wire):
 
     OccupationTaxonomyReference: Int
     HasEducation: bool
-    MonthsOfExperience: Months
+    MonthsOfExperience: NonNegative
     LastExperience: GYear | None = None
 
 

@@ -4,14 +4,24 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from cv_contracts.wire.common import DateTime, Guid, Int, MunicipalityType, NameType, Wire, text
+from cv_contracts.wire.common import (
+    INT_MAX,
+    DateTime,
+    Guid,
+    Int,
+    MunicipalityType,
+    NameType,
+    NonNegative,
+    Wire,
+    text,
+)
 from cv_contracts.wire.cv_parts import DriverLicenseEnum, EducationLevelEnum
 
 SEARCH_TEXT_MAX: Final = 1_000
 FILTER_VALUES_MAX: Final = 200
 GROUP_LIMIT_MAX: Final = 1_000
+"""So many values of a group are given at most, however many are asked for."""
 PAGE_SIZE_MAX: Final = 100
-DISTANCE_MAX_KM: Final = 2_000
 
 ArrayOfString = Annotated[tuple[NameType, ...], Field(max_length=FILTER_VALUES_MAX)]
 ArrayOfEducationLevelEnum = Annotated[tuple[EducationLevelEnum, ...], Field(max_length=FILTER_VALUES_MAX)]
@@ -25,7 +35,7 @@ class SearchInputType(Wire):
     """What to search for. A first search has the Id of zeros; a later page the Id that was answered."""
 
     Id: Guid
-    GroupLimit: Annotated[int, Field(ge=0, le=GROUP_LIMIT_MAX)]
+    GroupLimit: NonNegative
     SearchString: SearchText | None = None
     SearchStringSecondary: SearchText | None = None
     CloseToPostalCode: NameType | None = None
@@ -38,7 +48,7 @@ class SearchInputType(Wire):
     TermsOfEmployments: ArrayOfString | None = None
     Cities: ArrayOfString | None = None
     ShowOnlyEnrolled: bool
-    PageNumber: Annotated[int, Field(ge=1, le=1_000_000)]
+    PageNumber: Annotated[int, Field(ge=1, le=INT_MAX)]
     ResultsPerPage: Annotated[int, Field(ge=1, le=PAGE_SIZE_MAX)]
     OrganisationCode: Int
     OrganisationTypeIdentifier: Int
@@ -52,7 +62,7 @@ class SearchInputType(Wire):
     OccupationNamesWithExperience: ArrayOfString | None = None
     SearchFromGeoPointLat: Latitude | None = None
     SearchFromGeoPointLon: Longitude | None = None
-    SearchInGeoDistance: Annotated[int, Field(ge=0, le=DISTANCE_MAX_KM)] | None = None
+    SearchInGeoDistance: NonNegative | None = None
     OccupationNamesWithOutEducation: ArrayOfString | None = None
     OccupationNamesWithOutExperience: ArrayOfString | None = None
 
