@@ -1,6 +1,7 @@
 """The public interface as OpenAPI 3.1, built from the methods, their faults and their wire types."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -53,7 +54,7 @@ def document() -> Json:
             "description": "CVService v6 and contact data over REST/JSON, with the element names of the service "
             "descriptions. Every call names the authority it acts as and the user behind it. Faults are problem "
             "documents (RFC 9457) with the numbers of the service descriptions. Elements and query parameters that are "
-            "not described here are refused (1014).",
+            f"not described here are refused (1014).\n\nNumbers of the code lists:\n\n{_numbers()}",
         },
         "servers": [{"url": "/"}],
         "tags": [
@@ -249,6 +250,22 @@ def _security() -> Json:
     }
 
 
+def _numbers() -> str:
+    """Say what the numbers of the short code lists stand for, in their own words."""
+    lists = codelists.default()
+    rows: dict[str, Mapping[int, Any]] = {
+        "Organisation types": lists.organisation_types,
+        "User types": lists.user_types,
+        "CvStatusIdentifier": lists.cv_statuses,
+        "PersonContactDataTypeIdentifier": lists.contact_data_types,
+        "PersonContactDataStatusTypeIdentifier": lists.contact_statuses,
+    }
+    return "\n".join(
+        f"- {name}: " + ", ".join(f"{one.id} {one.name}" for one in entries.values())
+        for name, entries in rows.items()
+    )
+
+
 def _parameters() -> Json:
     lists = codelists.default()
     organisations = {"type": "integer", "enum": list(lists.organisation_types)}
@@ -271,7 +288,9 @@ def _parameters() -> Json:
             "x-requestuser-identifier", f"Identifier, 1-255 characters, {encoded}", _text(1), "user-1"
         ),
         "RequestOrganisationType": _header(
-            "x-requestorganisation-type", "The user's organisation: the token's own", organisations
+            "x-requestorganisation-type",
+            "The user's organisation. May be left out; else it must be the token's `organisation` (4575)",
+            organisations,
         ),
         "RequestOrganisationCode": _header(
             "x-requestorganisation-code", "The code of the user's organisation", code
@@ -288,7 +307,7 @@ def _parameters() -> Json:
         ),
         "RequestId": _header(
             "x-requestId",
-            "The same id and body is answered again as the first time; with another body it is 412",
+            "For seven days the same id and body is answered again as the first time; with another body it is 412",
             _pattern(REQUEST_ID),
         ),
         "IfNoneMatch": _header(

@@ -16,8 +16,14 @@ _QUERIES: dict[str, dict[str, tuple[str, Json]]] = {
             "Milliseconds to wait while there is nothing",
             {"type": "integer", "minimum": 0, "maximum": 60_000},
         ),
-        "limit": ("Most events on the page", {"type": "integer", "minimum": 1, "maximum": 2_147_483_647}),
-        "kind": ("Kinds of events wanted, separated by commas, as in `cv-changed,cv-changed.deleted`", _TEXT),
+        "limit": (
+            "Most events on the page; 1000, however many are asked for",
+            {"type": "integer", "minimum": 1, "maximum": 2_147_483_647},
+        ),
+        "kind": (
+            "Kinds of events wanted, separated by commas, as in `cv-changed,citizen-handed-over`",
+            _TEXT,
+        ),
     },
     "FeedSnapshot": {
         "after": ("The `next` of the page before", _TEXT),

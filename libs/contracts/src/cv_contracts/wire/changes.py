@@ -7,7 +7,10 @@ from cv_contracts.wire.query import PageNumber, Query
 
 
 class GetCVUpdateListQuery(Query):
-    """A period of arrival in the feed, and a page of its changes."""
+    """A period of arrival in the feed, and a page of its changes.
+
+    The answer's CVChangeEndTime is the next call's CVChangeStartTime; the `+` of a time zone is written `%2B`.
+    """
 
     CVChangeStartTime: DateTime
     CVChangeEndTime: DateTime | None = None

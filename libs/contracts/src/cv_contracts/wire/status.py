@@ -20,7 +20,7 @@ CVAvailabilityType = Literal["Active", "Inactive"]
 
 
 class CvStatusSetType(Wire):
-    """The status to set; whether CvStatusIdentifier is in the list, the list says."""
+    """The status to set; CvStatusIdentifier is one of the code list of CV statuses."""
 
     PersonCivilRegistrationIdentifier: PersonNumber
     CvCustomerIdentifier: CvNumber
