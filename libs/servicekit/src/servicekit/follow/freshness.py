@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from cv_contracts.topics import Topic
 
-__all__ = ["CLOCKS_DIFFER", "FRESH_FOR", "fresh_sql"]
+__all__ = ["CLOCKS_DIFFER", "FRESH_FOR", "all_fresh_sql", "fresh_sql"]
 
 FRESH_FOR = timedelta(seconds=30)
 """Stale access never outlives this."""
@@ -21,12 +21,37 @@ def fresh_sql(projection: str, topic: Topic, *, subject: str, partition: str) ->
     _plain(projection)
     _plain(topic.name)
     return (
-        f"(exists (select 1 from follow_positions f where f.projection = '{projection}' and f.topic = '{topic.name}'"
-        f" and f.partition = {partition} and f.gap_at is null and f.heartbeat_at > now() - interval '{FRESH_FOR.total_seconds():g} seconds'"
-        f" and f.heartbeat_at < now() + interval '{CLOCKS_DIFFER.total_seconds():g} seconds')"
-        f" and not exists (select 1 from pending_subjects p"
-        f" where p.projection = '{projection}' and p.subject = {subject}))"
+        f"(exists (select 1 from {_heard(projection, topic)} and f.partition = {partition})"
+        f" and not exists (select 1 from {_waiting(projection)} and p.subject = {subject}))"
     )
+
+
+def all_fresh_sql(projection: str, topic: Topic) -> str:
+    """Give an SQL condition: a projection is live, and whoever it knows or lacks in any partition is fresh.
+
+    For an answer that must not tell by its freshness whether anybody was found.
+    """
+    _plain(projection)
+    _plain(topic.name)
+    return (
+        f"(exists (select 1 from projection_generations g where g.projection = '{projection}' and g.status = 'live')"
+        f" and (select count(*) from {_heard(projection, topic)} and f.partition < {topic.partitions}) = {topic.partitions}"
+        f" and not exists (select 1 from {_waiting(projection)}))"
+    )
+
+
+def _heard(projection: str, topic: Topic) -> str:
+    """Name the partitions that lack nothing and heard a heartbeat made lately, as `f`."""
+    return (
+        f"follow_positions f where f.projection = '{projection}' and f.topic = '{topic.name}'"
+        f" and f.gap_at is null and f.heartbeat_at > now() - interval '{FRESH_FOR.total_seconds():g} seconds'"
+        f" and f.heartbeat_at < now() + interval '{CLOCKS_DIFFER.total_seconds():g} seconds'"
+    )
+
+
+def _waiting(projection: str) -> str:
+    """Name the subjects that wait to be fetched or applied, as `p`."""
+    return f"pending_subjects p where p.projection = '{projection}'"
 
 
 def _plain(name: str) -> None:
