@@ -5,6 +5,7 @@ import sys
 
 from cv_search.engines import reader_factory
 from cv_search.searcher import Searcher
+from servicekit.dumps import no_core_dumps
 from servicekit.memory import collect_seldom
 from servicekit.worker import serve
 
@@ -13,7 +14,7 @@ def main() -> None:
     """Search until the other side closes; arguments: budget in s, memory in MB, the cluster or nothing."""
     budget, memory, cluster = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    no_core_dumps()
     searcher = Searcher(reader_factory(cluster or None), budget)
     collect_seldom()
     serve(searcher.work, budget)
