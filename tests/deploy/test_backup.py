@@ -1,9 +1,12 @@
 """A back-up of every database, restored to a new server by the scripts that an operator would use."""
 
+import hashlib
+import hmac
 import json
 import os
 import re
 import subprocess
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,6 +88,31 @@ async def rows(
 @pytest.fixture
 def new_server() -> Iterator[Postgres]:
     yield from _private_postgres()
+
+
+@pytest.mark.infra
+async def test_the_roles_get_their_password_and_no_list_of_processes_shows_it(
+    new_server: Postgres, tmp_path: Path
+) -> None:
+    told, watched = tmp_path / "told", tmp_path / "psql"
+    watched.write_text(f'#!/bin/sh\necho "$@" >> {told}\nexec {_program("psql")} "$@"\n')
+    watched.chmod(0o700)
+    path = f"{tmp_path}:{environment(new_server)['PATH']}"
+    done = run(new_server, "sh", ROOT / "deploy/postgres/databases.sh", PATH=path, DATABASES="cv_status")
+    assert done.returncode == 0, done.stderr
+    assert "cv_status" in told.read_text()
+    assert PASSWORD not in told.read_text()
+    (role,) = await rows(
+        new_server, "select rolpassword from pg_authid where rolname = 'cv_status'", database="postgres"
+    )
+    assert is_password(role["rolpassword"], PASSWORD)
+
+
+def is_password(kept: str, password: str) -> bool:
+    """Compare a password with what PostgreSQL keeps of it: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey> (RFC 5803)."""
+    _, iterations, salt, keys = re.split(r"[$:]", kept, maxsplit=3)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), b64decode(salt), int(iterations))
+    return b64decode(keys.split(":")[1]) == hmac.digest(salted, b"Server Key", "sha256")
 
 
 @pytest.mark.infra

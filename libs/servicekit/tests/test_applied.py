@@ -12,7 +12,7 @@ from cv_contracts.faults import Unavailable
 from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
 from servicekit.follow.follower import Follower
-from servicekit.follow.freshness import fresh_sql
+from servicekit.follow.freshness import all_fresh_sql, fresh_sql
 from servicekit.follow.testing import CITIZENS, Copies, EventLog, OwnedStates, following, make_live
 from servicekit.kafka import partition_of
 from servicekit.settings import KafkaSettings
@@ -93,6 +93,7 @@ async def test_the_follower_wakes_those_who_wait(database: Database, kafka_setti
 
 
 FRESH = fresh_sql("copies", CITIZENS, subject="$1", partition="$2")
+ALL_FRESH = all_fresh_sql("copies", CITIZENS)
 
 
 async def is_fresh(database: Database) -> bool:
@@ -166,9 +167,42 @@ async def test_a_heartbeat_out_of_the_future_does_not_stand_in_the_way_of_true_o
         await eventually(lambda: is_fresh(database))
 
 
+async def test_all_are_fresh_while_every_partition_is_something_is_live_and_nobody_waits(
+    database: Database,
+) -> None:
+    async def heard(partition: int) -> None:
+        await database.execute(
+            "insert into follow_positions (projection, topic, partition, next_offset, heartbeat_at) values ('copies', $1, $2, 1, now())",
+            CITIZENS.name,
+            partition,
+        )
+
+    for partition in range(CITIZENS.partitions):
+        assert not await database.fetchval(f"select {ALL_FRESH}"), "partitions were never heard"
+        await heard(partition)
+    assert await database.fetchval(f"select {ALL_FRESH}")
+    for stale in (
+        "update follow_positions set heartbeat_at = now() - interval '31 s' where partition = 5",
+        "update follow_positions set heartbeat_at = now() + interval '31 s' where partition = 5",
+        "update follow_positions set gap_at = now() where partition = 5",
+        "update follow_positions set partition = 99 where partition = 5",
+        "update projection_generations set status = 'retired'",
+        "insert into pending_subjects values ('copies', gen_random_uuid(), 5, 1, 0, now(), 'fetch')",
+    ):
+        async with database.pool.acquire() as conn:
+            undone = conn.transaction()
+            await undone.start()
+            await conn.execute(stale)
+            assert not await conn.fetchval(f"select {ALL_FRESH}"), stale
+            await undone.rollback()
+    assert await database.fetchval(f"select {ALL_FRESH}")
+
+
 async def test_a_name_that_is_none_never_gets_into_sql() -> None:
     with pytest.raises(ValueError, match="letters"):
         fresh_sql("copies' or true or '", CITIZENS, subject="$1", partition="$2")
+    with pytest.raises(ValueError, match="letters"):
+        all_fresh_sql("copies' or true or '", CITIZENS)
 
 
 async def _something_applied(copies: Copies) -> None:

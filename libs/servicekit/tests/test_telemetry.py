@@ -29,6 +29,7 @@ from servicekit.observe.telemetry import (
     annotate,
     begin_request,
     current_traceparent,
+    is_sampled,
     new_traceparent,
     process_span,
     send_span,
@@ -274,6 +275,27 @@ async def test_a_request_that_is_not_sampled_makes_no_span_and_keeps_its_trace(r
     answer = await get("/things/1", UNSAMPLED)
     assert answer.json() == UNSAMPLED
     assert recorded.spans == []
+
+
+@pytest.mark.parametrize("incoming", [SAMPLED, UNSAMPLED])
+@pytest.mark.parametrize("ratio", [0, 1])
+async def test_who_comes_from_outside_has_a_trace_id_and_no_say_in_what_is_recorded(
+    ratio: int, incoming: str
+) -> None:
+    recorded = record(ratio)
+
+    async def served() -> str | None:
+        span = begin_request(incoming, from_outside=True)
+        if span is not None:
+            span.end()
+        return current_traceparent()
+
+    within = await asyncio.create_task(served())
+    assert within is not None
+    assert within[:36] == incoming[:36]
+    assert is_sampled(within) is (ratio == 1)
+    assert len(recorded.spans) == ratio
+    telemetry.shutdown()
 
 
 async def test_the_first_span_of_a_trace_begun_here_is_its_root(recorded: Recorded) -> None:

@@ -165,6 +165,45 @@ async def test_without_replica_and_registry_it_is_503_and_never_a_guess(world: W
         assert (answer.status_code, answer.json()["code"]) == (503, 1011)
         assert "registry_gave_no_citizen" in [one["event"] for one in told]
         assert int(answer.headers["retry-after"]) > 0
+
+
+STALE = {
+    "every heartbeat is old": "update follow_positions set heartbeat_at = now() - interval '60 s'",
+    "one heartbeat is old": "update follow_positions set heartbeat_at = now() - interval '60 s' where partition = 5",
+    "a partition was never read": "delete from follow_positions where partition = 5",
+    "somebody waits": "insert into pending_subjects (projection, subject, version, next_try, reason)"
+    " values ('citizens', gen_random_uuid(), 1, 'infinity', 'fetch')",
+}
+
+
+@pytest.mark.parametrize("stale", STALE.values(), ids=STALE)
+async def test_while_anybody_may_be_stale_and_the_registry_is_away_nobody_is_answered_as_somebody_is(
+    world: World, stale: str
+) -> None:
+    await world.database.execute(stale)
+    for value in ("nobody@example.com", "+4520000000"):
+        assert await numbers(world, MUNICIPALITY, value) == []
+    world.registry.mode = "error"
+    for value in ("nobody@example.com", "+4520000000"):
+        answer = await world.find(CASE_WORKER, value)
+        assert (answer.status_code, answer.json()["code"]) == (503, 1011)
+        assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_those_who_are_known_freshly_are_not_told_either_while_others_are_stale(world: World) -> None:
+    person = await world.citizen(relation(MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    await world.database.execute(STALE["somebody waits"])
+    assert await numbers(world, MUNICIPALITY, person.mail) == [person.person_number]
+    world.registry.mode = "error"
+    assert (await world.find(CASE_WORKER, person.mail)).status_code == 503
+
+
+async def test_a_fresh_replica_answers_without_the_registry(world: World) -> None:
+    person = await world.citizen(relation(MUNICIPALITY))
+    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    world.registry.mode = "error"
+    assert await numbers(world, MUNICIPALITY, person.mail) == [person.person_number]
     assert await numbers(world, MUNICIPALITY, "nobody@example.com") == []
 
 

@@ -362,6 +362,15 @@ async def test_only_listed_request_headers_reach_the_owner_and_the_trace_goes_on
     assert int(request.header("x-deadline-ms") or 0) <= 10_000
 
 
+async def test_who_calls_has_no_say_in_what_is_recorded(
+    client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    sampled = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    await client.get("/v6/Cv", headers={**call_headers(provider.token()), **sampled})
+    assert (registry.received[0].header("traceparent") or "") == f"00-{trace}-00f067aa0ba902b7-00"
+
+
 async def test_a_call_by_soap_that_its_owner_has_no_room_for_takes_nothing_of_the_quota(
     start: Start, provider: Provider, registry: ScriptedOwner
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from cv_contracts.codelists import DATA
@@ -60,6 +61,7 @@ async def test_it_leaves_on_sigterm_after_answering_all_that_it_took_in(
         )
     try:
         await eventually(lambda: _started(url), timeout=timedelta(seconds=60))
+        assert max(psutil.Process(process.pid).rlimit(psutil.RLIMIT_CORE)) <= 1, "no dump of its memory"
         outcomes: list[Any] = []
         headers = call_headers(provider.token())
         callers = [asyncio.create_task(_call_until_refused(url, headers, outcomes)) for _ in range(8)]

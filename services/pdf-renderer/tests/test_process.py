@@ -52,6 +52,8 @@ async def test_a_service_becomes_ready_answers_and_leaves_no_worker_behind(
             await eventually(is_ready, timedelta(seconds=60))
             workers = psutil.Process(process.pid).children(recursive=True)
             assert len(workers) == 2
+            for one in (psutil.Process(process.pid), *workers):
+                assert max(one.rlimit(psutil.RLIMIT_CORE)) <= 1, "a dump of its memory would hold documents"
             signer = identities.signers["cv-registry"]
             headers = {"authorization": f"Bearer {signer.token('pdf-renderer')}"}
             answer = await client.post("/internal/documents", content=letter_json(), headers=headers)

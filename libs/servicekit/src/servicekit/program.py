@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from servicekit.data.postgres import migrate
+from servicekit.dumps import no_core_dumps
 from servicekit.observe import logging, telemetry
 from servicekit.settings import HttpSettings, PostgresSettings, TelemetrySettings
 from servicekit.web.http import Routes
@@ -41,6 +42,7 @@ def program(
     `commands` are further ones, spelled with their arguments (`import FILE`). Each is called with the settings and
     its arguments, and gives the exit code.
     """
+    no_core_dumps()
     command, *arguments = sys.argv[1:] or ["serve"]
     logging.setup(service, settings.telemetry)
     asyncio.run(migrate(settings.postgres.dsn, f"{package}.migrations"))

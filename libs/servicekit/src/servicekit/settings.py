@@ -72,7 +72,8 @@ class TelemetrySettings(BaseModel):
     otlp_headers_file: Path | None = None
     """File to read `otlp_headers` from, in place of the value itself."""
     sample_ratio: float = Field(default=0.01, ge=0, le=1)
-    """Share of the traces begun here that are recorded; a caller's decision is followed."""
+    """Share of the traces begun here that are recorded. The decision of another service is followed, that of a caller of the
+    gateway is not: the gateway decides itself, and keeps the trace id."""
     metrics_interval: timedelta = timedelta(seconds=15)
     """How often metrics are exported."""
 

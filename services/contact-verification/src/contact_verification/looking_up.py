@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
@@ -26,8 +26,8 @@ from cv_contracts.wire.errors import read_body
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
-from servicekit.follow.freshness import fresh_sql
-from servicekit.follow.states import Erased, Known
+from servicekit.follow.freshness import all_fresh_sql, fresh_sql
+from servicekit.follow.states import Erased, Known, SubjectState
 
 log = structlog.get_logger(__name__)
 
@@ -38,12 +38,15 @@ ASKED_AT_ONCE: Final = 500
 
 _FRESH: Final = fresh_sql(NAME, TOPIC, subject="c.person_id", partition="c.partition")
 _BY_BLIND: Final = f"""
-select p.person_id, p.starts, p.ends, c.person_number, c.version, c.state, coalesce({_FRESH}, false) as fresh
-from periods p
-left join projection_generations g on g.projection = '{NAME}' and g.status = 'live'
-left join citizens c on c.generation = g.generation and c.person_id = p.person_id
-where p.blind = any($1) order by p.starts, p.id
+select r.all_fresh, f.* from (select {all_fresh_sql(NAME, TOPIC)} as all_fresh) r left join (
+    select p.id, p.person_id, p.starts, p.ends, c.person_number, c.version, c.state, coalesce({_FRESH}, false) as fresh
+    from periods p
+    left join projection_generations g on g.projection = '{NAME}' and g.status = 'live'
+    left join citizens c on c.generation = g.generation and c.person_id = p.person_id
+    where p.blind = any($1)
+) f on true order by f.starts, f.id
 """
+"""At least one row, with no person where nobody is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,9 @@ class LookingUp:
     async def _found(self, call: Call, contact_type: int, value: Value) -> bytes:
         self._admission.organisation(call)
         await self._applied.wait_for(call.seen)
-        rows = await self._database.fetch(_BY_BLIND, self._blind.all_of(contact_type, value.form))
-        known = await self._citizens(rows)
+        found = await self._database.fetch(_BY_BLIND, self._blind.all_of(contact_type, value.form))
+        rows = [row for row in found if row["person_id"] is not None]
+        known = await self._citizens(rows, all_fresh=found[0]["all_fresh"])
         today = danish_today(self._clock)
         allowed = {
             person: one
@@ -108,20 +112,22 @@ class LookingUp:
         shown = [_cpr(allowed[row["person_id"]], row) for row in rows if row["person_id"] in allowed]
         return orjson.dumps({"CprCollection": shown}, option=orjson.OPT_UTC_Z)
 
-    async def _citizens(self, rows: Sequence[asyncpg.Record]) -> dict[UUID, _Numbered]:
-        """Give the citizens behind the rows, the registry telling of those that the replica does not know freshly."""
+    async def _citizens(self, rows: Sequence[asyncpg.Record], *, all_fresh: bool) -> dict[UUID, _Numbered]:
+        """Give the citizens behind the rows, the registry telling of those that the replica does not know freshly.
+
+        While anybody might not be fresh, the registry is asked where nobody is behind them too: who is answered 503
+        because it is away must not learn by that whether somebody has the value.
+        """
         fresh = {row["person_id"]: _of_replica(row) for row in rows if row["fresh"]}
         missing = list({row["person_id"] for row in rows} - fresh.keys())
+        if not missing and not all_fresh:
+            await self._states([uuid4()])
         return fresh | await self._asked(missing)
 
     async def _asked(self, persons: Sequence[UUID]) -> dict[UUID, _Numbered]:
         found: dict[UUID, _Numbered] = {}
         for begin in range(0, len(persons), ASKED_AT_ONCE):
-            try:
-                states = await self._registry.states(persons[begin : begin + ASKED_AT_ONCE])
-            except Exception as error:
-                log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
-                raise Unavailable(retry_after=1) from error
+            states = await self._states(persons[begin : begin + ASKED_AT_ONCE])
             for state in states:
                 match state:
                     case Known():
@@ -131,6 +137,13 @@ class LookingUp:
                     case _:
                         raise Unavailable(retry_after=1)
         return found
+
+    async def _states(self, persons: Sequence[UUID]) -> Sequence[SubjectState]:
+        try:
+            return await self._registry.states(persons)
+        except Exception as error:
+            log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
+            raise Unavailable(retry_after=1) from error
 
 
 def _of_replica(row: asyncpg.Record) -> _Numbered:

@@ -6,6 +6,7 @@ import sys
 
 from cv_search.engines import reader_factory
 from cv_search.searcher import CLUSTER, Searcher
+from servicekit.dumps import no_core_dumps
 from servicekit.memory import collect_seldom
 from servicekit.worker import serve
 
@@ -14,7 +15,7 @@ def main() -> None:
     """Search until the other side closes; arguments: budget in s, memory in MB."""
     budget, memory = float(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    no_core_dumps()
     searcher = Searcher(reader_factory(os.environ.get(CLUSTER)), budget)
     collect_seldom()
     serve(searcher.work, budget)

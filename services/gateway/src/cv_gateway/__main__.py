@@ -6,6 +6,7 @@ from pathlib import Path
 from cv_gateway.app import SERVICE, create_app
 from cv_gateway.openapi import write_or_check
 from cv_gateway.settings import Settings
+from servicekit.dumps import no_core_dumps
 from servicekit.observe import logging, telemetry
 from servicekit.web.server import serve
 
@@ -24,6 +25,7 @@ def main() -> None:
 
 
 def _serve() -> None:
+    no_core_dumps()
     settings = Settings()
     logging.setup(SERVICE, settings.telemetry)
     telemetry.setup(SERVICE, settings.telemetry)

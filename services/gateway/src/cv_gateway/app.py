@@ -77,7 +77,7 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        span = begin_request(_traceparent(scope["headers"]))
+        span = begin_request(_traceparent(scope["headers"]), from_outside=True)
         traceparent = current_traceparent() or new_traceparent()
         door = self._doors.get((scope["method"], scope["raw_path"]))
         if door is None:

@@ -12,6 +12,7 @@ import orjson
 
 from pdf_renderer.templates import NEWEST
 from pdf_renderer.typesetting import Typesetter
+from servicekit.dumps import no_core_dumps
 from servicekit.worker import FAILED, WORKED, serve
 
 _WARM_UP: Final = {
@@ -59,7 +60,7 @@ def main() -> None:
 def _bound(megabytes: int) -> None:
     """Bound the memory, and let no dump or file hold what a document says."""
     resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    no_core_dumps()
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 

@@ -17,6 +17,7 @@ from cvhub.access_unusual import DailyReads, Unusual, unusual
 from cvhub.operations import Operator
 from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
+from cvhub.showing import cell
 
 REGISTRY = "cv-registry"
 ROWS_MOST = 10_000
@@ -170,9 +171,8 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
         belonging = "" if row["client"] is None else f"{row['request_type']}:{row['request_code']}"
         who = row["user_identifier"] or row["service"] or ""
         subject = row["subject"] or f"{row['looks']} persons"
-        table.add_row(
-            f"{at:%Y-%m-%d %H:%M:%S}", row["method"], acting, belonging, who, subject, row["kept_by"]
-        )
+        when = f"{at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(*map(cell, (when, row["method"], acting, belonging, who, subject, row["kept_by"])))
     Console(width=max(console.width, 160)).print(table)
 
 
@@ -229,5 +229,5 @@ def _show_unusual(found: Sequence[Unusual], day: date) -> None:
     for one in found:
         organisation = f"{one.user.organisation[0]}:{one.user.organisation[1]}"
         usual = (f"{one.own_usual:g}", f"{one.others_usual:g}")
-        table.add_row(one.user.client, one.user.identifier, organisation, str(one.looks), *usual)
+        table.add_row(*map(cell, (one.user.client, one.user.identifier, organisation, one.looks, *usual)))
     Console(width=max(console.width, 120)).print(table)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import psutil
 import typer
@@ -22,6 +22,7 @@ from cvhub.doctor.command import doctor
 from cvhub.erase import erase
 from cvhub.explain import explain
 from cvhub.servers.process import CannotStart, last_lines
+from cvhub.showing import cell
 from cvhub.state import State
 
 app = typer.Typer(
@@ -106,7 +107,7 @@ def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         table = Table("part", "port", "process", "memory", "state", box=None)
         for row in rows:
             memory = f"{row.memory_mb} MB" if row.memory_mb else ""
-            table.add_row(row.part, str(row.port), str(row.pid or "-"), memory, row.state)
+            table.add_row(*map(cell, (row.part, row.port, row.pid or "-", memory, row.state)))
         console.print(table)
     raise typer.Exit(0 if all(row.well for row in rows) else 1)
 
@@ -202,12 +203,8 @@ def citizens(
         return
     table = Table(*(rows[0] if rows else ["no such case"]), box=None)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*map(cell, row.values()))
     Console(width=max(console.width, 110)).print(table)
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 @app.command()
@@ -237,9 +234,8 @@ def outbox(
         print(json.dumps(messages, ensure_ascii=False, indent=1))
         return
     for message in messages:
-        console.rule(
-            f"{message['at']}  {message['channel']} to {message['to']}  {message['subject']}", align="left"
-        )
+        head = f"{message['at']}  {message['channel']} to {message['to']}  {message['subject']}"
+        console.rule(cell(head), align="left")
         console.print(message["text"], highlight=False, markup=False)
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from cvhub.erasing import Away, Erasing, Services
 from cvhub.erasure_orders import Order, Orders
 from cvhub.servers.process import CannotStart
+from cvhub.showing import cell
 
 __all__ = ["WAIT_SECONDS", "erase", "report_of"]
 
@@ -100,7 +101,8 @@ def _removed(receipt: Mapping[str, Any]) -> str:
 def _show(report: Mapping[str, Any]) -> None:
     table = Table("service", "erased at", "removed", "access rows that stay", box=None)
     for service, receipt in report["receipts"].items():
-        table.add_row(service, receipt["erasedAt"] or "", _removed(receipt), str(receipt["accessRows"]))
+        shown = (service, receipt["erasedAt"], _removed(receipt), receipt["accessRows"])
+        table.add_row(*map(cell, shown))
     console.print(table)
     rows = sum(report["accessRows"].values())
     console.print(

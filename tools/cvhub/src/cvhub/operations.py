@@ -13,6 +13,7 @@ from rich.table import Table
 from cvhub.operator import Calls, not_taken, place, wrongly_asked
 from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
+from cvhub.showing import cell
 
 LOOK_SECONDS = 0.5
 READ_SECONDS = 10.0
@@ -326,5 +327,5 @@ def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], nothing: str) ->
         return
     table = Table(*(name.replace("_", " ") for name in columns), box=None)
     for row in rows:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+        table.add_row(*(cell(row[name]) for name in columns))
     Console(width=max(console.width, 160)).print(table)

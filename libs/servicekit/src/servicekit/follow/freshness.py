@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from cv_contracts.topics import Topic
 
-__all__ = ["CLOCKS_DIFFER", "FRESH_FOR", "fresh_partitions_sql", "fresh_sql", "pending_sql"]
+__all__ = ["CLOCKS_DIFFER", "FRESH_FOR", "all_fresh_sql", "fresh_partitions_sql", "fresh_sql", "pending_sql"]
 
 FRESH_FOR = timedelta(seconds=30)
 """Stale access never outlives this."""
@@ -18,8 +18,20 @@ def fresh_sql(projection: str, topic: Topic, *, subject: str, partition: str) ->
     A heartbeat counts from when it was made at the producer, so a slow broker or follower cannot make old data look new. After a
     gap in a partition no heartbeat says anything about what was in it, until the projection is built anew.
     """
-    heard = f"{_heard(projection, topic)} and f.partition = {partition}"
-    return f"(exists ({heard}) and not {pending_sql(projection, subject=subject)})"
+    heard = f"exists (select from {_heard(projection, topic)} and f.partition = {partition})"
+    return f"({heard} and not {pending_sql(projection, subject=subject)})"
+
+
+def all_fresh_sql(projection: str, topic: Topic) -> str:
+    """Give an SQL condition: a projection is live, and whoever it knows or lacks in any partition is fresh.
+
+    For an answer that must not tell by its freshness whether anybody was found.
+    """
+    return (
+        f"(exists (select from projection_generations g where g.projection = '{_plain(projection)}' and g.status = 'live')"
+        f" and (select count(*) from {_heard(projection, topic)} and f.partition < {topic.partitions}) = {topic.partitions}"
+        f" and not exists (select from {_waiting(projection)}))"
+    )
 
 
 def fresh_partitions_sql(projection: str, topic: Topic) -> str:
@@ -27,25 +39,29 @@ def fresh_partitions_sql(projection: str, topic: Topic) -> str:
 
     For a query that does not know the partitions of what it finds.
     """
-    return f"array({_heard(projection, topic)})"
+    return f"array(select f.partition from {_heard(projection, topic)})"
 
 
 def pending_sql(projection: str, *, subject: str) -> str:
     """Give an SQL condition: the subject waits, and is not fresh whatever its partition has heard."""
-    _plain(projection)
-    return f"exists (select from pending_subjects p where p.projection = '{projection}' and p.subject = {subject})"
+    return f"exists (select from {_waiting(projection)} and p.subject = {subject})"
 
 
 def _heard(projection: str, topic: Topic) -> str:
-    _plain(projection)
-    _plain(topic.name)
+    """Name the partitions that lack nothing and heard a heartbeat made lately, as `f`."""
     return (
-        f"select f.partition from follow_positions f where f.projection = '{projection}' and f.topic = '{topic.name}'"
+        f"follow_positions f where f.projection = '{_plain(projection)}' and f.topic = '{_plain(topic.name)}'"
         f" and f.gap_at is null and f.heartbeat_at > now() - interval '{FRESH_FOR.total_seconds():g} seconds'"
         f" and f.heartbeat_at < now() + interval '{CLOCKS_DIFFER.total_seconds():g} seconds'"
     )
 
 
-def _plain(name: str) -> None:
+def _waiting(projection: str) -> str:
+    """Name the subjects that wait to be fetched or applied, as `p`."""
+    return f"pending_subjects p where p.projection = '{_plain(projection)}'"
+
+
+def _plain(name: str) -> str:
     if not name.replace("-", "").replace(".", "").replace("_", "").isalnum():
         raise ValueError("a name in SQL has letters, digits, dots and dashes only")
+    return name

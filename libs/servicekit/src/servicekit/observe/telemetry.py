@@ -101,12 +101,16 @@ def valid_traceparent(value: str | None) -> str | None:
     return value if value is not None and _TRACEPARENT.fullmatch(value) else None
 
 
-def begin_request(incoming: str | None) -> Span | None:
+def begin_request(incoming: str | None, *, from_outside: bool = False) -> Span | None:
     """Go on in a caller's trace, or begin one; give the span of the request if the trace is sampled.
 
-    What is begun lasts as long as the task that serves the request.
+    Of somebody `from_outside`, whom nobody knows yet, only the trace id is taken over: who could have every call recorded could
+    fill the queue of spans that wait, and what is in it of others would be lost. What is begun lasts as long as the task that
+    serves the request.
     """
     parent = valid_traceparent(incoming)
+    if parent is not None and from_outside:
+        parent = f"{parent[:-2]}{TraceFlags.SAMPLED if _is_wanted(None) else TraceFlags.DEFAULT:02x}"
     if not _is_wanted(parent):
         _current.set(parent or new_traceparent())
         return None

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cvhub.doctor.findings import CHECKS, Finding, well, wrong
+from cvhub.showing import cell
 
 if TYPE_CHECKING:
     from cvhub.doctor.patient import Patient
@@ -83,7 +83,7 @@ def _show(findings: list[Finding], *, each: bool) -> None:
     table = Table("", "check", "subject", "finding", "do", box=None)
     for one in findings if each else _in_short(findings):
         row = (one.check, one.subject, one.text, one.advice)
-        table.add_row(f"[{COLOURS[one.level]}]●[/]", *map(escape, row))
+        table.add_row(f"[{COLOURS[one.level]}]●[/]", *map(cell, row))
     console = Console()
     Console(width=max(console.width, 160)).print(table)
     count = sum(one.level == "wrong" for one in findings)
