@@ -97,6 +97,8 @@ async def test_new_values_get_their_codes_when_they_are_activated(world: World) 
         ([{"PhoneNumber": "12", "PersonContactDataTypeIdentifier": 2}], None, 9157),
         ([{"PhoneNumber": "20123456", "PersonContactDataTypeIdentifier": 9}], None, 9153),
         ([{"PhoneNumber": "20123456", "PersonContactDataTypeIdentifier": 3}], None, 9153),
+        ([{"PhoneNumber": "", "PersonContactDataTypeIdentifier": 99}], None, 9153),
+        (["", {"PhoneNumber": "", "PersonContactDataTypeIdentifier": 3}], None, 9153),
         (["20123456", {"PhoneNumber": "20123457", "PersonContactDataTypeIdentifier": 1}], None, 9156),
         ([], "nobody", 9158),
     ],

@@ -165,12 +165,10 @@ def wanted_of(contact_information: Mapping[str, Any], lists: CodeLists) -> Wante
     request = read_body(ReplaceContactInformationType, orjson.dumps(contact_information))
     kinds: dict[str, ContactDataType] = {kind.role: kind for kind in lists.contact_data_types.values()}
     wanted: dict[int, Value | None] = {kind.id: None for kind in kinds.values()}
-    phones = [
-        _phone(item, place, lists, kinds)
-        for place, item in enumerate(request.PhoneNumber)
-        if (item if isinstance(item, str) else item.PhoneNumber)
-    ]
+    phones = [_phone(item, place, lists, kinds) for place, item in enumerate(request.PhoneNumber) if item]
     for kind, written, element in phones:
+        if not written:
+            continue
         if wanted[kind.id] is not None:
             raise Fault(9156 if kind.role == "MOBILE" else 9157, errors=(FieldError(element, "comes twice"),))
         wanted[kind.id] = value_of(kind, written, element)
