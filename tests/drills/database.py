@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 from tests.drills.drill import Scene, drill
-from tests.drills.records import send_poison
+from tests.drills.records import poison_is_set_aside, send_poison, set_aside
 from tests.e2e.system import REGISTRY
 
 from cvhub.services import SERVICES
@@ -60,19 +61,28 @@ async def nothing_set_aside(scene: Scene) -> None:
         _failing(scene, "pending_subjects", ("53100",), every=1),
         _failing(scene, "unreadable_records", ("53100",), every=1),
     ):
+        before = await set_aside(scene.system)
         await send_poison(scene.system)
+        await eventually(partial(_are_refused, scene, "unreadable_records", STATUS))
         await scene.kill(STATUS)
         await scene.lasts(15)
+        await eventually(partial(_are_refused, scene, "unreadable_records", REGISTRY))
+    await scene.revive(STATUS)
+    await poison_is_set_aside(scene.system, before)
 
 
 @asynccontextmanager
 async def _failing(scene: Scene, table: str, codes: tuple[str, ...], every: int = 5) -> AsyncIterator[None]:
-    """Let registry and cv-status be refused inserts with these codes, each for one insert out of so many."""
+    """Let registry and cv-status be refused inserts with these codes, each for one insert out of so many.
+
+    A sequence counts them: it alone outlives the transactions that are refused.
+    """
     raising = " ".join(
-        f"if random() < 1.0 / {every} then raise exception 'a drill' using errcode = '{code}'; end if;"
+        f"if random() < 1.0 / {every} then perform nextval('drill_{table}_refused'); raise exception 'a drill' using errcode = '{code}'; end if;"
         for code in codes
     )
     make = (
+        f"create sequence drill_{table}_refused",
         f"create function drill_{table}() returns trigger language plpgsql as $$ begin {raising} return new; end $$",
         f"create trigger drill_{table} before insert on {table} for each row execute function drill_{table}()",
     )
@@ -84,6 +94,12 @@ async def _failing(scene: Scene, table: str, codes: tuple[str, ...], every: int 
     finally:
         for service in (REGISTRY, STATUS):
             await scene.system.rows(f"drop function if exists drill_{table} cascade", service=service)
+            await scene.system.rows(f"drop sequence if exists drill_{table}_refused", service=service)
+
+
+async def _are_refused(scene: Scene, table: str, service: str) -> bool:
+    refused = await scene.system.value(f"select is_called from drill_{table}_refused", service=service)
+    return bool(refused)
 
 
 @drill(18, "a writer of the registry goes to sleep in its transaction, with a citizen's key")
