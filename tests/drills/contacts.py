@@ -15,7 +15,7 @@ from tests.e2e.test_contact import MAIL, MOBILE, PATH
 from cv_contracts.events.contact_verification import ContactSaved
 from cvhub.synthetic import SyntheticCitizen
 
-EVERY = 5
+EVERY = 10
 """Of the citizens whose CVs are written, each of so many has contact data."""
 
 

@@ -54,19 +54,25 @@ async def outbox_disk_full(scene: Scene) -> None:
 
 
 @drill(
-    22, "nothing can be set aside for 15 s: pending and unreadable rows are refused while cv-status is away"
+    22,
+    "nothing can be set aside: pending rows are refused while cv-status is away, then unreadable ones for 15 s",
 )
 async def nothing_set_aside(scene: Scene) -> None:
+    before = await set_aside(scene.system)
     async with (
         _failing(scene, "pending_subjects", ("53100",), every=1),
         _failing(scene, "unreadable_records", ("53100",), every=1),
     ):
-        before = await set_aside(scene.system)
+        async with _positions_locked(scene, "cv_registry"):
+            await scene.press.setters.has_grown(5)
+            await scene.kill(STATUS)
+        await eventually(partial(_are_refused, scene, "pending_subjects", REGISTRY))
+        await scene.revive(STATUS)
         await send_poison(scene.system)
-        await eventually(partial(_are_refused, scene, "unreadable_records", STATUS))
+        for service in (REGISTRY, STATUS):
+            await eventually(partial(_are_refused, scene, "unreadable_records", service))
         await scene.kill(STATUS)
         await scene.lasts(15)
-        await eventually(partial(_are_refused, scene, "unreadable_records", REGISTRY))
     await scene.revive(STATUS)
     await poison_is_set_aside(scene.system, before)
 
@@ -116,11 +122,19 @@ async def idle_in_transaction(scene: Scene) -> None:
 
 @drill(14, "cv-status can get nowhere, as its positions are locked: it ends by itself and is started anew")
 async def follower_stuck(scene: Scene) -> None:
-    locker = await asyncpg.connect(scene.system.postgres.dsn.rpartition("/")[0] + "/cv_status", timeout=10)
+    async with _positions_locked(scene, "cv_status"):
+        stuck = scene.system.process(STATUS)
+        await eventually(lambda: not stuck.running, STUCK_WITHIN, timedelta(seconds=1))
+
+
+@asynccontextmanager
+async def _positions_locked(scene: Scene, database: str) -> AsyncIterator[None]:
+    """Let a service get nowhere with what it follows."""
+    dsn = scene.system.postgres.dsn.rpartition("/")[0] + f"/{database}"
+    locker = await asyncpg.connect(dsn, timeout=10)
     try:
         async with locker.transaction():
             await locker.execute("lock table follow_positions in exclusive mode")
-            stuck = scene.system.process(STATUS)
-            await eventually(lambda: not stuck.running, STUCK_WITHIN, timedelta(seconds=1))
+            yield
     finally:
         await asyncio.wait_for(locker.close(), 10)

@@ -20,7 +20,7 @@ from servicekit.testing import eventually
 from servicekit.web.tls import trusting
 
 WRITERS, SETTERS, SAVERS, MOVING, READERS = 6, 2, 1, 20, 2
-PAUSE, PAUSE_OF_MOVERS = 0.1, 0.5
+PAUSE, PAUSE_OF_SAVERS, PAUSE_OF_MOVERS = 0.1, 0.3, 0.5
 """Seconds between two requests of the same caller: the drills are about faults, not about how much load is held."""
 ATTEMPT_SECONDS = 15.0
 PATIENCE = timedelta(seconds=150)
@@ -118,7 +118,7 @@ async def pressing(system: System, gateway: str, registry: str) -> AsyncIterator
         async with (
             load(caller, gateway, stream=CVS_AND_CONTACTS, writers=WRITERS, pause=PAUSE) as writers,
             load(caller, gateway, stream=STATUSES, writers=SETTERS, pause=PAUSE) as setters,
-            load(caller, gateway, stream=CONTACTS, writers=SAVERS, pause=PAUSE) as savers,
+            load(caller, gateway, stream=CONTACTS, writers=SAVERS, pause=PAUSE_OF_SAVERS) as savers,
             moving(movers),
             asyncio.TaskGroup() as group,
         ):
