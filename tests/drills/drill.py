@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tests.drills.judge import Judge, all_agree, counted
+from tests.drills.judge import Judge, all_agree, counted, no_change_is_left_open
 from tests.drills.pressure import Pressure, pressing
 from tests.drills.proxy import Proxy
 from tests.drills.system import ProxiedSystem
@@ -131,4 +131,6 @@ async def _run(drill: Drill, system: ProxiedSystem, judge: Judge, outcome: Outco
     outcome.acknowledged, outcome.failed = press.acknowledged, press.failed
     await all_agree(system)
     outcome.agrees_after = time.monotonic() - healed
+    await no_change_is_left_open(system)
+    await all_agree(system)
     outcome.violations = await judge.judge(press)

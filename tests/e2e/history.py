@@ -8,12 +8,17 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A write that was answered with a receipt; `marker` is a text that only this write's content holds."""
+    """A write that was answered with a receipt; `marker` is a text that only this write's content holds.
+
+    It was sent first at `begun` and had its receipt at `answered`, in seconds of one clock.
+    """
 
     event_id: UUID
     key: UUID
     version: int
     marker: str
+    begun: float = 0.0
+    answered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

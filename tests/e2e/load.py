@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -66,11 +67,11 @@ class Load:
             await asyncio.sleep(self.pause)
 
     async def _write(self, person: str, gateways: "itertools.cycle[str]") -> None:
-        marker = f"mark-{uuid4().hex}"
-        while not await self._attempt(person, marker, next(gateways)):  # noqa: ASYNC110 - a pause between attempts
+        marker, begun = f"mark-{uuid4().hex}", time.monotonic()
+        while not await self._attempt(person, marker, next(gateways), begun):  # noqa: ASYNC110 - a pause between attempts
             await asyncio.sleep(max(self.pause, 0.02))
 
-    async def _attempt(self, person: str, marker: str, gateway: str) -> bool:
+    async def _attempt(self, person: str, marker: str, gateway: str, begun: float) -> bool:
         caller = self.caller.acting(self.caller.organisation, gateway=gateway)
         try:
             answer = await self.stream.send(caller, person, marker)
@@ -85,7 +86,7 @@ class Load:
         key = self.keys[person]
         token, _, _ = answer.headers[HEADER].partition(".")
         version = parse(token).entries[topic_of(self.stream.event).name, key]
-        self.acknowledged.append(Acknowledged(event_id, key, version, marker))
+        self.acknowledged.append(Acknowledged(event_id, key, version, marker, begun, time.monotonic()))
         return True
 
     async def has_grown(self, writes: int) -> None:
@@ -111,13 +112,14 @@ async def load(
 
 
 async def citizens_of(system: System, stream: Stream = CVS) -> dict[str, UUID]:
-    """Give the CV id by person number of those who are written."""
+    """Give the key of the stream's events by person number of those who are written."""
     persons = [one.person_number for one in stream.persons()]
     rows = await system.rows(
-        "select person_number, cv_id from citizens where person_number = any($1)", persons
+        'select person_number, cv_id as "cv id", person_id as "person id" from citizens where person_number = any($1)',
+        persons,
     )
     assert len(rows) == len(persons)
-    return {row["person_number"]: row["cv_id"] for row in rows}
+    return {row["person_number"]: row[topic_of(stream.event).key] for row in rows}
 
 
 async def published(system: System, *services: str) -> None:

@@ -1,10 +1,12 @@
 """Citizens who move between two towns all the time, as their source tells the registry."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
 import httpx
 from tests.e2e.caller import Json
@@ -34,6 +36,8 @@ class Movers:
     rounds: int = 0
     applied: int = 0
     """The newest version that the registry took."""
+    changes: Counter[UUID] = field(default_factory=Counter)
+    """How often the registry said that it had changed a citizen, by person id."""
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -58,7 +62,9 @@ class Movers:
             return False
         assert answer.status_code in (200, 503), answer.text
         if answer.status_code == 200:
-            assert {result["outcome"] for result in answer.json()["results"]} <= {"applied", "unchanged"}
+            results = answer.json()["results"]
+            assert {result["outcome"] for result in results} <= {"applied", "unchanged"}
+            self.changes.update(UUID(one["personId"]) for one in results if one["outcome"] == "applied")
             self.rounds += 1
             self.applied = self.version
         else:
