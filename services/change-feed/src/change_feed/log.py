@@ -22,7 +22,7 @@ FOLLOWED: Final = tuple(topic for topic in TOPICS if topic.public)
 FETCH_WAIT_MS: Final = 500
 POLL_MS: Final = 250
 COMMIT_WITHIN: Final = 3.0
-BOUNDS_WITHIN: Final = 10.0
+BOUNDS_WITHIN: Final = 20.0
 """Seconds. aiokafka itself asks a broker that is away for ever, and a lease whose holder is silent for that long ends."""
 
 Offsets = dict[tuple[str, int], int]
