@@ -26,9 +26,7 @@ HERE, THERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY)
 AT_ONCE = 200
 POLL = 60_000
 """Milliseconds, the longest that there is."""
-LONG_ENOUGH = 50
-"""Seconds after which a poll may have ended because its time was over."""
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Asked = tuple[asyncio.StreamReader, asyncio.StreamWriter, float]
 
 
 @pytest.fixture
@@ -71,23 +69,25 @@ class Poller:
     who: Caller
     after: str
 
-    async def ask(self, milliseconds: int = POLL) -> Connection:
-        """Send a poll, with a token of the moment as a gateway has it."""
+    async def ask(self, milliseconds: int = POLL) -> Asked:
+        """Send a poll, with a token of the moment as a gateway has it; gives the connection, and when that was."""
+        asked = monotonic()
         token = self.world.headers(self.who)["authorization"]
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         path = f"/v1/feed/cv?lastEventId={self.after}&timeout={milliseconds}"
         writer.write(f"GET {path} HTTP/1.1\r\nhost: feed\r\nauthorization: {token}\r\n\r\n".encode())
         await writer.drain()
-        return reader, writer
+        return reader, writer, asked
 
-    async def hear(self, asked: Connection) -> list[Any]:
+    async def hear(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: float
+    ) -> list[Any]:
         """Wait for the answer. Who hears nothing for the whole time asks anew; an empty answer before that is one."""
         while True:
-            began = monotonic()
-            found = await _answer(*asked)
-            if found or monotonic() - began < LONG_ENOUGH:
+            found = await _answer(reader, writer)
+            if found or monotonic() - asked < POLL / 1000:
                 return found
-            asked = await self.ask()
+            reader, writer, asked = await self.ask()
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[Any]:
@@ -107,9 +107,10 @@ async def _begin(poller: Poller, number: int) -> list[asyncio.Task[list[Any]]]:
     polls: list[asyncio.Task[list[Any]]] = []
     for begun in range(0, number, AT_ONCE):
         asked = await asyncio.gather(*[poller.ask() for _ in range(min(AT_ONCE, number - begun))])
-        polls += [asyncio.create_task(poller.hear(one)) for one in asked]
+        polls += [asyncio.create_task(poller.hear(*one)) for one in asked]
         # The process takes in what comes in its order: once the last one is answered, the others wait.
-        assert await _answer(*await poller.ask(milliseconds=0)) == []
+        reader, writer, _ = await poller.ask(milliseconds=0)
+        assert await _answer(reader, writer) == []
     return polls
 
 
