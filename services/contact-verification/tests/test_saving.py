@@ -317,7 +317,7 @@ async def test_an_erased_citizen_leaves_nothing_and_is_told_as_erased(world: Wor
         "prepares",
     )
     assert {await world.rows(table) for table in tables} == {0}
-    answer = await world.internal("/contacts/states", {"subjects": [str(person.person_id)]})
+    answer = await world.internal("/contacts/states", {"subjects": [str(person.person_id)]}, "cv-registry")
     assert answer.json()["states"][0]["erased"] is True
     assert await world.events(person) == ["contact-saved", "contact-saved"]
     world.registry.citizens.pop(str(person.person_id))

@@ -157,7 +157,7 @@ async def test_followers_are_told_of_person_and_cv_by_higher_versions(
             "POST",
             f"/internal/{path}/states",
             {"subjects": [subject]},
-            service="operator",
+            service="cv-search",
             content_type="application/json",
         )
         [state] = answer.json()["states"]

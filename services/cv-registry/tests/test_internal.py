@@ -17,9 +17,9 @@ from servicekit.publish.outbox import Outbox
 pytestmark = pytest.mark.infra
 
 
-async def asked(registry: RegistryClient, path: str, body: Any) -> dict[str, Any]:
+async def asked(registry: RegistryClient, path: str, body: Any, service: str = "cv-search") -> dict[str, Any]:
     response = await registry.call(
-        "POST", f"/internal/{path}", body, service="cv-status", content_type="application/json"
+        "POST", f"/internal/{path}", body, service=service, content_type="application/json"
     )
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()

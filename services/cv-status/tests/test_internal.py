@@ -95,7 +95,8 @@ async def test_internal_routes_are_for_those_listed(world: World) -> None:
     ):
         assert await ask(world, path, body, "gateway") == 1013
         assert await ask(world, path, body, "stranger") == 1013
-        assert isinstance(await ask(world, path, body, "operator"), dict)
+        assert await ask(world, path, body, "operator") == 1013
+        assert isinstance(await ask(world, path, body, "cv-search"), dict)
 
 
 async def test_more_than_500_subjects_are_refused(world: World) -> None:

@@ -11,7 +11,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.owner import OwnedState, Versions
 from servicekit.follow.states import Erased, Known
 
-FOLLOWERS: Final = ("cv-registry", "operator")
+FOLLOWERS: Final = ("cv-registry",)
 
 _PERSONS: Final = "select person_id, version, replaced from saved_persons where person_id = any($1::uuid[])"
 _PAGE: Final = (

@@ -209,7 +209,7 @@ class World:
 
     async def contacts(self, person: Person) -> dict[int, tuple[str, int]]:
         """Give value and status by type, as the followers are told."""
-        answer = await self.internal("/contacts/states", {"subjects": [str(person.person_id)]})
+        answer = await self.internal("/contacts/states", {"subjects": [str(person.person_id)]}, "cv-registry")
         [state] = answer.json()["states"]
         found = state.get("state", {"contacts": []})["contacts"]
         return {c["type"]: (c["value"], c["status"]) for c in found if "value" in c}

@@ -59,8 +59,10 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
 
     routes.add("GET", "/v6/Cv", get_cv)
     routes.add("PUT", "/v6/Cv", replace_cv)
-    hot_states(routes, verifier, "/internal/citizens", lambda: parts_now().citizens, internal.FOLLOWERS)
-    hot_states(routes, verifier, "/internal/cvs", lambda: parts_now().cvs, internal.FOLLOWERS)
+    hot_states(
+        routes, verifier, "/internal/citizens", lambda: parts_now().citizens, internal.CITIZEN_FOLLOWERS
+    )
+    hot_states(routes, verifier, "/internal/cvs", lambda: parts_now().cvs, internal.CV_FOLLOWERS)
     hot_states(
         routes, verifier, "/internal/cv-contacts", lambda: parts_now().cv_contacts, internal.CONTACT_FOLLOWERS
     )

@@ -24,15 +24,12 @@ from servicekit.web.internal import InternalBody, json_response
 
 CITIZENS_MOST: Final = 1_000
 SETTLED_MOST: Final = 500
-FOLLOWERS: Final = (
-    "cv-status",
-    "contact-verification",
-    "cv-search",
-    "pdf-renderer",
-    "change-feed",
-    "operator",
-)
-CONTACT_FOLLOWERS: Final = (CONTACT_OWNER, "operator")
+OWNERS: Final = ("cv-status", CONTACT_OWNER)
+"""They decide access by their replica of the citizens, and ask about a number that it does not know."""
+REPLICAS: Final = (*OWNERS, "cv-search", "change-feed")
+CITIZEN_FOLLOWERS: Final = (*REPLICAS, "pdf-renderer")
+CV_FOLLOWERS: Final = ("cv-search", "change-feed")
+CONTACT_FOLLOWERS: Final = (CONTACT_OWNER,)
 
 router = APIRouter(prefix="/internal")
 StatusDep = Annotated[ServiceIdentity, internal_only("cv-status")]
@@ -40,7 +37,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 _intake = internal_only("citizen-intake")
 _administration = internal_only("citizen-intake", "operator")
-_followers = internal_only(*FOLLOWERS)
+_owners = internal_only(*OWNERS)
 _operator = internal_only("operator")
 _jobnet = internal_only("jobnet-login")
 _contact_owner = internal_only(CONTACT_OWNER)
@@ -67,8 +64,8 @@ def _cv_contacts(request: Request) -> CvContacts:
     return parts_of(request).cv_contacts
 
 
-citizens = state_routes("/internal/citizens", _citizens, FOLLOWERS)
-cvs = state_routes("/internal/cvs", _cvs, FOLLOWERS)
+citizens = state_routes("/internal/citizens", _citizens, CITIZEN_FOLLOWERS, whole=REPLICAS)
+cvs = state_routes("/internal/cvs", _cvs, CV_FOLLOWERS)
 cv_contacts = state_routes("/internal/cv-contacts", _cv_contacts, CONTACT_FOLLOWERS)
 operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
@@ -166,7 +163,7 @@ async def merge_persons(body: MergeBody, parts: PartsDep) -> Response:
     )
 
 
-@router.post("/citizens/lookup", dependencies=[_followers])
+@router.post("/citizens/lookup", dependencies=[_owners])
 async def citizen_lookup(request: Request, body: LookupBody, parts: PartsDep) -> Response:
     return await states_answer(request, await parts.citizens.lookup(body.person_number, body.cv_number))
 

@@ -14,7 +14,8 @@ from servicekit.follow.owner import state_routes
 from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
 
-FOLLOWERS: Final = ("cv-registry", "cv-search", "pdf-renderer", "change-feed", "operator")
+REPLICAS: Final = ("cv-registry", "cv-search")
+FOLLOWERS: Final = (*REPLICAS, "pdf-renderer")
 
 router = APIRouter(prefix="/internal")
 
@@ -34,7 +35,7 @@ def _operations(request: Request) -> Operations:
     return Operations(parts.database, parts.follower)
 
 
-statuses = state_routes("/internal/statuses", _states, FOLLOWERS)
+statuses = state_routes("/internal/statuses", _states, FOLLOWERS, whole=REPLICAS)
 operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
 
