@@ -16,6 +16,8 @@ from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.web.http import Routes
 from servicekit.web.testing import Identities
 
+pytestmark = pytest.mark.slow
+
 Names = frozenset[str]
 KNOWN: Final = frozenset({*(service.name for service in SERVICES), *IDENTITIES, "stranger"})
 OPERATOR: Final = frozenset({"operator"})
