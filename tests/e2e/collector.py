@@ -2,8 +2,18 @@
 
 import gzip
 import threading
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+REQUESTS: dict[str, Any] = {
+    "/v1/traces": ExportTraceServiceRequest,
+    "/v1/metrics": ExportMetricsServiceRequest,
+}
+END_OF_HEADERS = b"\n\n"
 
 
 class Collector:
@@ -37,6 +47,17 @@ class Collector:
     def of(self, path: str) -> list[bytes]:
         return [body for known, body in self.received if known == path]
 
+    def services(self, path: str) -> set[str]:
+        """Name who has exported there."""
+        return {
+            attribute.value.string_value
+            for received in self.of(path)
+            for _, resources in message(path, received).ListFields()
+            for one in resources
+            for attribute in one.resource.attributes
+            if attribute.key == "service.name"
+        }
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -45,3 +66,37 @@ class Collector:
         self._server.shutdown()
         self._thread.join(10)
         self._server.server_close()
+
+
+def message(path: str, received: bytes) -> Any:
+    """Give the request that was received there."""
+    return REQUESTS[path].FromString(received.partition(END_OF_HEADERS)[2])
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Give every text of a message, each as it was before its length stood before it."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, bytes):
+        yield value.decode("utf-8", "replace")
+    elif hasattr(value, "ListFields"):
+        for _, inner in value.ListFields():
+            yield from texts(inner)
+    elif hasattr(value, "__iter__"):
+        for inner in value:
+            yield from texts(inner)
+
+
+def exported(path: str, said: Iterable[str]) -> bytes:
+    """Give an export that says these texts."""
+    request = REQUESTS[path]()
+    if path == "/v1/traces":
+        scope = request.resource_spans.add().scope_spans.add()
+        for text in said:
+            scope.spans.add(name=text)
+    else:
+        scope = request.resource_metrics.add().scope_metrics.add()
+        for text in said:
+            scope.metrics.add(description=text)
+    content: bytes = request.SerializeToString()
+    return content

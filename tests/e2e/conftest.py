@@ -11,13 +11,14 @@ from tests.e2e.system import System
 from servicekit.web.tls import trusting
 
 CITIZENS = 200
+WITHOUT_A_SYSTEM = ("test_history.py", "test_needles.py")
 SYSTEMS_OF_THEIR_OWN = ("test_newcomer.py", "test_privacy.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let those who start a system of their own come first: the shared one runs until the end of the run."""
     for item in items:
-        if "tests/e2e" in item.path.as_posix() and item.path.name != "test_history.py":
+        if "tests/e2e" in item.path.as_posix() and item.path.name not in WITHOUT_A_SYSTEM:
             item.add_marker(pytest.mark.infra)
     items.sort(key=lambda item: item.path.name not in SYSTEMS_OF_THEIR_OWN)
 

@@ -37,6 +37,8 @@ from servicekit.web.tls import trusting
 
 REGISTRY = "cv-registry"
 HEALTHY_SECONDS = 60.0
+TOKEN_SECONDS = 1800.0
+"""How long a token is used: half of what the identity provider gives it."""
 ALL_SCOPES = (
     "cv.read cv.account cv.status cv.search cv.changes cv.write contact.write contact.verify contact.lookup"
 )
@@ -91,7 +93,7 @@ class System:
         settings = {"LIMITS__BY_NUMBER": "1000000", "TMPDIR": str(self.temporary), **(more or {})}
         self.stack = stack(self.state, settings)
         self._citizens = citizens
-        self._tokens: dict[tuple[str, str, str | None, str | None], str] = {}
+        self._tokens: dict[tuple[str, str, str | None, str | None], tuple[str, float]] = {}
         self._twins: list[ServerProcess] = []
 
     def start(self) -> None:
@@ -226,10 +228,12 @@ class System:
         own: str | None = None,
         client: str | None = None,
     ) -> str:
-        key = (organisation, scopes, own, client)
-        if key not in self._tokens:
+        """Give a token that is good for a while yet."""
+        key, now = (organisation, scopes, own, client), time.monotonic()
+        token, fetched = self._tokens.get(key, ("", -TOKEN_SECONDS))
+        if now - fetched >= TOKEN_SECONDS:
             secret = client_secret(self.state.idp)
-            self._tokens[key] = fetch_token(
+            token = fetch_token(
                 self.url("idp"),
                 secret,
                 organisations=[organisation],
@@ -237,7 +241,8 @@ class System:
                 own=own,
                 client=client,
             )
-        return self._tokens[key]
+            self._tokens[key] = (token, now)
+        return token
 
     def operator_environment(self) -> dict[str, str]:
         """Give what the operator's commands must be told to find this system."""

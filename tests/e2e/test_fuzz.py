@@ -116,8 +116,8 @@ def _put(said: Any, usual: dict[str, tuple[object, ...]], choose: random.Random)
             _put(one, usual, choose)
 
 
-def _judge(case: Case[Any], choose: random.Random, system: System) -> None:
-    """Send the case as a caller with a good token, and hold the answer against the description."""
+def _judge(case: Case[Any], choose: random.Random, system: System) -> int:
+    """Send the case as a caller with a good token, and hold the answer against the description; gives its status."""
     citizen = choose.choice(CITIZENS)
     _make_plausible(case, citizen, choose)
     organisation = choose.choice(_callers(case, citizen))
@@ -133,19 +133,23 @@ def _judge(case: Case[Any], choose: random.Random, system: System) -> None:
     case.headers.pop("x-requestorganisation-code", None)
     answer = case.call(base_url=system.url("gateway"))
     case.validate_response(answer, checks=CHECKS)
-    assert answer.status_code < 500, answer.status_code
+    status: int = answer.status_code
+    assert status < 500, status
+    return status
 
 
 def _fuzz(operation: APIOperation[Any, Any, Any, Any], system: System, examples: int) -> None:
-    """Send calls that fit the description, and calls that do not."""
+    """Send calls that fit the description, and calls that do not; some must have got behind token and access."""
+    statuses: set[int] = set()
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
         @_configured(examples)
         @given(case=operation.as_strategy(generation_mode=mode), seed=st.integers(0, 2**32))
         def judged(case: Case[Any], seed: int) -> None:
-            _judge(case, random.Random(seed), system)  # noqa: S311 - no secret
+            statuses.add(_judge(case, random.Random(seed), system))  # noqa: S311 - no secret
 
         judged()
+    assert statuses - {401, 403}, statuses
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
