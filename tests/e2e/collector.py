@@ -82,7 +82,7 @@ def texts(value: Any) -> Iterator[str]:
     elif hasattr(value, "ListFields"):
         for _, inner in value.ListFields():
             yield from texts(inner)
-    elif hasattr(value, "__iter__"):
+    elif hasattr(value, "__len__"):
         for inner in value:
             yield from texts(inner)
 

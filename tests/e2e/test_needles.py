@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from tests.e2e.collector import END_OF_HEADERS, REQUESTS, exported, message, texts
 from tests.e2e.needles import SHORTEST_NAME, WORDS_OF_PROGRAMS, Leak, Needles, needles_of
 
 from cvhub.people import SEED
@@ -103,3 +104,9 @@ def test_what_only_looks_alike_is_not_found() -> None:
 
 def test_a_leak_says_what_kind_was_found_where_and_not_what() -> None:
     assert Needles({"name": ["Bo Holm"]}).leaks("log x", b"Holm, Bo; bo-holm") == {Leak("name", "log x")}
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+def test_every_text_of_an_export_is_looked_at_without_the_length_before_it(path: str) -> None:
+    said = ["x" * 67, "Bo Holm"]
+    assert list(texts(message(path, END_OF_HEADERS + exported(path, said)))) == said
