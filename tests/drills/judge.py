@@ -175,7 +175,7 @@ class _Operator:
 
     async def contact_data(self, persons: Sequence[UUID]) -> dict[UUID, dict[int, str]]:
         """Give the present values by type, as their owner tells them."""
-        token = self.system.signer("operator").token(CONTACTS.owner, None)
+        token = self.system.signer("cv-registry").token(CONTACTS.owner, None)
         answer = await self.http.post(
             f"{self.system.url(CONTACTS.owner)}/internal/contacts/states",
             json={"subjects": [str(person) for person in persons]},
