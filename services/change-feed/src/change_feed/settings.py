@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     retention: timedelta = timedelta(days=365)
     """How long the full sequence is kept; the newest change of each CV, and who came and left last, are kept for ever. A week longer than
     Kafka keeps the topics at least: what the log has is known to the feed, or it would come twice when it is read again."""
-    partition_width: timedelta = timedelta(days=7)
+    partition_width: timedelta = Field(default=timedelta(days=7), gt=timedelta(0))
     """How much time a partition of the feed covers; those that there are keep theirs when it is changed."""
     batch_records: int = Field(default=1_000, ge=1, le=10_000)
     """Most records of the log that are taken in by one transaction."""
