@@ -14,9 +14,11 @@ import yaml
 from pydantic_settings import BaseSettings
 from tests.deploy.test_compose import has_setting
 
+from cv_contracts import asyncapi
 from cv_contracts.kafka_rights import acls, principals
 from cv_contracts.methods import METHODS
 from cv_contracts.topics import SERVICES, TOPICS
+from servicekit.follow.follower import group_of
 
 if TYPE_CHECKING or sys.platform == "darwin" or machine() == "x86_64":
     import helm_python as helm
@@ -251,6 +253,14 @@ def test_every_follower_is_scaled_by_the_lag_of_each_of_its_groups(documents: li
         assert all(t["metricType"] == "AverageValue" for t in one["spec"]["triggers"] if t["type"] == "kafka")
         assert one["spec"]["maxReplicaCount"] <= min(topic.partitions for topic in TOPICS)
         assert "replicas" not in of_kind(documents, "Deployment")[name]["spec"]
+
+
+def test_every_group_of_a_follower_is_one_that_the_document_of_the_events_names() -> None:
+    operations = asyncapi.document()["operations"]
+    for name, service in VALUES["services"].items():
+        for projection, topic in service["follows"].items():
+            kafka = operations[f"{name}.receive.{topic}"]["bindings"]["kafka"]
+            jsonschema.validate(group_of(name, projection), kafka["groupId"])
 
 
 def _workloads(documents: list[Document]) -> Iterator[Document]:
