@@ -339,8 +339,8 @@ def test_only_callers_and_operators_reach_a_service(documents: list[Document]) -
     for name, policy in policies.items():
         if name != "gateway":
             callers = {one for one, its in VALUES["services"].items() if name in its["calls"].values()}
-            intake = {"citizen-intake"} if name == "cv-registry" else set()
-            assert _peers(policy) == callers | intake | {"operator"}
+            outside = {"citizen-intake", "jobnet-login"} if name == "cv-registry" else set()
+            assert _peers(policy) == callers | outside | {"operator"}
     operator = {"podSelector": {"matchLabels": {"cvhub/role": "operator"}}}
     assert policies["gateway"]["spec"]["ingress"][0]["from"] == [*GIVEN["network"]["ingress"], operator]
     for policy in of_kind(rendered({**GIVEN, "network": {}}), "NetworkPolicy").values():
