@@ -118,6 +118,18 @@ async def live(world: World, generation: int) -> bool:
     return bool((await world.projection())["live"] == generation)
 
 
+async def test_partitions_of_which_records_were_gone_are_counted(world: World) -> None:
+    await eventually(lambda: live(world, 1))
+    assert (await world.projection())["gaps"] == 0
+    # No build of this test has begun later, so that none takes them away.
+    await world.database.execute(
+        "insert into follow_positions (projection, topic, partition, next_offset, gap_at)"
+        " select 'copies', $1, n, 7, now() + n * interval '1 hour' from generate_series(1, 2) n",
+        CITIZENS.name,
+    )
+    assert (await world.projection())["gaps"] == 2
+
+
 async def test_a_projection_is_rebuilt_compared_and_shown(world: World) -> None:
     for _ in range(20):
         await world.things.put(uuid4(), 1)

@@ -34,7 +34,8 @@ _COUNTS = """
 select
     (select count(*) from pending_subjects where projection = $1) as pending,
     (select extract(epoch from now() - min(first_seen))::float8 from pending_subjects where projection = $1) as pending_age,
-    (select count(*) from unreadable_records where projection = $1) as unreadable
+    (select count(*) from unreadable_records where projection = $1) as unreadable,
+    (select count(*) from follow_positions where projection = $1 and gap_at is not null) as gaps
 """
 
 
