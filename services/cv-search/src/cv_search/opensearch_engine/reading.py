@@ -7,7 +7,7 @@ from typing import Any, Final
 from cv_contracts.wire.search import GROUP_LIMIT_MAX
 from cv_search.geo import distance_km
 from cv_search.opensearch_engine.calling import Cluster, Json
-from cv_search.opensearch_engine.checkpoint import Checkpoint, form
+from cv_search.opensearch_engine.checkpoint import Checkpoint
 from cv_search.opensearch_engine.mapping import CHECKPOINT, VALUE_FIELDS
 from cv_search.opensearch_engine.planning import CVS, order_of, query_of, text_alone
 from cv_search.port import (
@@ -17,7 +17,6 @@ from cv_search.port import (
     Dimension,
     EngineError,
     Found,
-    IndexBroken,
     Query,
     TooCostly,
 )
@@ -125,10 +124,9 @@ class OpenSearchSnapshot:
 class OpenSearchReader:
     """Reads one index of a cluster."""
 
-    def __init__(self, cluster: Cluster, index: str, digest: str) -> None:
+    def __init__(self, cluster: Cluster, index: str) -> None:
         self._cluster = cluster
         self._index = index
-        self._form = form(digest)
 
     def snapshot(self) -> OpenSearchSnapshot:
         point = self._cluster.call("POST", f"/{self._index}/_search/point_in_time", keep_alive=KEEP_ALIVE)
@@ -139,10 +137,7 @@ class OpenSearchReader:
         hits = self._cluster.call("POST", "/_search", body)["hits"]["hits"]
         if not hits:
             raise EngineError("nothing was committed")
-        checkpoint = Checkpoint.read(hits[0]["_source"])
-        if checkpoint.form != self._form:
-            raise IndexBroken
-        return OpenSearchSnapshot(self._cluster, point["pit_id"], checkpoint)
+        return OpenSearchSnapshot(self._cluster, point["pit_id"], Checkpoint.read(hits[0]["_source"]))
 
     def close(self) -> None:
         """Do nothing: the cluster is the caller's."""
