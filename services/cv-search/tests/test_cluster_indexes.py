@@ -17,6 +17,7 @@ from cv_search.reference import Reference
 
 DATABASE = UUID(int=7)
 NAME = f"cv-search-{DATABASE.hex}"
+KEPT = {"position": 5, "generation": 1, "digest": ""}
 
 
 class Refusing:
@@ -53,18 +54,26 @@ def test_beside_a_live_index_none_is_built_while_older_ones_are_left() -> None:
 
 
 class Holding:
-    """A cluster with one index, whose checkpoint it shows."""
+    """A cluster with one index, whose checkpoint it shows, if there is one."""
 
-    def __init__(self, checkpoint: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: dict[str, Any] | None) -> None:
         self._found = {"_source": checkpoint}
+        self.moments: list[str] = []
+        """Those that are open."""
 
     def ask(self, method: str, path: str, body: Any = None, **_: str) -> dict[str, Any]:
         return self.call(method, path, body)
 
     def call(self, method: str, path: str, body: Any = None, **_: str) -> dict[str, Any]:
         if path == "/_search":
-            return {"hits": {"hits": [self._found]}}
-        return {"pit_id": "a moment"} if path.endswith("/point_in_time") else self._found
+            return {"hits": {"hits": [self._found] if self._found["_source"] else []}}
+        if path == "/_search/point_in_time":
+            self.moments = [moment for moment in self.moments if moment not in body["pit_id"]]
+            raise EngineError("not told whether it was let go")
+        if path.endswith("/_search/point_in_time"):
+            self.moments.append("a moment")
+            return {"pit_id": "a moment"}
+        return self._found
 
 
 def seen(checkpoint: dict[str, Any]) -> tuple[int | None, OpenSearchReader]:
@@ -84,8 +93,17 @@ def test_beside_an_index_of_another_version_that_it_cannot_search_an_instance_is
     form: str | None,
 ) -> None:
     """Pods are replaced one by one: the writer's leaves only when the next one is ready."""
-    kept = {"position": 5, "generation": 1, "digest": "", "form": form}
-    position, reader = seen({"kind": "checkpoint", "kept": kept})
+    position, reader = seen({"kind": "checkpoint", "kept": {**KEPT, "form": form}})
     assert position == 5
     with pytest.raises(IndexBroken):
         reader.snapshot()
+
+
+@pytest.mark.parametrize("checkpoint", [None, {"kind": "cv"}, {"kept": {**KEPT, "form": "another version"}}])
+def test_a_moment_that_shows_no_whole_index_is_let_go_at_once(checkpoint: dict[str, Any] | None) -> None:
+    cluster = Holding(checkpoint)
+    reader = OpenSearchReader(cast(Cluster, cast(Any, cluster)), NAME)
+    for _ in range(3):
+        with pytest.raises(EngineError, match=r"^(nothing was committed)?$"):
+            reader.snapshot()
+    assert cluster.moments == []
