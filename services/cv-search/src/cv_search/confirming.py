@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 
 from cv_citizens.citizen import Citizen
-from cv_contracts.faults import Unavailable
+from cv_citizens.replica_source import needed_answer
 from cv_search.document import may_be_shown
 from cv_search.store import Shown
 from servicekit.follow.owned_states import StateOwner
@@ -30,11 +30,8 @@ class Confirming:
         return [one for one in shown if one.fresh or one.person_id in confirmed]
 
     async def _confirmed(self, persons: Sequence[UUID]) -> set[UUID]:
-        try:
+        with needed_answer():
             states = await self._registry.states(persons)
-        except Exception as error:
-            log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
-            raise Unavailable(retry_after=1) from error
         said = {state.subject: word for state in states if (word := _word(state)) is not None}
         if untold := set(persons) - said.keys():
             log.warning("citizens_unconfirmed", count=len(untold))
