@@ -18,7 +18,7 @@ import pytest_asyncio
 from cv_registry.import_report import Report
 from cv_registry.importing import Import, run_import
 from cv_registry.settings import SERVICE, Settings
-from cv_registry.testing import RegistryClient, a_citizen, a_cv, some_settings
+from cv_registry.testing import RegistryClient, a_citizen, a_cv, a_person_number, some_settings
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
@@ -152,6 +152,19 @@ async def test_known_citizens_go_through_the_ordinary_intake(settings: Settings,
     assert (run.summary.imported, run.summary.updated) == (1, 1)
     assert await database.fetchval("SELECT source_version FROM citizens") == 2
     assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 1
+
+
+async def test_a_line_under_a_former_number_of_somebody_here_registers_nobody(
+    registry: RegistryClient, settings: Settings, database: Database
+) -> None:
+    citizen = a_citizen(sourceVersion=2, formerPersonNumber=a_person_number())
+    await registry.register(citizen)
+    run = Import(settings, database, None, NO_REPORT)
+    await run.run(io.BytesIO(line(citizen=a_citizen(personNumber=citizen["formerPersonNumber"]))))
+    assert (run.summary.imported, run.summary.updated) == (0, 1)
+    assert await database.fetchval("SELECT array_agg(person_number) FROM citizens") == [
+        citizen["personNumber"]
+    ]
 
 
 @pytest.mark.parametrize(

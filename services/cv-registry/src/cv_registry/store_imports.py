@@ -9,6 +9,7 @@ import asyncpg
 
 from cv_registry.copying import HEADER, TRAILER
 from cv_registry.import_lines import COLUMNS, ReadyCitizen, Table
+from cv_registry.store_citizens import IMPORTING
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.publish.outbox import Outbox
 
@@ -49,7 +50,7 @@ class ImportStore:
     async def save(self, citizens: Sequence[ReadyCitizen]) -> None:
         """Copy new citizens and their events; raises ChunkCollided, after which nothing of them is there."""
         try:
-            async with self.database.write("import") as tx:
+            async with self.database.write(IMPORTING) as tx:
                 for table, columns in COLUMNS.items():
                     if rows := [one.rows[table] for one in citizens if table in one.rows]:
                         await _copy(tx, table, columns, rows)
