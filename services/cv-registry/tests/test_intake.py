@@ -149,6 +149,33 @@ async def test_a_bad_citizen_is_refused_with_the_element_and_without_the_value(
         assert not isinstance(value, str) or len(value) < 2 or value not in str(refused["errors"])
 
 
+def _nested(depth: int) -> list[Any]:
+    return [_nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sourceVersion": 10**20},
+        {"familyName": "\ud800"},
+        {"\udfff": 1},
+        {"relations": _nested(400)},
+    ],
+    ids=[
+        "an integer of 67 bits",
+        "half a character",
+        "half a character as a name",
+        "400 lists in each other",
+    ],
+)
+async def test_what_json_can_say_and_nobody_can_read_refuses_one_citizen_and_not_the_delivery(
+    registry: RegistryClient, change: dict[str, Any]
+) -> None:
+    taken, refused = await registry.intake(a_citizen(), a_citizen(**change))
+    assert (taken["outcome"], refused["outcome"]) == ("applied", "refused")
+    assert refused["errors"][0]["element"] == "body"
+
+
 async def test_a_number_of_another_citizen_is_refused(registry: RegistryClient) -> None:
     (first,) = await registry.register(a_citizen())
     (second,) = await registry.intake(a_citizen(cvNumber=first["cvNumber"]))

@@ -147,6 +147,8 @@ def _read(raw: Any) -> CitizenIntake | IntakeResult:
         return CitizenIntake.model_validate_json(orjson.dumps(raw))
     except ValidationError as error:
         return IntakeResult("refused", errors=faults_of(error).errors)
+    except TypeError:
+        return refused("body", "holds an integer, a text or a depth that cannot be read")
 
 
 def _in_parts(
