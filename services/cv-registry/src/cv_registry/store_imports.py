@@ -29,8 +29,16 @@ ON CONFLICT (fingerprint) DO UPDATE SET lines = excluded.lines, changed_at = exc
 """
 
 
+# A delivery registers its citizens in another order than the chunk: each may come to wait for the other.
+_COLLISIONS: Final = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+
+
 class ChunkCollided(Exception):  # noqa: N818 - asks for another try
-    """Somebody registered one of the chunk's citizens, or had one of its numbers, at the same moment."""
+    """Somebody registered one of the chunk's citizens, had one of its numbers, or kept it waiting, at the same moment."""
 
 
 class ImportStore:
@@ -59,7 +67,7 @@ class ImportStore:
                 if await tx.conn.fetchval(_GIVEN_UP, person_numbers, cv_numbers):
                     raise ChunkCollided
                 tx.after_commit(self._outbox.wake)
-        except asyncpg.UniqueViolationError:
+        except _COLLISIONS:
             raise ChunkCollided from None
 
     async def reached(self, fingerprint: str, lines: int) -> None:
