@@ -95,8 +95,9 @@ async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change
 ) -> None:
     survivor, merged = await two(registry, with_cv=(True, False))
     numbers = survivor["personNumber"], merged["personNumber"]
+    told = "SELECT count(*) FROM outbox WHERE partition IS NULL"
     await merge(registry, *numbers)
-    count = await database.fetchval("SELECT count(*) FROM outbox")
+    count = await database.fetchval(told)
     assert (await merge(registry, *numbers))["outcome"] == "unchanged"
     raw = {name: merged[name] for name in a_citizen() if name != "cvNumber"}
     for source_version in (1, 9):
@@ -106,7 +107,7 @@ async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change
         {**raw, "sourceVersion": 10, "personNumber": a_person_number(), "formerPersonNumber": numbers[1]}
     )
     assert renumbered["outcome"] == "refused"
-    assert await database.fetchval("SELECT count(*) FROM outbox") == count
+    assert await database.fetchval(told) == count
     third = a_citizen()
     await registry.register(third)
     assert (await merge(registry, third["personNumber"], numbers[1]))["code"] == 1014
