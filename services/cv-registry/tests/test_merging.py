@@ -9,7 +9,16 @@ import pytest
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor, decide
-from cv_citizens.testing import ACTOR, JOBCENTER, JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
+from cv_citizens.testing import (
+    ACTOR,
+    JOBCENTER,
+    JOBNET,
+    MUNICIPALITY,
+    OTHER_MUNICIPALITY,
+    a_caller,
+    referral,
+    relation,
+)
 from cv_contracts.codelists import default
 from cv_registry.closing import MunicipalityMerger, moved
 from cv_registry.merge_municipality import run_merger
@@ -223,6 +232,15 @@ async def test_who_belongs_to_the_jobcenter_alone_moves_too(
 ) -> None:
     await registry.register(a_citizen(relations=[relation(JOBCENTER)]))
     assert await merging(database, clock).municipalities(MERGER) == 1
+
+
+async def test_who_belongs_to_any_of_the_jobcenters_offices_or_was_referred_by_one_moves_too(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    office = Organisation(8, "10117")
+    there, referred = relation(office), referral(ACTOR, office)
+    await registry.register(a_citizen(relations=[there]), a_citizen(relations=[referred]))
+    assert await merging(database, clock).municipalities(MERGER) == 2
 
 
 async def test_what_the_source_tells_again_after_a_merger_is_late_and_what_is_newer_counts(
