@@ -22,7 +22,7 @@ from cv_citizens.testing import (
 from cv_contracts.codelists import default
 from cv_registry.closing import MunicipalityMerger, moved
 from cv_registry.merge_municipality import run_merger
-from cv_registry.merging import Merging
+from cv_registry.merging import Merging, PersonMerger
 from cv_registry.settings import SERVICE
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_merges import MergeStore
@@ -123,6 +123,28 @@ async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change
     assert (await merge(registry, numbers[1], third["personNumber"]))["code"] == 1014
     assert (await merge(registry, numbers[0], a_person_number()))["code"] == 1014
     assert (await merge(registry, numbers[0], numbers[0]))["code"] == 1014
+
+
+async def test_a_merger_that_a_replace_overtakes_closes_the_cv_that_there_is_then(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    survivor, merged = await two(registry, with_cv=(False, True))
+    ahead = await database.fetchval("SELECT version FROM cvs") + 3_600_000_000
+
+    class Overtaken(MergeStore):
+        async def persons(self, *asked: Any) -> Any:
+            found = await super().persons(*asked)
+            await database.execute("UPDATE cvs SET version = $1 WHERE version < $1", ahead)
+            return found
+
+    outbox = Outbox()
+    merging = Merging(Overtaken(database, outbox), CvStore(database, outbox), default(), clock)
+    merger = PersonMerger(survivor["personNumber"], merged["personNumber"], "one person", "intake")
+    assert (await merging.persons(merger)).applied
+    deleted = await database.fetchval("SELECT version FROM cvs WHERE state = 'DELETED'")
+    assert deleted == ahead + 1
+    assert await changes(database, survivor["cvId"]) == ["created"]
+    assert await changes(database, merged["cvId"]) == ["created", "deleted"]
 
 
 async def test_an_erasure_is_told_whom_else_there_is_of_the_person(registry: RegistryClient) -> None:
