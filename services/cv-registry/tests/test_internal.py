@@ -157,6 +157,41 @@ async def test_a_move_that_a_replace_overtakes_is_decided_again_and_has_the_high
     assert (await database.fetchval(told, str(cv_id)))[1:] == [ahead + 1]
 
 
+WHY = {"reason": "a test", "by": "the test"}
+SOME_ID = str(UUID(int=7))
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"], ids=["NUL", "half a character"])
+@pytest.mark.parametrize(
+    ("route", "body", "element"),
+    [
+        (("citizen-intake", "cvs/state"), {"cvId": SOME_ID, "state": "LOCKED", **WHY}, "reason"),
+        (("citizen-intake", "cvs/state"), {"cvId": SOME_ID, "state": "LOCKED", **WHY}, "by"),
+        (("citizen-intake", "citizens/merge"), {"mergedPersonNumber": "0101901234", **WHY}, "personNumber"),
+        (("citizen-intake", "citizens/merge"), {"personNumber": "0101901234", **WHY}, "mergedPersonNumber"),
+        (("cv-status", "citizens/lookup"), {}, "personNumber"),
+        (("cv-status", "citizens/lookup"), {}, "cvNumber"),
+        (("operator", "erasures/find"), {}, "personNumber"),
+        (("operator", "operations/citizens/find"), {}, "personNumber"),
+        (("jobnet-login", "jobnet-accounts/login"), {"password": "x"}, "userName"),
+        (("jobnet-login", "jobnet-accounts/login"), {"userName": "x"}, "password"),
+    ],
+)
+async def test_what_is_no_text_is_refused_before_it_reaches_the_database(
+    registry: RegistryClient, route: tuple[str, str], body: dict[str, Any], element: str, text: str
+) -> None:
+    service, path = route
+    answer = await registry.call(
+        "POST",
+        f"/internal/{path}",
+        {**body, element: text},
+        service=service,
+        content_type="application/json",
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+    assert [error["element"] for error in answer.json()["errors"]] == [element]
+
+
 async def test_a_heartbeat_goes_to_each_partition_once_and_never_piles_up(database: Database) -> None:
     one, two = (CitizenStore(database, Outbox()) for _ in range(2))
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
