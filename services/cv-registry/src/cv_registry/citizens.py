@@ -125,6 +125,7 @@ class CitizensIntake:
         numbers = [number for citizen in citizens for number in _numbers(citizen)]
         locks = list(map(self._store.lock, [*numbers, *present]))
         if any(citizen.former_person_number for citizen in citizens):
+            # Nobody may be imported under a former number while it is remembered as one.
             locks.append(IMPORTING)
         async with self._store.database.write(*locks) as tx:
             now = await self._store.known(tx, numbers)
