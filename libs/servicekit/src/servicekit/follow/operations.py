@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import Field, StringConstraints
 
+from cv_contracts.wire.common import TEXT
 from servicekit.data.postgres import Database
 from servicekit.follow import deciding
 from servicekit.follow.access_operations import access_routes
@@ -90,8 +91,10 @@ class Operations:
 class WhyBody(InternalBody):
     """Who decides, and why."""
 
-    who: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+    who: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=TEXT)]
+    reason: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=TEXT)
+    ]
 
     @property
     def why(self) -> Why:
