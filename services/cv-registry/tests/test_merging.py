@@ -99,6 +99,24 @@ async def test_who_has_no_cv_takes_over_the_others(registry: RegistryClient, dat
     assert (await registry.replace(survivor["personNumber"], a_cv())).status_code == 200
 
 
+async def test_the_source_may_go_on_to_tell_the_merged_number_as_a_former_one_of_the_survivor(
+    registry: RegistryClient,
+) -> None:
+    people = [a_citizen(), a_citizen(), a_citizen()]
+    survivor, merged, another = people
+    ids, *_ = await registry.register(*people)
+    told = {**survivor, "formerPersonNumber": merged["personNumber"], "givenName": "Renummereret"}
+    (refused,) = await registry.intake({**told, "sourceVersion": 2})
+    assert refused["errors"][0]["element"] == "formerPersonNumber"
+    await merge(registry, survivor["personNumber"], merged["personNumber"])
+    (taken,) = await registry.intake({**told, "sourceVersion": 3})
+    assert (taken["outcome"], taken["personId"]) == ("applied", ids["personId"])
+    (refused,) = await registry.intake(
+        {**another, "sourceVersion": 2, "formerPersonNumber": merged["personNumber"]}
+    )
+    assert refused["outcome"] == "refused"
+
+
 async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change_nothing(
     registry: RegistryClient, database: Database
 ) -> None:

@@ -210,10 +210,11 @@ def _decide(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
 
 def _decided(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
     number, former = citizen.person_number, citizen.former_person_number or ""
-    if number in known.now:
-        if former in known.now:
+    if (citizen_now := known.now.get(number)) is not None:
+        other = known.now.get(former)
+        if other is not None and other.survivor_id != citizen_now.person_id:
             return _Decision(refused("formerPersonNumber", "is another citizen's, as is personNumber"))
-        return _compared(citizen, known.now[number], tx)
+        return _compared(citizen, citizen_now, tx)
     told = known.now.get(former) or known.formerly.get(former)
     gone_on = known.formerly.get(number)
     if told is not None and gone_on is not None and told.person_id != gone_on.person_id:
@@ -225,7 +226,7 @@ def _decided(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
 
 
 def _compared(citizen: CitizenIntake, known: KnownCitizen | None, tx: WriteTx) -> _Decision:
-    if known is not None and known.merged:
+    if known is not None and known.survivor_id is not None:
         return _Decision(refused("personNumber", "is of a person who was merged into another"))
     row = row_of(citizen, known, tx)
     ids = (row.person_id, row.cv_id, row.cv_number)

@@ -22,7 +22,7 @@ from servicekit.publish.outbox import Outbox, columns_of, outbox_insert, outbox_
 # What the intake compares citizens with before it writes, by a number that each has or had.
 _KNOWN_COLUMNS: Final = """
 c.person_number, c.person_id, c.cv_id, c.cv_number, c.version, c.source_version, c.state, c.changed_here,
-EXISTS (SELECT FROM merged_persons m WHERE m.person_id = c.person_id) AS merged
+(SELECT m.survivor_id FROM merged_persons m WHERE m.person_id = c.person_id) AS survivor_id
 """
 _KNOWN: Final = f"SELECT c.person_number, {_KNOWN_COLUMNS} FROM citizens c WHERE c.person_number = ANY($1)"
 _FORMERLY: Final = f"""
@@ -152,7 +152,8 @@ class KnownCitizen:
     state: str
     changed_here: bool
     """By the registry itself, since the source told this version."""
-    merged: bool
+    survivor_id: PersonId | None
+    """Of the person whom this one was merged into."""
 
 
 @dataclass(frozen=True, slots=True)
