@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from cv_contracts.faults import FAULTS, Unavailable
 from cv_contracts.methods import METHOD_BY_NUMBER, METHODS, Method
 from cv_gateway.calls import BY_NUMBER
+from cv_gateway.settings import LimitSettings
 from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
 from cv_gateway.testing import (
     Answering,
@@ -29,6 +30,7 @@ from servicekit.observe import metrics
 from servicekit.settings import TelemetrySettings
 from servicekit.testing import eventually
 from servicekit.web.problems import problem_body
+from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.slow
 
@@ -259,6 +261,33 @@ async def test_a_slow_owner_takes_nothing_from_the_others(
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
     await slow.stop()
+
+
+async def test_a_renderer_that_hangs_takes_neither_getcv_nor_replacecv_away(
+    start: Start, provider: Provider, registry: ScriptedOwner
+) -> None:
+    async def answering(request: Received, writer: asyncio.StreamWriter) -> bool:
+        return await (hang if "/pdf" in request.line else plain())(request, writer)
+
+    registry.answering, limits, headers = answering, LimitSettings(), call_headers(provider.token())
+    calls = limits.connections + limits.waiting
+    async with (
+        start() as (_, client),
+        httpx.AsyncClient(
+            verify=trusting(),
+            base_url=client.base_url,
+            timeout=60,
+            limits=httpx.Limits(max_connections=calls),
+        ) as readers,
+    ):
+        held = [asyncio.create_task(readers.get("/v6/Cv/pdf", headers=headers)) for _ in range(calls)]
+        await eventually(lambda: is_now(len(registry.received), limits.documents))
+        assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
+        assert (await client.put("/v6/Cv", headers=headers, content=b"{}")).status_code == 200
+        assert (await client.get("/v6/Cv/pdf", headers=headers)).json()["code"] == 4430
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
 
 
 async def test_the_quota_of_lookups_by_number_is_each_clients_own(

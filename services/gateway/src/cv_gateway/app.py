@@ -11,7 +11,7 @@ import structlog
 from cv_contracts.faults import Problem
 from cv_contracts.methods import METHODS
 from cv_gateway.caller import Admission
-from cv_gateway.calls import POLLS, Busy, Calls, Lane, Shed
+from cv_gateway.calls import DOCUMENTS, POLLS, Busy, Calls, Lane, Shed
 from cv_gateway.feed import FEED, FEED_ROUTES
 from cv_gateway.forwarding import Departed, Header, Receive
 from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
@@ -176,6 +176,10 @@ def _owners(settings: Settings) -> dict[str, Owner]:
     if feed is not None:
         polls = settings.limits.polls
         owners[POLLS] = Owner(feed, replace(limits, connections=polls, least=polls, waiting=0), tls)
+    for_documents = replace(limits, connections=settings.limits.documents)
+    for name, documents in DOCUMENTS.items():
+        if name in settings.owners:
+            owners[documents] = Owner(settings.owners[name], for_documents, tls)
     return owners
 
 
