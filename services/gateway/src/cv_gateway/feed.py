@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from cv_contracts.methods import METHOD_BY_NUMBER, Method
 from cv_gateway.forwarding import Header
+from servicekit.web.compression import takes_gzip
 
 __all__ = ["FEED", "FEED_ROUTES", "compression"]
 
@@ -39,5 +40,5 @@ def compression(method: Method, headers: Iterable[Header]) -> bytes:
     """Give the header line by which a caller of the feed takes compressed answers; other owners compress none."""
     if method not in FEED_ROUTES:
         return b""
-    takes = any(name == b"accept-encoding" and b"gzip" in value for name, value in headers)
+    takes = any(name == b"accept-encoding" and takes_gzip(value.decode("latin-1")) for name, value in headers)
     return b"accept-encoding: gzip\r\n" if takes else b""
