@@ -149,8 +149,9 @@ async def test_an_owner_that_does_not_accept_the_gateway_is_no_fault_of_the_call
     client: httpx.AsyncClient, provider: Provider, registry: ScriptedOwner
 ) -> None:
     registry.answering = plain(b'{"code":1012}', "401 Unauthorized")
-    answer = await client.get("/v6/Cv", headers=call_headers(provider.token()))
-    assert (answer.status_code, answer.json()["code"]) == (503, 1011)
+    for verb, code in (("GET", 4430), ("PUT", 1011)):
+        answer = await client.request(verb, "/v6/Cv", headers=call_headers(provider.token()))
+        assert (answer.status_code, answer.json()["code"]) == (503, code)
 
 
 async def test_the_owners_own_faults_pass_through(

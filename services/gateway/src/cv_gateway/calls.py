@@ -181,7 +181,7 @@ class Calls:
         if answer.status == 401:
             # Callers' tokens are judged here: the owner did not accept the gateway's own.
             log.error("gateway_refused_by_owner", owner=method.owner)
-            raise Fault(INTERNAL_ERROR)
+            raise Fault(method.unreachable_fault)
         if answer.status >= 300 and not _is_for_callers(answer):
             raise Fault(method.unreachable_fault) if answer.status >= 500 else unreadable_answer(method)
         if answer.status == NOT_NOW and method.unreachable_fault != INTERNAL_ERROR:
