@@ -143,6 +143,7 @@ async def test_an_answer_that_has_not_changed_passes_through(
     registry.answering = raw(b'HTTP/1.1 304 Not Modified\r\netag: "1"\r\n\r\n')
     answer = await client.get("/v6/Cv", headers={**call_headers(provider.token()), "if-none-match": '"1"'})
     assert (answer.status_code, answer.headers["etag"]) == (304, '"1"')
+    assert answer.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
 
 
 async def test_an_owner_that_does_not_accept_the_gateway_is_no_fault_of_the_callers_token(

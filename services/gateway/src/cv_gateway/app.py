@@ -25,6 +25,7 @@ from cv_gateway.token import TokenRules, TokenVerifier
 from servicekit.code_lists import CodeListWatch
 from servicekit.observe import metrics
 from servicekit.observe.telemetry import begin_request, current_traceparent, end_request, new_traceparent
+from servicekit.web.connection import BODILESS
 from servicekit.web.health import Health
 from servicekit.web.identity import ServiceSigner, load_private_key
 from servicekit.web.problems import Refused, problem_of
@@ -199,6 +200,8 @@ def _refused(door: Door, problem: Problem, traceparent: str) -> Reply:
 
 async def _send(send: Send, reply: Reply) -> None:
     body = reply.body
-    headers = [*reply.headers, (b"content-length", b"%d" % len(body))]
+    headers = reply.headers
+    if reply.status not in BODILESS:
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
