@@ -246,7 +246,7 @@ def _security() -> Json:
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": "RS256 or ES256, signed by the identity provider. Claims: `iss`, `aud`, `exp`, `iat`, `client_id`, "
-        "`scope` (separated by spaces), `organisation` {type, code}, `may_act_as` [{type, code}].",
+        "`scope` (separated by spaces), `organisation` {type, code}, `may_act_as` [{type, code}], at most 500. Up to 32 KiB.",
     }
 
 

@@ -41,7 +41,7 @@ class TokenSettings(BaseModel):
     keys_min_interval: timedelta = timedelta(seconds=5)
     """The provider is asked at most this often, however many unknown key ids arrive."""
     remembered: int = Field(default=10_000, ge=1)
-    """How many verified tokens and admitted callers are remembered."""
+    """How many verified tokens and admitted callers are remembered; a token of 20 KiB takes the place of ten."""
 
 
 class LimitSettings(BaseModel):
