@@ -171,8 +171,8 @@ class FollowHealth:
                     self._note(following, await self._progress(following, at))
 
     async def _stand(self, following: Following) -> dict[int, int]:
-        """Note how a projection is by its own database, and give its positions."""
-        projection = following.projection
+        """Note how a projection is by its own database, and give its positions. Those that it has lost are read again."""
+        projection, known = following.projection, dict(following.positions.known)
         row = await self._database.fetchrow(_STATE, projection.name, projection.topic.name)
         if row is None:
             raise LookupError
@@ -180,7 +180,9 @@ class FollowHealth:
         self._standings[projection.name] = Standing(*standing)
         self._progress_at.setdefault(projection.name, time.monotonic())
         self._alarm(projection.name, self._standings[projection.name])
-        return {int(p): int(offset) for p, offset in orjson.loads(offsets).items()}
+        positions = {int(p): int(offset) for p, offset in orjson.loads(offsets).items()}
+        following.heed(known, positions)
+        return positions
 
     def _note(self, following: Following, progress: Progress) -> None:
         name = following.projection.name
