@@ -117,3 +117,10 @@ def test_a_leak_says_what_kind_was_found_where_and_not_what() -> None:
 def test_every_text_of_an_export_is_looked_at_without_the_length_before_it(path: str) -> None:
     said = ["x" * 67, "Bo Holm"]
     assert list(texts(message(path, END_OF_HEADERS + exported(path, said)))) == said
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+def test_a_number_that_an_attribute_is_is_looked_at_too(path: str) -> None:
+    body = exported(path, ["12345678"])
+    assert b"12345678" not in body
+    assert list(texts(message(path, END_OF_HEADERS + body))) == ["cv", "12345678"]
