@@ -1,5 +1,6 @@
 """What the commands say when something is not there: a sentence, never a traceback."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,20 @@ from cvhub.ports import DEFAULT_PORTS
 from cvhub.servers.process import CannotStart
 from cvhub.state import Run, State
 from servicekit.testing import free_port
+
+
+@pytest.fixture(autouse=True)
+def _dumps_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the process of the tests as it is, for what is forbidden is so for good."""
+    monkeypatch.setattr("cvhub.cli.no_core_dumps", lambda: None)
+
+
+def test_the_operators_process_leaves_no_dump_either() -> None:
+    tell = (
+        "import resource; from cvhub import cli; "
+        "cli.app = lambda: print(max(resource.getrlimit(resource.RLIMIT_CORE)) <= 1); cli.main()"
+    )
+    assert subprocess.check_output([sys.executable, "-c", tell], text=True) == "True\n"
 
 
 @pytest.fixture

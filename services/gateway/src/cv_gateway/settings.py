@@ -5,10 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from cv_contracts.methods import METHODS
-from servicekit.settings import HttpSettings, IdentitySettings, TelemetrySettings
+from servicekit.settings import FROM_ENVIRONMENT, HttpSettings, IdentitySettings, TelemetrySettings
 
 SWIFT = {"SearchCVText": timedelta(seconds=1)}
 DEADLINES = {
@@ -103,7 +103,7 @@ def _by_method(given: dict[str, timedelta]) -> dict[str, timedelta]:
 class Settings(BaseSettings):
     """Everything the gateway is told from outside."""
 
-    model_config = SettingsConfigDict(env_nested_delimiter="__", frozen=True, hide_input_in_errors=True)
+    model_config = FROM_ENVIRONMENT
 
     http: HttpSettings = HttpSettings()
     identity: IdentitySettings
