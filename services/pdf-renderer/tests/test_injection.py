@@ -50,6 +50,7 @@ CORPUS = (
 )  # fmt: skip
 
 
+FIELDS = frozenset({"JobTitle", "Title", "CompanyName", "InstitutionName", "Place", "SummaryText"})
 _TARGET = re.compile(rb"/URI ?\(([^)]*)")
 
 
@@ -104,6 +105,18 @@ def everywhere(text: str) -> dict[str, Any]:
         }
     ]
     return content
+
+
+@pytest.mark.parametrize("kind", ["cv", "frozen"])
+@pytest.mark.parametrize("blank", ["", "\u200b\u00ad", " \u00a0"])
+def test_text_in_any_field_of_an_entry_alone_is_set(typesetter: Typesetter, kind: str, blank: str) -> None:
+    for held in FIELDS:
+        content = everywhere("overalt")
+        for entries in content["CV"].values():
+            for entry in (one for one in entries if "SummaryText" in one):
+                left = {name: "kun her" if name == held else blank for name in entry.keys() & FIELDS}
+                entry.update(left)
+        assert "kun her" in text_of(typesetter.render("v1", cv_of(kind, content).shown())), held
 
 
 def text_of(pdf: bytes) -> str:

@@ -59,6 +59,24 @@ def test_what_goes_on_is_newest_and_what_has_no_date_is_last() -> None:
     assert section["entries"][1]["meta"] == ""
 
 
+@pytest.mark.parametrize("blank", ["", " \u00a0", "\u200b\u200d"])
+def test_an_entry_without_a_title_is_headed_by_what_there_is(blank: str) -> None:
+    date, text = {"StartDate": {"Year": "2001"}}, {"SummaryText": "tekst"}
+    jobs = [
+        {"JobTitle": blank, "CompanyName": "Firma", **date, **text},
+        {"JobTitle": blank, "CompanyName": blank, "Place": blank, **date, **text},
+        {"JobTitle": blank, "CompanyName": blank, **date, "SummaryText": blank},
+    ]
+    educations = [{"Title": blank, "EducationLevel": "Unknown", **text}]
+    cv = profile(PreviousJobExperienceCollection=jobs, EducationCollection=educations)
+    [experience, education] = sheet(cv)["sections"]
+    assert [(entry["title"], entry["dates"]) for entry in experience["entries"]] == [
+        ("Firma", "2001 \N{EN DASH} nu"),
+        ("2001 \N{EN DASH} nu", ""),
+    ]
+    assert [entry["title"] for entry in education["entries"]] == ["Titel ikke oplyst"]
+
+
 def test_a_citizen_without_a_name_has_a_document_with_a_title() -> None:
     assert sheet(profile())["name"] == "Navn ikke oplyst"
     assert sheet(SAMPLE)["title"] == "CV Karen Margrethe Østergaard Sørensen Æbelø"

@@ -21,6 +21,7 @@ _NOT_FOR_EMPLOYERS: Final = frozenset(
 _SEPARATOR: Final = " · "
 _SAFE: Final = "/:?#[]@!$&'()*+,;=~%-._"
 _ONGOING: Final = ("9999", "--12")
+_UNTITLED: Final = "Titel ikke oplyst"
 
 
 def cv_sheet(shown: _Element, words: Words, glyphs: Glyphs) -> Sheet:
@@ -156,6 +157,9 @@ class _CvSheet:
         heading = self._clean(title)
         if not heading and said:
             heading = said.pop(0)
+        if not heading and blocks:
+            # A heading of nothing is no heading: PDF/UA has none.
+            heading, dates = dates or _UNTITLED, ""
         return {"title": heading, "dates": dates, "meta": joined(said, _SEPARATOR), "blocks": blocks}
 
     def _names(self, elements: Sequence[_Element]) -> list[str]:
