@@ -119,6 +119,21 @@ def test_text_in_any_field_of_an_entry_alone_is_set(typesetter: Typesetter, kind
         assert "kun her" in text_of(typesetter.render("v1", cv_of(kind, content).shown())), held
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["C++ " * 600, "A/S " * 2_000, "før C++C++" * 800, "1/2" * 2_600],
+    ids=["C++", "A/S", "C++C++", "1/2"],
+)
+def test_any_number_of_what_stays_on_one_line_is_set(typesetter: Typesetter, text: str) -> None:
+    job = {"JobTitle": "x", "SummaryText": text[:8_000], "StartDate": {"Year": "2001"}}
+    row = f"<p>{text[:1_600]}<br><span>{text[:1_600]}</span> efter</p>"
+    html = f"{row}<p><b>{text}</b></p><ul><li>{text * 4}"[:40_000]
+    summary = {"HTMLText": html, "PlainText": "x"}
+    content = profile(PreviousJobExperienceCollection=[job], ProfessionalSummaryText=summary)
+    found = folded(text_of(typesetter.render("v1", cv_of("cv", content).shown())))
+    assert folded(text)[:300] in found
+
+
 def text_of(pdf: bytes) -> str:
     with contextlib.closing(pypdfium2.PdfDocument(pdf)) as document:
         return " ".join(page.get_textpage().get_text_bounded() for page in document)

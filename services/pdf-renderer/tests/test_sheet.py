@@ -142,6 +142,21 @@ def test_text_beside_blocks_and_white_space_do_not_get_lost_or_doubled() -> None
     ]
 
 
+def test_only_what_typst_would_not_bear_in_a_row_is_set_apart() -> None:
+    borne, apart = "C++ " * 511 + "A/S", {"s": "", "i": True}
+
+    def runs(html: str) -> Any:
+        [block] = rich_text(f"<p>{html}</p>", glyphs())
+        return block["p"]
+
+    assert runs(borne) == [{"s": borne}]
+    assert runs(f"{borne} slut") == [{"s": borne}, apart, {"s": " slut"}]
+    assert runs(f"{borne}<br>slut") == [{"s": borne}, apart, {"br": True}, {"s": "slut"}]
+    assert runs(f"{borne}<span> C++</span>") == [{"s": borne}, apart, {"s": " C++"}]
+    assert runs(f"{borne}<b> C++</b> A/S") == [{"s": borne}, {"s": " C++", "b": True}, {"s": " A/S"}]
+    assert [len(run["s"]) for run in runs("C++ " * 1_100)] == [2047, 0, 2048, 0, 304]
+
+
 def test_lists_beyond_the_depth_that_fits_go_on_at_the_deepest() -> None:
     assert "dybt" in str(rich_text("<ul><li>" * 300 + "dybt", glyphs()))
 

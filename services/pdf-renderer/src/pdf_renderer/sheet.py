@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from pdf_renderer.danish import Words, day, experience, joined, moment, period
 from pdf_renderer.glyphs import Glyphs
-from pdf_renderer.rich_text import rich_text
+from pdf_renderer.rich_text import paragraph, rich_text
 
 __all__ = ["Sheet", "cv_sheet"]
 
@@ -153,7 +153,7 @@ class _CvSheet:
 
     def _entry(self, title: str, dates: str, meta: Sequence[str], summary: str) -> Sheet:
         said = [text for text in map(self._clean, meta) if text]
-        blocks = [{"p": [{"s": line}]} for line in self._glyphs.lines(summary)]
+        blocks = [paragraph([{"s": line}]) for line in self._glyphs.lines(summary)]
         heading = self._clean(title)
         if not heading and said:
             heading = said.pop(0)
