@@ -301,6 +301,55 @@ async def test_a_message_whose_key_is_gone_waits_alone_and_the_provider_goes_on(
         assert await world.database.fetchval("select count(*) from messages where status = 'waiting'") == 1
 
 
+@pytest.mark.parametrize(("kind", "answer"), [(EMAIL, 450), (MOBILE, 409)])
+async def test_what_is_said_of_one_recipient_costs_no_other_citizen_the_code(
+    fresh_database: FreshDatabase,
+    make_settings: Make,
+    start: Start,
+    sinks: Sinks,
+    sending_to: Sending,
+    *,
+    kind: int,
+    answer: int,
+) -> None:
+    held: list[str] = []
+
+    async def not_now(to: str) -> int | None:
+        return answer if to in held else None
+
+    sinks.mail.trouble = sinks.sms.trouble = not_now
+    postgres = await fresh_database("contact_verification.migrations")
+    settings = make_settings(postgres, **sending_to(sinks, circuit_failures=3, circuit_rest=600.0))
+    async with live(start, settings) as world:
+        for _ in range(4):
+            person = await world.citizen(relation(MUNICIPALITY))
+            held += [person.mail, person.mobile]
+            await world.save(CASE_WORKER, person, {kind: {EMAIL: person.mail, MOBILE: person.mobile}[kind]})
+
+        async def all_tried() -> None:
+            assert (
+                await world.database.fetchval("select count(*) from messages where reason is not null") == 4
+            )
+
+        await eventually(all_tried)
+        person = await a_citizen(world, kind)
+        await eventually(marked(world, "sent"))
+        assert world.parts.sender.away() == []
+
+
+async def test_codes_go_before_reminders_however_long_these_have_been_due(world: World) -> None:
+    nobodys = 9
+    *_, person = [await a_citizen(world, EMAIL) for _ in range(4)]
+    await world.database.execute(
+        "update messages set type = $2, kind = case when person_id = $1 then 'code' else 'reminder' end,"
+        " next_try = now() - case when person_id = $1 then interval '0' else interval '1 hour' end",
+        person.person_id,
+        nobodys,
+    )
+    [claimed] = await world.parts.messages.claim([nobodys], 1, timedelta(seconds=60))
+    assert (claimed.kind, claimed.person) == ("code", person.person_id)
+
+
 async def test_a_wrong_password_of_ours_costs_no_citizen_the_address(
     fresh_database: FreshDatabase, make_settings: Make, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:

@@ -10,12 +10,14 @@ from typing import Final
 import aiosmtplib
 from email_validator import EmailNotValidError, validate_email
 
-from contact_verification.messages import Outgoing, Passing, Refused
+from contact_verification.messages import Held, Outgoing, Passing, Refused
 from contact_verification.settings import MailSettings
 
 NOBODY_THERE: Final = frozenset({550, 551, 553, 556})
 """Answers to RCPT that say that mail cannot reach the address."""
 PERMANENT: Final = 500
+_CLOSING: Final = 421
+"""The server ends the connection, in answer to whatever it was told."""
 _REFUSED_LOG_IN: Final = frozenset({530, 534, 535, 538})
 _ENCODED: Final = re.compile(r"=\?.*\?=")
 _trusting = cache(ssl.create_default_context)
@@ -89,7 +91,7 @@ def _written(address: str) -> str:
 
 def _of_recipient(code: int) -> Passing | Refused:
     if code < PERMANENT:
-        return Passing(f"recipient {code}")
+        return (Passing if code == _CLOSING else Held)(f"recipient {code}")
     return Refused(f"recipient {code}", unreachable=code in NOBODY_THERE)
 
 

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 
 from contact_verification.circuit import Circuit
 from contact_verification.keys import Keys, Sealed, UnknownKey
-from contact_verification.messages import Outgoing, Passing, Provider, Refused, mail_text, sms_text
+from contact_verification.messages import Held, Outgoing, Passing, Provider, Refused, mail_text, sms_text
 from contact_verification.settings import CodeSettings, SendingSettings
 from contact_verification.statuses import ContactStatuses
 from contact_verification.store_messages import Claimed, MessageStore
@@ -115,6 +115,8 @@ class Sender:
                 await channel.provider.send(outgoing)
         except Refused as refusal:
             await self._refused(channel, message, refusal)
+        except Held as error:
+            await self._later(channel, message, error)
         except (Passing, TimeoutError) as error:
             channel.circuit.failed()
             await self._later(channel, message, error)

@@ -8,13 +8,14 @@ from uuid import UUID
 from contact_verification.messages import Kind
 from servicekit.data.postgres import Database
 
-# Claimed by moving the next try behind the lease: who dies with a message in hand has it taken from him then.
+# Claimed by moving the next try behind the lease: who dies with a message in hand has it taken from him then. Codes, which a
+# citizen sits and waits for, go before reminders, however many of these are due.
 _CLAIM: Final = """
 update messages set attempts = attempts + 1, next_try = clock_timestamp() + $3
 where id in (
     select id from messages
     where type = any($1::int[]) and status = 'waiting' and next_try <= clock_timestamp()
-    order by next_try limit $2 for update skip locked
+    order by kind, next_try limit $2 for update skip locked
 )
 returning id, attempts
 """
