@@ -184,6 +184,47 @@ async def test_a_provider_that_takes_it_and_fails_then_gets_it_again_under_the_s
     assert len(sinks.kept.of()) == 2
 
 
+async def test_mail_that_a_server_took_is_not_sent_again_when_it_never_says_goodbye(
+    posted: World, sinks: Sinks
+) -> None:
+    sinks.mail.answers_quit = False
+    person = await a_citizen(posted, EMAIL)
+    await eventually(marked(posted, "sent"))
+    assert arrived(sinks, person.mail)().times == 1
+    assert await posted.database.fetchval("select attempts from messages") == 1
+
+
+async def test_what_a_server_refused_is_refused_when_it_never_says_goodbye(
+    posted: World, sinks: Sinks
+) -> None:
+    async def nobody(_to: str) -> int:
+        return 550
+
+    sinks.mail.trouble, sinks.mail.answers_quit = nobody, False
+    await a_citizen(posted, EMAIL)
+    await eventually(marked(posted, "refused"))
+
+
+async def test_a_reminder_is_given_up_that_nobody_takes_for_long(
+    fresh_database: FreshDatabase, make_settings: Make, start: Start, sinks: Sinks, sending_to: Sending
+) -> None:
+    async def full(_to: str) -> int:
+        return 452
+
+    postgres = await fresh_database("contact_verification.migrations")
+    settings = make_settings(postgres, **sending_to(sinks, first_back_off=0.01, reminder_attempts=4))
+    async with live(start, settings) as world:
+        person = await a_citizen(world, EMAIL)
+        await eventually(marked(world, "sent"))
+        await world.verify(person, EMAIL, await world.code(person, EMAIL))
+        await world.database.execute("update contacts set confirmed_at = now() - interval '17 months'")
+        sinks.mail.trouble = full
+        assert await world.parts.reconfirming.run_once() == (1, 0)
+        await eventually(marked(world, "refused"))
+        assert await world.database.fetchval("select max(attempts) from messages") == 4
+        assert (await world.contacts(person))[EMAIL][1] == 2
+
+
 async def test_two_services_share_the_messages_and_send_each_once(
     posted: World, sinks: Sinks, start: Start
 ) -> None:
