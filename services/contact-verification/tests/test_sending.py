@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from contact_verification.circuit import Circuit
-from contact_verification.testing import EMAIL, MOBILE, Make, Person, Start, World, live
+from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Make, Person, Start, World, live
 from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from cvhub.sinks.kept import Message
 from cvhub.sinks.testing import Sinks
@@ -429,6 +429,24 @@ async def test_old_data_are_reminded_of_and_then_not_verified(posted: World, sin
     assert await posted.parts.reconfirming.run_once() == (0, 1)
     assert (await posted.contacts(person))[EMAIL][1] == 1
     assert (await posted.events(person))[-1] == "contact-saved"
+
+
+async def test_only_who_can_confirm_is_reminded(world: World) -> None:
+    """Nobody can verify a landline; the dead and who was merged into another confirm nothing."""
+    people = [await a_citizen(world, EMAIL) for _ in range(4)]
+    living, landline, dead, merged = people
+    await world.save(CASE_WORKER, landline, {LANDLINE: landline.landline})
+    for person in (living, dead, merged):
+        await world.set_status(CASE_WORKER, person, EMAIL, 2)
+    await world.set_status(CASE_WORKER, landline, LANDLINE, 2)
+    await world.change(dead, 2, dead=True)
+    await world.change(merged, 2, cvNumber=None, mergedInto=str(living.person_id))
+    await world.database.execute(
+        "update contacts set confirmed_at = now() - interval '17 months' where status = 2"
+    )
+    assert await world.parts.reconfirming.run_once() == (1, 0)
+    reminded = await world.database.fetch("select person_id from messages where kind = 'reminder'")
+    assert [row["person_id"] for row in reminded] == [living.person_id]
 
 
 async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: World) -> None:

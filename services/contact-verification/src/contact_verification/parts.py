@@ -174,7 +174,7 @@ def _parts(
         settling=Settling(prepares, registry.post_json),
         messages=messages,
         sender=sender,
-        reconfirming=Reconfirming(store, statuses, settings.reconfirm_after, settings.remind_before),
+        reconfirming=Reconfirming(store, lists, settings.reconfirm_after, settings.remind_before),
         erasures=Receipts(database, SERVICE, HOLDINGS),
     )
 
