@@ -259,9 +259,9 @@ async def test_a_sender_that_dies_between_sending_and_marking_is_followed_by_one
 async def test_nothing_is_sent_that_nobody_needs_any_more(
     settings: Any, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:
-    """A code voided by another one or expired, a value changed, removed, blocked or verified, a reminder after the answer."""
+    """A code voided by another one or expired, a value changed, removed, blocked or verified by whomever, a reminder after the answer."""
     async with live(start, settings) as world:
-        people = [await a_citizen(world, EMAIL) for _ in range(6)]
+        people = [await a_citizen(world, EMAIL) for _ in range(7)]
         await world.verify(people[5], EMAIL, await world.code(people[5], EMAIL))
         old = "update contacts set confirmed_at = now() - interval '17 months' where status = 2"
         await world.database.execute(old)
@@ -270,13 +270,14 @@ async def test_nothing_is_sent_that_nobody_needs_any_more(
         await world.save(CASE_WORKER, people[0], {EMAIL: "new@example.com"})
         await world.save(CASE_WORKER, people[1], {EMAIL: None})
         await world.set_status(CASE_WORKER, people[2], EMAIL, 4)
+        await world.set_status(CASE_WORKER, people[6], EMAIL, 2)
         await world.verify(people[3], EMAIL, await world.code(people[3], EMAIL))
         await world.database.execute(
             "update messages set expires_at = now() where person_id = $1", people[4].person_id
         )
         await world.database.execute("update messages set next_try = now()")
     async with start(settings.model_copy(update=sending_to(sinks))) as world:
-        await eventually(marked(world, "void", 7))
+        await eventually(marked(world, "void", 8))
         await eventually(marked(world, "sent", 1))
     assert [message.to for message in sinks.kept.of()] == ["new@example.com"]
 
