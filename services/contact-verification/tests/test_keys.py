@@ -174,3 +174,17 @@ async def test_values_are_found_before_while_and_after_they_are_hashed_with_anot
         assert await newest.contacts(person) == state
         limits = await newest.database.fetch("select s.blind = p.blind from code_sends s, periods p")
         assert [row[0] for row in limits] == [True]
+
+
+@pytest.mark.infra
+async def test_values_that_were_hashed_in_another_form_are_found_once_they_are_hashed_anew_with_the_same_key(
+    world: World, start: Start
+) -> None:
+    person, mail = await world.citizen(relation(MUNICIPALITY)), "jens@straße.dk"
+    await world.save(CASE_WORKER, person, {EMAIL: mail})
+    blind = Keys.from_settings(world.settings).blind
+    await world.database.execute("update periods set blind = $1", blind.of(EMAIL, "jens@strasse.dk"))
+    twice = with_keys(world.settings, blind_secret=f"{OLD_BLIND},{OLD_BLIND}")
+    assert await rotate(world.database, Keys.from_settings(twice), lambda _: None) == 1
+    assert len((await world.find(CASE_WORKER, mail)).json()["CprCollection"]) == 1
+    assert (await world.find(CASE_WORKER, "jens@strasse.dk")).json()["CprCollection"] == []
