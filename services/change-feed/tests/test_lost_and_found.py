@@ -14,7 +14,7 @@ from change_feed.testing import Registry, World, Writer
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
 from servicekit.testing import eventually
-from servicekit.web.identity import Organisation
+from servicekit.web.identity import Caller, Organisation
 
 pytestmark = pytest.mark.infra
 
@@ -244,6 +244,35 @@ async def test_after_an_older_back_up_nothing_is_skipped_and_positions_beyond_it
         assert [e["eventid"] for e in from_early] == [str(one.id) for one in [first[2], *forgotten]]
         given_anew = await world.rows("select from entries where position > $1", last)
         assert len(given_anew) == len(forgotten)
+
+
+async def test_a_hand_over_that_a_restore_undid_is_in_no_entry_and_told_by_the_snapshot(
+    settings: Settings, start: Any
+) -> None:
+    there = a_caller(OTHER_MUNICIPALITY)
+
+    async def present(world: World, who: Caller) -> list[str]:
+        return [item["cvId"] for item in (await world.snapshot(who)).json()["items"]]
+
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.send(world.cv(person))
+        await world.arrived(1)
+        kept = await back_up(world)
+        await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
+        await world.arrived(3)
+        assert [await present(world, who) for who in (HERE, there)] == [[], [str(person.cv_id)]]
+        beyond = {who: (await world.feed(who)).headers["x-feed-to"] for who in (HERE, there)}
+        await world.committed()
+    await restore(settings, kept)
+    world.at_registry(person, relations=[relation(MUNICIPALITY)])
+    async with start(settings) as world:
+        await world.arrived(2)
+        for who, position in beyond.items():
+            answer = await world.feed(who, position)
+            assert (answer.status_code, answer.json()["snapshot"]) == (409, "/v1/feed/cv/snapshot")
+        assert not [change for _, change in await world.shown(HERE) if change in ("left", "came")]
+        assert [await present(world, who) for who in (HERE, there)] == [[str(person.cv_id)], []]
 
 
 async def test_two_feeds_write_each_record_once_and_the_second_takes_over(
