@@ -81,7 +81,8 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
     arrivals = Arrivals(store)
     cursors = Cursors(settings.request_secret.get_secret_value().encode())
     feed = Feed(store, arrivals, cursors)
-    taking = Taking(database, Citizens(database, Owner(citizens, cvs), settings.unknown_patience), cvs, clock)
+    found = Citizens(database, Owner(citizens, cvs), settings.unknown_patience, clock)
+    taking = Taking(database, found, cvs, clock)
     return Parts(
         database=database,
         access_log=AccessLog(database),
