@@ -202,6 +202,8 @@ class _Reading:
                 self._seed, self._seeded = None, False
         self._offsets = start.offsets
         self._source.seek(start.offsets)
+        # Before anything is read: a topic that was read and of which Kafka has no place is then one that was made anew.
+        await self._source.commit(start.offsets)
 
     async def _new_epoch(self, start: Start) -> None:
         log.warning("feed_epoch_begun", lost=start.restored)

@@ -122,16 +122,28 @@ class Log:
 
 
 def begin(bounds: Bounds, stored: Mapping[tuple[str, int], int]) -> Start:
-    """Say where a feed that has positions goes on. What it has read and the log no longer has cannot be read again."""
-    offsets, gap = {}, False
+    """Say where a feed that has positions goes on. What it has read and the log no longer has cannot be read again.
+
+    A topic that was made anew is read from its beginning as a whole: places in it are of another log. What is read twice by that is
+    known by its event ids.
+    """
+    offsets, gap, anew = {}, False, _made_anew(bounds, stored)
     for key, first in bounds.first.items():
         at = stored.get(key, first)
-        if not first <= at <= bounds.next[key]:
+        if key[0] in anew or at < first:
             gap = True
             at = first
         offsets[key] = at
     restored = any(stored.get(key, 0) < committed for key, committed in bounds.committed.items())
     return Start(offsets, gap, restored)
+
+
+def _made_anew(bounds: Bounds, stored: Mapping[tuple[str, int], int]) -> set[str]:
+    """Give the topics that are other ones than were read: a partition is shorter than that, or the group has lost its places."""
+    shorter = {key[0] for key, at in stored.items() if at > bounds.next.get(key, at)}
+    placeless = {key[0] for key, at in stored.items() if at > 0} - {topic for topic, _ in bounds.committed}
+    # A group without any places may be one that has just begun.
+    return shorter | placeless if shorter or bounds.committed else set()
 
 
 def begin_new(bounds: Bounds) -> Start:
