@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from change_feed import leading
 from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.testing import Registry, World, Writer
@@ -244,6 +245,28 @@ async def test_after_an_older_back_up_nothing_is_skipped_and_positions_beyond_it
         assert [e["eventid"] for e in from_early] == [str(one.id) for one in [first[2], *forgotten]]
         given_anew = await world.rows("select from entries where position > $1", last)
         assert len(given_anew) == len(forgotten)
+
+
+async def test_positions_beyond_a_back_up_are_told_so_also_where_the_log_was_lost_with_the_database(
+    settings: Settings, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.send(world.cv(person))
+        await world.arrived(1)
+        kept = await back_up(world)
+        await world.log.send(world.cv(person), world.cv(person))
+        await world.arrived(3)
+        beyond = (await world.feed(HERE)).headers["x-feed-to"]
+    await restore(settings, kept)
+    await world.log.make_anew()
+    monkeypatch.setattr(leading, "SILENCE", 0)
+    async with start(settings) as world:
+        await world.arrived(2)
+        assert (await world.feed(HERE, beyond)).status_code == 409
+        edge = (await world.feed(HERE)).headers["x-feed-to"]
+    async with start(settings) as world:
+        assert (await world.feed(HERE, edge)).status_code == 200
 
 
 async def test_a_hand_over_that_a_restore_undid_is_in_no_entry_and_told_by_the_snapshot(

@@ -39,6 +39,8 @@ CALENDAR_EVERY: Final = 5.0
 REREADS_EVERY: Final = 2.0
 RETENTION_EVERY: Final = 600.0
 EDGE_EVERY: Final = 1.0
+SILENCE: Final = 60_000_000
+"""Microseconds. A feed whose edge stood still for so long may be a back-up, also where Kafka was lost with it and cannot tell."""
 SEED_REST: Final = 1.0
 GATHER: Final = 0.25
 """Seconds between two batches where one follows the other: a record costs almost what a hundred do, and each batch wakes all who
@@ -52,9 +54,11 @@ STATEMENT_WITHIN: Final = 30.0
 _FEED: Final = "select epoch, seeded, seed_after from feed"
 _POSITIONS: Final = "select topic, partition, next_offset from log_positions"
 _NEW_EPOCH: Final = "insert into feed (epoch, edge, floor) values ($1, $2, 0)"
-_RESTORED: Final = (
-    "insert into restores (after_position, before_position) select edge, greatest($1, edge) from feed"
-)
+# No database that is whole has given out positions between its edge and the moment at which a writer begins.
+_FORGOTTEN: Final = """
+insert into restores (after_position, before_position)
+select edge, greatest($1, edge) from feed where $2 or $1 - edge > $3
+"""
 
 _SESSION: Final = {
     **LEASE_SESSION,
@@ -193,13 +197,15 @@ class _Reading:
             self._seed, self._seeded = feed["seed_after"], feed["seeded"]
             if start.restored:
                 log.error("feed_restored")
-                await self._conn.execute(_RESTORED, now_position())
+            await self._conn.execute(_FORGOTTEN, now_position(), start.restored, SILENCE)
+            changes = Changes()
             if start.gap:
                 log.error("feed_has_gap")
-                # Written down at once: while nobody reads, the log may grow past the old positions.
                 begun = {key: at for key, at in start.offsets.items() if stored.get(key, at) != at}
-                await self._writer.write(Changes(begun=begun, seed=(None, False)))
+                changes = Changes(begun=begun, seed=(None, False))
                 self._seed, self._seeded = None, False
+            # Written down at once: while nobody reads, the log may grow past the old positions. And the edge stands still no longer.
+            await self._writer.write(changes)
         self._offsets = start.offsets
         self._source.seek(start.offsets)
         # Before anything is read: a topic that was read and of which Kafka has no place is then one that was made anew.

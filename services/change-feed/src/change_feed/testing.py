@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
+from aiokafka.admin import AIOKafkaAdminClient
 
 from change_feed.citizens import REPLICA
 from change_feed.log import Log
@@ -241,6 +242,23 @@ class Writer:
                 envelope.headers(one, "cv-registry"),
                 partition,
             )
+
+    async def make_anew(self) -> None:
+        """Delete the topics with all that is in them, and make them again."""
+        admin = AIOKafkaAdminClient(**kafka.connection(self._settings))
+        await admin.start()
+        try:
+            await admin.delete_topics([self._settings.topic_prefix + topic.name for topic in TOPICS])
+
+            async def none_there() -> None:
+                names = await admin.list_topics()
+                if any(name.startswith(self._settings.topic_prefix) for name in names):
+                    raise AssertionError("topics are still there")
+
+            await eventually(none_there)
+        finally:
+            await admin.close()
+        await kafka.ensure_topics(self._settings, TOPICS)
 
     async def raw(
         self,
