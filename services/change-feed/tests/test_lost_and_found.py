@@ -9,9 +9,8 @@ import asyncpg
 import pytest
 
 from change_feed import leading
-from change_feed.retention import drop_old
 from change_feed.settings import Settings
-from change_feed.testing import Registry, World, Writer
+from change_feed.testing import Registry, World, Writer, drop_old
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
 from servicekit.testing import eventually
@@ -333,7 +332,7 @@ async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays
         await world.arrived(4)
         conn: Any = await asyncpg.connect(settings.postgres.dsn)
         try:
-            assert await drop_old(conn, timedelta(seconds=2), timedelta(days=1)) >= 1
+            assert await drop_old(conn, timedelta(seconds=2)) >= 1
         finally:
             await conn.close()
         shown = [(event["subject"], event["data"]["change"]) for event in await world.all_of(HERE)]

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from change_feed import retention
 from change_feed.placing import Entry
-from change_feed.retention import drop_old
+from change_feed.retention import drop_oldest
 from change_feed.scopes import ALL
 from change_feed.writing import Changes, Writer
 from cvhub.testing import FreshDatabase
@@ -77,9 +77,9 @@ async def test_an_old_partition_stays_while_a_back_up_reads_and_goes_after_it(
     before = await partitions(writer)
     async with backup.transaction():
         await backup.execute("lock table entries, audience in access share mode")
-        assert await drop_old(writer, timedelta(days=1), timedelta(days=1)) == 0
+        assert await drop_oldest(writer, timedelta(days=1), timedelta(days=1)) == "in use"
         assert await partitions(writer) == before
-    assert await drop_old(writer, timedelta(days=1), timedelta(days=1)) == 1
+    assert await drop_oldest(writer, timedelta(days=1), timedelta(days=1)) == "done"
     assert await partitions(writer) == ["audience_kept", "entries_kept"]
 
 
@@ -97,7 +97,7 @@ async def test_a_drop_that_takes_too_long_is_told_and_comes_again(
         slow = "create function feed_drop_partition(low bigint, high bigint) returns void language sql as $$ select pg_sleep(60) $$"
         await conn.execute(slow)
     with capture_logs() as told:
-        assert await drop_old(conn, timedelta(days=1), timedelta(days=1)) == 0
+        assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1)) == "too slow"
     assert [(one["event"], one["log_level"], one["position"]) for one in told] == [
         ("feed_partition_not_dropped", "error", HIGH)
     ]
@@ -105,7 +105,7 @@ async def test_a_drop_that_takes_too_long_is_told_and_comes_again(
     await conn.execute("drop function feed_drop_partition")
     await conn.execute("alter function dropped_at_last rename to feed_drop_partition")
     monkeypatch.undo()
-    assert await drop_old(conn, timedelta(days=1), timedelta(days=1)) == 1
+    assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1)) == "done"
 
 
 async def test_what_is_kept_is_not_read_through_while_readers_wait(connections: tuple[Any, Any]) -> None:
@@ -114,12 +114,43 @@ async def test_what_is_kept_is_not_read_through_while_readers_wait(connections: 
     await conn.execute("set client_min_messages = debug1")
     said: list[str] = []
     conn.add_log_listener(lambda _, message: said.append(message.message))
-    assert await drop_old(conn, timedelta(days=1), timedelta(days=1)) == 1
+    assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1)) == "done"
     for table in ("audience_kept", "entries_kept"):
         assert f'partition constraint for table "{table}" is implied by existing constraints' in said
     assert not await conn.fetch(
         "select from pg_constraint where conrelid = 'entries_kept'::regclass and conname = 'below_next'"
     )
+
+
+async def test_partitions_are_dropped_one_by_one_and_what_they_leave_is_forgotten_once_after_the_last(
+    connections: tuple[Any, Any],
+) -> None:
+    conn, _ = connections
+    for low in (LOW, HIGH, 2 * HIGH):
+        await conn.execute(MAKE, low, low + LOW)
+    seen = "insert into seen_events (event_id, position) values (gen_random_uuid(), $1)"
+    await conn.execute(seen, LOW)
+    for outcome, staying, left in (("more", 6, 1), ("more", 4, 1), ("done", 2, 0)):
+        assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1)) == outcome
+        assert len(await partitions(conn)) == staying
+        assert await conn.fetchval("select count(*) from seen_events") == left
+    assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1)) == "done"
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=400), timedelta(days=-400)])
+async def test_nothing_is_dropped_by_a_clock_that_is_not_the_database_s(
+    connections: tuple[Any, Any], wrong: timedelta
+) -> None:
+    conn, _ = connections
+    await conn.execute(MAKE, LOW, HIGH)
+    before = await partitions(conn)
+    with capture_logs() as told:
+        outcome = await drop_oldest(
+            conn, timedelta(days=1), timedelta(days=1), lambda: datetime.now(UTC) + wrong
+        )
+    assert outcome == "clocks differ"
+    assert [(one["event"], one["log_level"]) for one in told] == [("feed_clocks_differ", "error")]
+    assert await partitions(conn) == before
 
 
 def one_entry() -> Changes:
@@ -145,7 +176,7 @@ async def test_partitions_go_on_after_what_is_kept_of_old_ones(connections: tupl
     await Writer(conn, narrow).write(one_entry())
 
     async def all_dropped() -> bool:
-        await drop_old(conn, timedelta(0), timedelta(days=1))
+        await drop_oldest(conn, timedelta(0), timedelta(days=1))
         return await partitions(conn) == ["audience_kept", "entries_kept"]
 
     await eventually(all_dropped)

@@ -14,7 +14,7 @@ import structlog
 from change_feed.citizens import RegistryAway, SubjectUnknown
 from change_feed.log import Log, Start, begin, begin_new
 from change_feed.rereading import handed_over
-from change_feed.retention import drop_old
+from change_feed.retention import drop_oldest
 from change_feed.settings import Settings
 from change_feed.taking import Taking
 from change_feed.writing import MILLISECOND, Changes, Writer, now_position
@@ -38,6 +38,8 @@ COMMIT_EVERY: Final = 1.0
 CALENDAR_EVERY: Final = 5.0
 REREADS_EVERY: Final = 2.0
 RETENTION_EVERY: Final = 600.0
+SLOW_DROP_REST: Final = 86_400.0
+"""Seconds. The feed and its readers wait for a drop that is too slow to the end of its time, so not again and again."""
 EDGE_EVERY: Final = 1.0
 SILENCE: Final = 60_000_000
 """Microseconds. A feed whose edge stood still for so long may be a back-up, also where Kafka was lost with it and cannot tell."""
@@ -245,7 +247,10 @@ class _Reading:
         if self._is_due("calendar", CALENDAR_EVERY):
             taken += await self._follow_calendar()
         if self._is_due("retention", RETENTION_EVERY):
-            await drop_old(self._conn, self._settings.retention, self._settings.extract_life)
+            outcome = await drop_oldest(self._conn, self._settings.retention, self._settings.extract_life)
+            self._due["retention"] = time.monotonic() + {"more": 0.0, "too slow": SLOW_DROP_REST}.get(
+                outcome, RETENTION_EVERY
+            )
         if self._is_due("commit", COMMIT_EVERY):
             await self._source.commit(self._offsets)
         return taken
