@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import asyncpg
@@ -345,24 +344,3 @@ async def test_old_partitions_are_dropped_and_the_newest_change_of_each_cv_stays
 
 async def _changes_of(world: World, subject: str) -> None:
     assert [e["subject"] for e in await world.all_of(HERE)].count(subject) == 2
-
-
-async def test_a_page_that_is_being_read_and_a_partition_that_goes_do_not_meet_in_a_deadlock(
-    settings: Settings, start: Any
-) -> None:
-    low, high = 2**52, 2**52 + 1
-    async with start(settings) as world, world.database.pool.acquire() as reader:
-        other: Any = await asyncpg.connect(settings.postgres.dsn)
-        try:
-            await other.execute("select feed_make_partition($1, $2)", low, high)
-            changing = None
-            async with reader.transaction():
-                await reader.execute("select from audience limit 1")
-                changing = asyncio.create_task(other.execute("select feed_drop_partition($1, $2)", low, high))
-                waits = "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1"
-                pid = other.get_server_pid()
-                await eventually(partial(world.database.fetchval, waits, pid))
-                await reader.execute("select from entries limit 1")
-            await changing
-        finally:
-            await other.close()

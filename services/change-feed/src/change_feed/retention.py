@@ -104,7 +104,7 @@ async def _taken(
                 await conn.execute(limits)
                 for sql, *arguments in statements:
                     await conn.execute(sql, *arguments, timeout=ANSWERED_WITHIN)
-    except asyncpg.LockNotAvailableError:
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
         log.warning("feed_partition_in_use", position=position)
         return "in use"
     except (asyncpg.QueryCanceledError, TimeoutError) as error:
