@@ -102,7 +102,7 @@ async def test_a_broker_that_is_away_is_not_waited_for_as_long_as_a_silent_lease
     log = Log(KafkaSettings(bootstrap_servers="127.0.0.1:1"), 1)
     lasts = int(LEASE_SESSION["idle_session_timeout"]) / 1000
     async with asyncio.timeout(lasts * 0.9):
-        await log.commit({(FOLLOWED[0].name, 0): 1})
+        assert not await log.commit({(FOLLOWED[0].name, 0): 1})
     async with asyncio.timeout(lasts * 0.9):
         with pytest.raises(TimeoutError):
             await log.bounds()

@@ -35,6 +35,8 @@ LEASE_POLL: Final = 0.5
 SHORTEST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 5.0
 COMMIT_EVERY: Final = 1.0
+SLOW_COMMIT_REST: Final = 30.0
+"""Seconds. The feed waits for a commit that is too slow to the end of its time, and needs none to go on."""
 CALENDAR_EVERY: Final = 5.0
 REREADS_EVERY: Final = 2.0
 RETENTION_EVERY: Final = 600.0
@@ -211,7 +213,7 @@ class _Reading:
         self._offsets = start.offsets
         self._source.seek(start.offsets)
         # Before anything is read: a topic that was read and of which Kafka has no place is then one that was made anew.
-        await self._source.commit(start.offsets)
+        await self._commit()
 
     async def _new_epoch(self, start: Start) -> None:
         log.warning("feed_epoch_begun", lost=start.restored)
@@ -252,7 +254,7 @@ class _Reading:
                 outcome, RETENTION_EVERY
             )
         if self._is_due("commit", COMMIT_EVERY):
-            await self._source.commit(self._offsets)
+            await self._commit()
         return taken
 
     def _has_caught_up(self) -> bool:
@@ -263,6 +265,10 @@ class _Reading:
         await self._writer.write(changes)
         self.has_moved = True
         return len(changes.entries)
+
+    async def _commit(self) -> None:
+        if not await self._source.commit(self._offsets):
+            self._due["commit"] = time.monotonic() + SLOW_COMMIT_REST
 
     async def _take_snapshot(self) -> int:
         try:

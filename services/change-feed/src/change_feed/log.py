@@ -106,8 +106,8 @@ class Log:
         )
         return [read_record(self._topics[tp.topic], raw) for tp, raws in batches.items() for raw in raws]
 
-    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Tell the broker how far the feed is, unless that takes long: it is told again soon."""
+    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> bool:
+        """Tell the broker how far the feed is; False where that took too long."""
         committed = {
             TopicPartition(self._prefix + topic, number): next_ for (topic, number), next_ in offsets.items()
         }
@@ -116,6 +116,8 @@ class Log:
                 await self._consumer.commit(committed)
         except TimeoutError:
             log.info("offsets_not_committed", reason="too slow")
+            return False
+        return True
 
     def _key(self, tp: TopicPartition) -> tuple[str, int]:
         return self._topics[tp.topic].name, tp.partition
