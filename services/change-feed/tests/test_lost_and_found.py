@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from change_feed import leading
+from change_feed import leading, taking
 from change_feed.settings import Settings
 from change_feed.testing import Registry, World, Writer, drop_old
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
@@ -174,6 +174,30 @@ async def test_a_hand_over_and_an_erasure_that_nobody_heard_of_are_told_after_a_
 
         await eventually(has_seeded_again)
         await world.arrived(4)
+
+
+async def test_after_a_gap_so_are_those_of_citizens_who_have_no_cv(
+    settings: Settings, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "SEED_PAGE", 2)
+    async with start(settings) as world:
+        persons = [world.person(relation(MUNICIPALITY)) for _ in range(6)]
+        *moved, gone, with_cv = persons
+        told = [world.at_registry(person) for person in (*moved, gone)]
+        await world.log.send(*told, world.cv(with_cv, "created"))
+        await world.arrived(6)
+        for person in moved:
+            world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)])
+        world.erase(gone)
+        del world.registry.cvs[str(gone.cv_id)]
+        world.cv(with_cv)
+        await world.database.execute("update log_positions set next_offset = next_offset + 1000")
+    async with start(settings) as world:
+        await world.arrived(12)
+        shown = await world.shown(HERE)
+        assert {cv for cv, change in shown if change == "left"} == {str(one.cv_id) for one in moved}
+        assert (str(with_cv.cv_id), "replaced") in shown
+        assert [one["subject"] for one in await world.all_of(HERE) if one.get("method")] == [str(gone.cv_id)]
 
 
 async def test_after_a_gap_the_owners_are_asked_whatever_the_replica_says(
