@@ -217,6 +217,28 @@ async def test_after_a_gap_the_owners_are_asked_whatever_the_replica_says(
         assert [change for _, change in await world.shown(HERE)] == ["left"]
 
 
+async def test_a_hand_over_that_the_registry_has_lost_is_undone_once_it_is_asked_about_everybody(
+    settings: Settings, start: Any
+) -> None:
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+        kept = world.registry.citizens[str(person.person_id)]
+        await world.log.send(world.cv(person, "created"))
+        await world.arrived(1)
+        await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
+        await world.arrived(3)
+        world.registry.citizens[str(person.person_id)] = kept
+        # As production.md has it for a registry that was restored.
+        await world.database.execute("update feed set seeded = false, seed_after = null")
+    async with start(settings) as world:
+        await world.arrived(4)
+        assert [change for _, change in await world.shown(HERE)] == ["created", "left", "came"]
+        assert [change for _, change in await world.shown(a_caller(OTHER_MUNICIPALITY))] == ["left"]
+        await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
+        await world.arrived(6)
+        assert [change for _, change in await world.shown(HERE)] == ["left", "left"]
+
+
 async def back_up(world: World) -> dict[str, list[Any]]:
     names = ["feed", "log_positions", "scopes", "seen_events", "entries", "audience", "cvs", "members"]
     return {name: await world.rows(f"select * from {name}") for name in names}

@@ -147,6 +147,9 @@ class Taking:
         ]
 
     def _move(self, changes: Changes, citizen: Citizen, before: Placed | None) -> None:
+        """Place a citizen as the registry has them now, also where it was restored and has lost what the feed was told."""
+        if before is not None:
+            before = replace(before, citizen_version=min(before.citizen_version, citizen.version))
         now = self._clock()
         today = danish_date(now)
         cause = uuid5(citizen.person_id, f"present on {today} at {citizen.version}")
