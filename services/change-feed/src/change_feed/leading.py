@@ -58,10 +58,13 @@ STATEMENT_WITHIN: Final = 30.0
 _FEED: Final = "select epoch, seeded, seed_after from feed"
 _POSITIONS: Final = "select topic, partition, next_offset from log_positions"
 _NEW_EPOCH: Final = "insert into feed (epoch, edge, floor) values ($1, $2, 0)"
-# No database that is whole has given out positions between its edge and the moment at which a writer begins.
+# No database that is whole has given out positions between its edge and the moment at which a writer begins; nor does this one.
 _FORGOTTEN: Final = """
-insert into restores (after_position, before_position)
-select edge, greatest($1, edge) from feed where $2 or $1 - edge > $3
+with forgotten as (
+    insert into restores (after_position, before_position)
+    select edge, greatest($1, edge) from feed where $2 or $1 - edge > $3 returning before_position
+)
+update feed set edge = before_position from forgotten
 """
 
 _SESSION: Final = {
@@ -201,15 +204,13 @@ class _Reading:
             self._seed, self._seeded = feed["seed_after"], feed["seeded"]
             if start.restored:
                 log.error("feed_restored")
-            await self._conn.execute(_FORGOTTEN, now_position(), start.restored, SILENCE)
-            changes = Changes()
+            await self._conn.execute(_FORGOTTEN, _next_edge(), start.restored, SILENCE)
             if start.gap:
                 log.error("feed_has_gap")
+                # Written down at once: while nobody reads, the log may grow past the old positions.
                 begun = {key: at for key, at in start.offsets.items() if stored.get(key, at) != at}
-                changes = Changes(begun=begun, seed=(None, False))
+                await self._writer.write(Changes(begun=begun, seed=(None, False)))
                 self._seed, self._seeded = None, False
-            # Written down at once: while nobody reads, the log may grow past the old positions. And the edge stands still no longer.
-            await self._writer.write(changes)
         self._offsets = start.offsets
         self._source.seek(start.offsets)
         # Before anything is read: a topic that was read and of which Kafka has no place is then one that was made anew.
@@ -217,9 +218,8 @@ class _Reading:
 
     async def _new_epoch(self, start: Start) -> None:
         log.warning("feed_epoch_begun", lost=start.restored)
-        edge = -(-now_position() // MILLISECOND) * MILLISECOND
         async with self._conn.transaction():
-            await self._conn.execute(_NEW_EPOCH, uuid4(), edge)
+            await self._conn.execute(_NEW_EPOCH, uuid4(), _next_edge())
             await self._writer.write(Changes(begun=start.offsets))
         self._seeded = False
 
@@ -303,6 +303,11 @@ class _Reading:
             return False
         self._due[name] = now + every
         return True
+
+
+def _next_edge() -> int:
+    """Give the next whole millisecond, as all edges are."""
+    return -(-now_position() // MILLISECOND) * MILLISECOND
 
 
 def _cause_of(error: Exception) -> str | None:
