@@ -45,6 +45,7 @@ class Parts:
     arrivals: Arrivals
     store: FeedStore
     cvs: HttpStates
+    citizens: HttpStates
     feed: Feed
     snapshot: Snapshot
     change_list: ChangeList
@@ -93,6 +94,7 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
         arrivals=arrivals,
         store=store,
         cvs=cvs,
+        citizens=citizens,
         feed=feed,
         snapshot=Snapshot(store, feed, cursors),
         change_list=ChangeList(store, settings.page_size, clock),
