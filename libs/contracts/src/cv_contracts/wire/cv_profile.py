@@ -47,7 +47,7 @@ class PostalAddressType(Wire):
 
 
 class ContactInformationType(Wire):
-    """How to reach the citizen, apart from the address."""
+    """How to reach the citizen, apart from the address: first the mobile, second the landline; a landline alone follows an empty one."""
 
     Email: EmailType | None = Field(default=None, alias="E-mail")
     PhoneNumber: tuple[PhoneNumberType, ...] = Field(default=(), max_length=PHONES_MAX)
