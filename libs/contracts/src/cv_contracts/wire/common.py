@@ -134,6 +134,7 @@ NonNegative = Annotated[int, Field(ge=0, le=INT_MAX)]
 NameType = Annotated[str, text(NAME_MAX)]
 Text100 = Annotated[str, text(100)]
 SummaryTextType = Annotated[str, text(SUMMARY_TEXT_MAX)]
+MunicipalityNameType = Annotated[str, text(100, 1)]
 CvCommentType = Annotated[str, text(375)]
 """CvCommentType; each method keeps its own spelling of the element."""
 
@@ -142,7 +143,7 @@ class MunicipalityType(Wire):
     """A municipality as GetCV and others answer it."""
 
     MunicipalityCode: MunicipalityCodeType
-    MunicipalityName: Annotated[str, text(100, 1)]
+    MunicipalityName: MunicipalityNameType
 
 
 class ServiceReceiptType(Wire):

@@ -34,6 +34,7 @@ from cv_contracts.wire.cv_parts import (
 )
 
 GenderType = Literal["Male", "Female", "Unknown"]
+LanguageNameType = Annotated[str, text(50)]
 
 
 class PostalAddressType(Wire):
@@ -103,7 +104,7 @@ class ProfileLanguageSkillType(Wire):
     """A language and how well it is spoken."""
 
     Code: LanguageCodeType
-    Name: Annotated[str, text(50)]
+    Name: LanguageNameType
     Level: LanguageSkillLevelType
 
 
