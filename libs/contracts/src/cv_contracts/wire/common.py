@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 # Limits that the seeds leave open.
@@ -125,6 +125,9 @@ MunicipalityCodeType = Annotated[str, Field(pattern="^[0-9]{3}$")]
 Guid = Annotated[UUID, Field(strict=False), _written(UUID, _GUID, "is not a guid")]
 DateTime = Annotated[
     datetime, Field(strict=False), _written(datetime, _DATE_TIME, "is not a dateTime"), AfterValidator(_utc)
+]
+AwareDateTime = Annotated[
+    AwareDatetime, Field(strict=False), _written(datetime, _DATE_TIME, "is not a dateTime")
 ]
 Date = Annotated[date, Field(strict=False), _written(date, _DATE, "is not a date")]
 GYear = Annotated[str, Field(pattern=YEAR)]
