@@ -16,7 +16,7 @@ from servicekit.testing import eventually
 
 CONTACT = "contact-verification"
 PATH = "/v1/kontaktinformation"
-MOBILE, MAIL = 1, 3
+MOBILE, LANDLINE, MAIL = 1, 2, 3
 PATIENCE = timedelta(seconds=60)
 
 
@@ -114,6 +114,28 @@ async def test_a_cv_with_contact_data_is_shown_at_once_and_becomes_the_contact_d
     saved = await save(caller, one, {MAIL: "et.tredje@example.com"})
     token = saved.headers["x-consistency-token"]
     assert (await shown(caller, one, token))["E-mail"] == "et.tredje@example.com"
+
+
+async def test_a_landline_that_was_read_is_sent_back_and_stays_the_landline(
+    system: System, caller: Caller
+) -> None:
+    one = citizen(5)
+    await caller.replace_cv(one.person_number, cv_with("før"))
+    saved = await save(caller, one, {LANDLINE: "33123456"})
+    read = await shown(caller, one, saved.headers["x-consistency-token"])
+    assert read == {"PhoneNumber": ["", "+4533123456"]}
+    person = await system.value("select person_id from citizens where cv_number = $1", one.cv_number)
+
+    async def kept() -> Any:
+        saved = "select type, version from contacts where person_id = $1"
+        coded = "select type, salt from codes where person_id = $1"
+        return [await system.rows(query, person, service=CONTACT) for query in (saved, coded)]
+
+    before = await kept()
+    answer = await caller.replace_cv(one.person_number, {**small_cv("efter"), "ContactInformation": read})
+    assert answer.status_code == 200
+    assert await shown(caller, one, answer.headers["x-consistency-token"]) == read
+    assert await kept() == before
 
 
 async def test_without_contact_verification_no_cv_is_half_replaced(system: System, caller: Caller) -> None:

@@ -206,6 +206,8 @@ def test_a_file_of_ones_own_takes_the_place_of_the_packages(tmp_path: Path) -> N
     assert lists.occupations == LISTS.occupations
 
 
+MUNICIPALITIES = "code,name,region_code,region_name,latitude,longitude"
+POSTAL_CODES = "code,city,latitude,longitude,municipality_code,kind"
 GROUPS = "number,name,benefit_family,assumed,fund_may_set_status,asylum_dates,replace_cv"
 
 
@@ -225,8 +227,21 @@ GROUPS = "number,name,benefit_family,assumed,fund_may_set_status,asylum_dates,re
         ("organisations", "type,code,name,short_name,assumed\n1,D10,x,x,0\n", 2, "code does not have the form"),
         ("organisations", "type,code,name,short_name,assumed\n3,10,x,x,0\n", 2, "type is not in its list"),
         ("educations", "id,title,level\n1,x,High\n", 2, "level is not in its list"),
-        ("postal_codes", "code,city,latitude,longitude,municipality_code,kind\n2100,x,N,1,101,area\n", 2, "latitude is not a decimal"),
-        ("postal_codes", "code,city,latitude,longitude,municipality_code,kind\n2100,x,1,1,999,area\n", 2, "municipality_code is not in its list"),
+        ("languages", f"code,name\nda,{'x' * 50}\nen,{'x' * 51}\n", 3, "name is longer than 50"),
+        ("languages", "code,name\ndansk,x\n", 2, "code is longer than 4"),
+        ("languages", "code,name\nda,a\x0bb\n", 2, "name does not have the form required"),
+        ("driver_licences", f"code,name\nB,{'x' * 256}\n", 2, "name is longer than 255"),
+        ("municipalities", f"{MUNICIPALITIES}\n0101,x,1,x,1,1\n", 2, "code does not have the form required"),
+        ("municipalities", f"{MUNICIPALITIES}\n101,{'x' * 101},1,x,1,1\n", 2, "name is longer than 100"),
+        ("occupations", f"id,title,isco08,synonyms\n1,{'x' * 256},1,\n", 2, "title is longer than 255"),
+        ("occupations", f"id,title,isco08,synonyms\n{2**31 - 1},x,1,\n{2**31},x,1,\n", 3, f"id is more than {2**31 - 1}"),
+        ("qualifications", f"id,name,kind,group\n1,{'x' * 256},x,x\n", 2, "name is longer than 255"),
+        ("educations", f"id,title,level\n1,{'x' * 256},Bachelor\n", 2, "title is longer than 255"),
+        ("conditions", "element,group,name\nFullTime,WorkTime,Fuldtid\n", 2, "element is not in its list"),
+        ("conditions", f"element,group,name\nFullTimeEmployment,WorkTime,{'x' * 256}\n", 2, "name is longer than 255"),
+        ("postal_codes", f"{POSTAL_CODES}\n2100,{'x' * 256},1,1,101,area\n", 2, "city is longer than 255"),
+        ("postal_codes", f"{POSTAL_CODES}\n2100,x,N,1,101,area\n", 2, "latitude is not a decimal"),
+        ("postal_codes", f"{POSTAL_CODES}\n2100,x,1,1,999,area\n", 2, "municipality_code is not in its list"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_told_by_name_and_line(

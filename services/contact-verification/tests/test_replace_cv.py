@@ -57,6 +57,15 @@ async def test_what_is_present_already_changes_nothing_and_needs_no_commit(world
     assert await world.events(person) == ["contact-saved"]
 
 
+async def test_a_landline_after_an_empty_number_is_the_landline_that_is_there(world: World) -> None:
+    person = await a_citizen(world)
+    await world.save(CASE_WORKER, person, {LANDLINE: person.landline})
+    change = await prepared(world, person, "", person.landline)
+    assert (change["prepareId"], change["values"]) == (None, {"2": person.landline})
+    assert await world.contacts(person) == {LANDLINE: (person.landline, 1)}
+    assert await world.rows("codes") == 0
+
+
 async def test_what_is_present_is_prepared_while_another_change_may_still_replace_it(world: World) -> None:
     person = await a_citizen(world)
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})

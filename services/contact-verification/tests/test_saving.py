@@ -104,6 +104,7 @@ async def test_a_type_that_is_not_in_the_list_is_9153(world: World, number: int,
         (MOBILE, "+999123456789", 9156),
         (LANDLINE, "1234", 9157),
         (LANDLINE, "call me", 9157),
+        (LANDLINE, "+49301234567890123", 9157),
         (EMAIL, "nobody", 9158),
         (EMAIL, "@example.com", 9158),
         (EMAIL, "a b@example.com", 9158),
@@ -122,6 +123,12 @@ async def test_a_value_that_is_not_valid_is_the_fault_of_its_type(
     assert (answer.status_code, answer.json()["code"]) == (400, code)
     assert value not in answer.text
     assert await world.rows("contacts") == 0
+
+
+async def test_the_longest_number_of_e164_is_kept(world: World) -> None:
+    person = await a_citizen(world)
+    assert (await world.save(CASE_WORKER, person, {LANDLINE: "+49 30 1234567890 1"})).status_code == 200
+    assert await world.contacts(person) == {LANDLINE: ("+493012345678901", 1)}
 
 
 async def test_danish_numbers_get_their_prefix_and_spellings_become_one(world: World) -> None:

@@ -1,6 +1,7 @@
 """ReplaceCV's contact data: prepared by contact-verification (a stand-in), committed with the CV, shown by GetCV at once."""
 
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -28,7 +29,7 @@ from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
-MOBILE, MAIL = "+4520123456", "ny@example.com"
+MOBILE, LANDLINE, MAIL = "+4520123456", "+4533123456", "ny@example.com"
 
 
 @pytest.fixture
@@ -112,6 +113,44 @@ async def test_what_is_followed_is_shown_once_it_has_the_cvs_data(
     assert await shown(registry, number) == {"E-mail": MAIL, "PhoneNumber": [MOBILE]}
     await heard(database, person, version + 1, version, t1=(version + 1, None), t3=(version, MAIL))
     assert await shown(registry, number) == {"E-mail": MAIL}
+
+
+@pytest.mark.parametrize(
+    ("mobile", "landline", "phones"),
+    [(MOBILE, LANDLINE, [MOBILE, LANDLINE]), (MOBILE, None, [MOBILE]), (None, LANDLINE, ["", LANDLINE])],
+)
+async def test_each_number_is_shown_in_its_place_and_so_means_the_same_in_a_replace(
+    registry: RegistryClient, database: Database, mobile: str | None, landline: str | None, phones: list[str]
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    number, person = citizen["personNumber"], ids["personId"]
+    await registry.replace(number, a_cv())
+    await heard(database, person, 2_000, 0, t1=(2_000, mobile), t2=(2_000, landline))
+    by_number = (await registry.by_number(ids["cvNumber"])).json()
+    read = by_number["CVProfile"]["PersonalData"]["ContactInformation"]
+    assert read == {"PhoneNumber": phones} == await shown(registry, number)
+    assert (await registry.replace(number, a_cv(ContactInformation=read))).status_code == 200
+    assert await shown(registry, number) == read
+
+
+async def test_a_landline_that_was_there_before_takes_its_place_by_a_migration(database: Database) -> None:
+    old = b'{"E-mail":"ny@example.com","PhoneNumber":["+4533123456"]}'
+    rows = [
+        (uuid4(), old, b'{"1":[7,null],"2":[7,"+4533123456"],"3":[7,"ny@example.com"]}'),
+        (uuid4(), old, b'{"2":[7,"+4533123456"],"3":[7,"ny@example.com"]}'),
+        (uuid4(), old, b'{"1":[7,"+4533123456"],"2":[7,null],"3":[7,"ny@example.com"]}'),
+    ]
+    for person, ready, types in rows:
+        await database.execute("INSERT INTO contacts VALUES (0, $1, 7, 0, $2, $3)", person, ready, types)
+    [migration] = [one for one in files("cv_registry.migrations").iterdir() if one.name.startswith("0008")]
+    await database.execute(migration.read_text(encoding="utf-8"))
+    found = [
+        await database.fetchval("SELECT ready FROM contacts WHERE person_id = $1", person)
+        for person, _, _ in rows
+    ]
+    moved = b'{"E-mail":"ny@example.com","PhoneNumber":["","+4533123456"]}'
+    assert found == [moved, moved, old]
 
 
 async def test_by_number_too_a_read_waits_for_the_contact_data_that_its_caller_has_seen(

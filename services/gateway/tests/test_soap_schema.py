@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from importlib.resources import files
 from typing import Any
 
@@ -14,7 +15,7 @@ from xmlschema.extras.wsdl import Wsdl11Document
 from cv_contracts.methods import METHODS, Method
 from cv_contracts.wire import GetCVResponse, ReplaceCVRequest
 from cv_contracts.wire.common import is_request_id
-from cv_gateway.messages import messages_of
+from cv_gateway.messages import examples, messages_of
 from cv_gateway.openapi import document
 from cv_gateway.soap.envelope import EnvelopeReader
 from cv_gateway.soap.mapping import CITIZEN, CV_NUMBER, mapped
@@ -114,6 +115,17 @@ def test_what_goes_through_xml_comes_out_as_it_went_in(method: Method, second: x
         request = reader.read(call_envelope(method, asked, caller_blocks()))
         assert request.message == asked
         assert not request.errors
+
+
+def test_an_empty_number_keeps_the_landline_in_its_place_both_ways() -> None:
+    answer = deepcopy(examples()["GetCVResponse"])
+    contact = answer["CVProfile"]["PersonalData"]["ContactInformation"] = {"PhoneNumber": ["", "+4533123456"]}
+    element = etree.fromstring(write("GetCVResponse", answer))
+    assert Schema().accepts(element)
+    assert [phone.text for phone in element.iter("{*}PhoneNumber")] == [None, "+4533123456"]
+    assert read(element) == answer
+    asked = {**Generator(0).request(REPLACE_CV), "ContactInformation": contact}
+    assert EnvelopeReader().read(call_envelope(REPLACE_CV, asked, caller_blocks())).message == asked
 
 
 @pytest.mark.slow

@@ -77,6 +77,13 @@ def test_an_entry_without_a_title_is_headed_by_what_there_is(blank: str) -> None
     assert [entry["title"] for entry in education["entries"]] == ["Titel ikke oplyst"]
 
 
+def test_a_landline_alone_has_no_empty_line_before_it() -> None:
+    content = profile()
+    content["PersonalData"]["ContactInformation"] = {"PhoneNumber": ["", "+4533123456"]}
+    phones = [line["text"] for line in sheet(content)["contact"] if line["what"] == "phone"]
+    assert phones == ["+4533123456"]
+
+
 def test_a_citizen_without_a_name_has_a_document_with_a_title() -> None:
     assert sheet(profile())["name"] == "Navn ikke oplyst"
     assert sheet(SAMPLE)["title"] == "CV Karen Margrethe Østergaard Sørensen Æbelø"

@@ -121,6 +121,16 @@ async def test_a_projection_is_rebuilt_and_compared(world: World) -> None:
     assert "copies" in (await world.run("projections", "cv-status")).output
 
 
+async def test_partitions_of_which_records_were_gone_are_in_the_list_of_projections(world: World) -> None:
+    await eventually(world.live)
+    await world.database.execute(
+        "insert into follow_positions (projection, topic, partition, next_offset, gap_at)"
+        " select 'copies', 'x', n, 7, now() + interval '1 hour' from generate_series(1, 2) n"
+    )
+    header, row = (await world.run("projections", "cv-status")).output.splitlines()
+    assert (header.split()[-1], row.split()[-1]) == ("gaps", "2")
+
+
 async def test_a_build_that_somebody_else_gives_up_is_not_called_live(world: World) -> None:
     await eventually(world.live)
     world.things.gate = asyncio.Event()

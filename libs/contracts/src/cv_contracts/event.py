@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
-from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
+
+from cv_contracts.wire.common import AwareDateTime, Guid
 
 
 def _in_utc(time: datetime) -> datetime:
@@ -29,10 +30,10 @@ class Event(BaseModel):
 
     TYPE: ClassVar[str]
 
-    id: UUID
-    subject: UUID
+    id: Guid
+    subject: Guid
     version: Version
-    time: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+    time: Annotated[AwareDateTime, AfterValidator(_in_utc)]
 
 
 ENVELOPE_FIELDS = frozenset({"id", "subject", "time"})

@@ -27,7 +27,7 @@ from servicekit.data.postgres import Database, WriteTx
 log = structlog.get_logger(__name__)
 
 PHONES_BY_PLACE: Final = ("MOBILE", "LANDLINE")
-"""What a phone number without a type is, by its place in the list; a third one is 9157."""
+"""What a phone number without a type is, by its place in the list, which an empty one keeps; a third one is 9157."""
 
 _INSERT: Final = """
 insert into prepares (id, person_id, version, key_id, box, made_at, next_ask)

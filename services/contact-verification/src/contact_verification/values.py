@@ -14,6 +14,8 @@ __all__ = ["INVALID", "Value", "find_mail", "find_mobile", "normalise"]
 
 INVALID: Final = {"MOBILE": 9156, "LANDLINE": 9157, "EMAIL": 9158}
 HOME: Final = "DK"
+E164_MAX: Final = 16
+"""The plus and 15 digits (ITU-T E.164), which is also what the seed's PhoneNumberType holds; some countries have had longer ones."""
 
 _MAIL: Final = re.compile(r"[^>\(\)\[\]\\,;:@\s]{0,191}@[^>\(\)\[\]\\,;:@\s]{1,64}")
 _PHONE: Final = re.compile(r"\+?\(?[0-9][0-9 ()./-]{0,30}")
@@ -48,7 +50,10 @@ def normalise(kind: ContactDataType, written: str) -> Value | None:
     kinds = _MOBILE_KINDS if kind.role == "MOBILE" else _LANDLINE_KINDS
     if number is None or not phonenumbers.is_valid_number(number):
         return None
-    return _phone(number) if phonenumbers.number_type(number) in kinds else None
+    if phonenumbers.number_type(number) not in kinds:
+        return None
+    phone = _phone(number)
+    return phone if len(phone.text) <= E164_MAX else None
 
 
 def find_mobile(written: str) -> Value | None:

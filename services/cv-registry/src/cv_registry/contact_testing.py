@@ -59,7 +59,8 @@ class ContactOwner:
         if self.fault is not None:
             raise Fault(self.fault)
         information = body["contactInformation"]
-        values = dict(zip(("1", "2"), information.get("PhoneNumber", []), strict=False))
+        phones = zip(("1", "2"), information.get("PhoneNumber", []), strict=False)
+        values = {kind: phone for kind, phone in phones if phone}
         if "E-mail" in information:
             values["3"] = information["E-mail"]
         prepare_id = None if self.mode == "unchanged" else str(uuid4())

@@ -94,13 +94,18 @@ def row_of(known: Known, lists: CodeLists) -> tuple[UUID, int, int, bytes, bytes
 
 
 def information(values: Mapping[str, str], lists: CodeLists) -> bytes:
-    """Give the JSON of ContactInformation from values by type."""
+    """Give the JSON of ContactInformation from values by type.
+
+    A landline alone is the second number after an empty first, for ReplaceCV reads the two by their places (decision 9).
+    """
     by_role = {lists.contact_data_types[int(number)].role: value for number, value in values.items()}
     elements: dict[str, Any] = {}
     if "EMAIL" in by_role:
         elements["E-mail"] = by_role["EMAIL"]
-    if phones := [by_role[role] for role in ("MOBILE", "LANDLINE") if role in by_role]:
-        elements["PhoneNumber"] = phones
+    if "LANDLINE" in by_role:
+        elements["PhoneNumber"] = [by_role.get("MOBILE", ""), by_role["LANDLINE"]]
+    elif "MOBILE" in by_role:
+        elements["PhoneNumber"] = [by_role["MOBILE"]]
     return orjson.dumps(elements)
 
 

@@ -176,7 +176,7 @@ def projections(service: Service) -> None:
     rows = Operator(service).get("/projections")["projections"]
     for row in rows:
         row["building"] = _building(row["building"])
-    shown = ("name", "topic", "live", "building", "lag", "pending", "unreadable")
+    shown = ("name", "topic", "live", "building", "lag", "pending", "unreadable", "gaps")
     _show(rows, shown, f"{service} follows nothing.")
 
 
@@ -324,10 +324,11 @@ def _decide(service: str, path: str, reason: str, done: str, **body: Any) -> Non
 
 
 def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], nothing: str) -> None:
+    """Show the rows as a table; what an older service does not tell yet stays empty."""
     if not rows:
         console.print(nothing)
         return
     table = Table(*(name.replace("_", " ") for name in columns), box=None)
     for row in rows:
-        table.add_row(*(cell(row[name]) for name in columns))
+        table.add_row(*(cell(row.get(name)) for name in columns))
     Console(width=max(console.width, 160)).print(table)

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 * 1024**3  # noqa: S108 - no file of a known name
 SCRAM_USER = ("scram-user", "scram-password")
+Server = TypeVar("Server", bound="PostgresServer | KafkaServer")
 
 
 class FreshDatabase(Protocol):
@@ -31,63 +32,58 @@ class FreshDatabase(Protocol):
     async def __call__(self, migrations: str | None = None) -> "PostgresSettings": ...
 
 
-class Postgres:
-    """A PostgreSQL for tests; an existing one can be used but not stopped."""
+class _Used(Generic[Server]):
+    """A server as tests use it; an existing one, which `setting` names, can be used but not stopped."""
+
+    setting: ClassVar[str]
+
+    def __init__(self, server: Server | None) -> None:
+        self._server = server
+
+    @property
+    def server(self) -> Server:
+        if self._server is None:
+            pytest.fail(f"this test stops {type(self).__name__}: run it without {self.setting}")
+        return self._server
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def restart(self) -> None:
+        self.server.restart()
+
+
+class Postgres(_Used["PostgresServer"]):
+    """A PostgreSQL for tests."""
+
+    setting = "CVHUB_POSTGRES"
 
     def __init__(self, dsn: str, server: "PostgresServer | None") -> None:
+        super().__init__(server)
         self.dsn = dsn
-        self._server = server
         self.templates: dict[str, str] = {}
 
-    @property
-    def server(self) -> "PostgresServer":
-        if self._server is None:
-            pytest.fail("this test stops PostgreSQL: run it without CVHUB_POSTGRES")
-        return self._server
 
-    def kill(self) -> None:
-        self.server.kill()
+class Kafka(_Used["KafkaServer"]):
+    """A Kafka broker for tests."""
 
-    def start(self) -> None:
-        self.server.start()
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    def restart(self) -> None:
-        self.server.restart()
-
-
-class Kafka:
-    """A Kafka broker for tests; an existing one can be used but not stopped."""
+    setting = "CVHUB_KAFKA"
 
     def __init__(self, bootstrap_servers: str, server: "KafkaServer | None") -> None:
+        super().__init__(server)
         self.bootstrap_servers = bootstrap_servers
-        self._server = server
-
-    @property
-    def server(self) -> "KafkaServer":
-        if self._server is None:
-            pytest.fail("this test stops Kafka: run it without CVHUB_KAFKA")
-        return self._server
-
-    def kill(self) -> None:
-        self.server.kill()
-
-    def start(self) -> None:
-        self.server.start()
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    def restart(self) -> None:
-        self.server.restart()
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """Give the PostgreSQL of the run. Do not stop it: take `own_postgres` for that."""
-    existing = os.environ.get("CVHUB_POSTGRES")
+    existing = os.environ.get(Postgres.setting)
     if existing:
         yield Postgres(existing, None)
         return
@@ -103,7 +99,7 @@ def own_postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[Kafka]:
     """Give the Kafka of the run. Do not stop it: take `own_kafka` for that."""
-    existing = os.environ.get("CVHUB_KAFKA")
+    existing = os.environ.get(Kafka.setting)
     if existing:
         yield Kafka(existing, None)
         return

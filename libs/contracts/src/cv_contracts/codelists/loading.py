@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 from cv_contracts.codelists import entries as e
 from cv_contracts.codelists.reading import BadCodeList, Key, Row, read_list
+from cv_contracts.wire.cv_parts import JobConditionsType
 
 DATA = Path(__file__).parent / "data"
 UNKNOWN_MUNICIPALITY: Final = "000"
@@ -182,6 +183,7 @@ def _check_references(lists: CodeLists, path: Any) -> None:
     check("postal_codes", lists.postal_codes, "municipality_code", lists.municipalities)
     check("organisations", lists.organisations, "type", lists.organisation_types)
     check("educations", lists.educations, "level", lists.education_levels)
+    check("conditions", lists.conditions, "element", JobConditionsType.model_fields)
     for line, organisation in enumerate(lists.organisations.values(), 2):
         if lists.organisation_types[organisation.type].code_form.fullmatch(organisation.code) is None:
             raise BadCodeList(path("organisations"), line, "code does not have the form of its type")

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from cv_contracts.codelists.elements import check_number, check_text
 from cv_contracts.errors import Misconfigured
 
 Key = TypeVar("Key", bound=Hashable)
@@ -25,9 +26,10 @@ class BadCodeList(Misconfigured):
 class Row:
     """One line of a list; its methods name the column that is wrong."""
 
-    __slots__ = ("_columns", "_values")
+    __slots__ = ("_columns", "_name", "_values")
 
-    def __init__(self, columns: Mapping[str, int], values: list[str]) -> None:
+    def __init__(self, name: str, columns: Mapping[str, int], values: list[str]) -> None:
+        self._name = name
         self._columns = columns
         self._values = values
 
@@ -35,6 +37,7 @@ class Row:
         value = self._values[self._columns[column]]
         if not value:
             raise ValueError(f"{column} is empty")
+        check_text(self._name, column, value)
         return value
 
     def optional(self, column: str) -> str:
@@ -44,7 +47,9 @@ class Row:
         value = self.text(column)
         if not value.isascii() or not value.isdigit():
             raise ValueError(f"{column} is not a number")
-        return int(value)
+        number = int(value)
+        check_number(column, number)
+        return number
 
     def degrees(self, column: str) -> float:
         try:
@@ -84,7 +89,7 @@ def read_list(
                         path, reader.line_num, f"{len(values)} values for {len(header)} columns"
                     )
                 try:
-                    key, value = entry(Row(index, values))
+                    key, value = entry(Row(path.stem, index, values))
                 except ValueError as error:
                     raise BadCodeList(path, reader.line_num, str(error)) from None
                 if key in entries:

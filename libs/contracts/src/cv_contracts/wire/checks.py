@@ -1,15 +1,18 @@
 """What of a ReplaceCV request only the code lists can tell."""
 
 from collections.abc import Container
+from typing import TYPE_CHECKING
 
-from cv_contracts.codelists import CodeLists
 from cv_contracts.faults import FieldError
 from cv_contracts.wire.replace_cv import ReplaceCVRequest
+
+if TYPE_CHECKING:
+    from cv_contracts.codelists import CodeLists
 
 UNKNOWN = "is not in the code list"
 
 
-def check_code_lists(request: ReplaceCVRequest, lists: CodeLists) -> list[FieldError]:
+def check_code_lists(request: ReplaceCVRequest, lists: "CodeLists") -> list[FieldError]:
     """Name the languages and driver licences that no list knows (fault 1014)."""
     cv = request.CV
     unknown = [
@@ -25,7 +28,7 @@ def check_code_lists(request: ReplaceCVRequest, lists: CodeLists) -> list[FieldE
     return [FieldError(element, UNKNOWN) for element in unknown]
 
 
-def unknown_taxonomy(request: ReplaceCVRequest, lists: CodeLists) -> list[FieldError]:
+def unknown_taxonomy(request: ReplaceCVRequest, lists: "CodeLists") -> list[FieldError]:
     """Name the taxonomy references that lead nowhere (fault 9233)."""
     cv = request.CV
     occupation = "OccupationTaxonomyReference"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 # Limits that the seeds leave open.
@@ -126,6 +126,9 @@ Guid = Annotated[UUID, Field(strict=False), _written(UUID, _GUID, "is not a guid
 DateTime = Annotated[
     datetime, Field(strict=False), _written(datetime, _DATE_TIME, "is not a dateTime"), AfterValidator(_utc)
 ]
+AwareDateTime = Annotated[
+    AwareDatetime, Field(strict=False), _written(datetime, _DATE_TIME, "is not a dateTime")
+]
 Date = Annotated[date, Field(strict=False), _written(date, _DATE, "is not a date")]
 GYear = Annotated[str, Field(pattern=YEAR)]
 GMonth = Annotated[str, Field(pattern="^--(0[1-9]|1[0-2])$")]
@@ -134,6 +137,7 @@ NonNegative = Annotated[int, Field(ge=0, le=INT_MAX)]
 NameType = Annotated[str, text(NAME_MAX)]
 Text100 = Annotated[str, text(100)]
 SummaryTextType = Annotated[str, text(SUMMARY_TEXT_MAX)]
+MunicipalityNameType = Annotated[str, text(100, 1)]
 CvCommentType = Annotated[str, text(375)]
 """CvCommentType; each method keeps its own spelling of the element."""
 
@@ -142,7 +146,7 @@ class MunicipalityType(Wire):
     """A municipality as GetCV and others answer it."""
 
     MunicipalityCode: MunicipalityCodeType
-    MunicipalityName: Annotated[str, text(100, 1)]
+    MunicipalityName: MunicipalityNameType
 
 
 class ServiceReceiptType(Wire):

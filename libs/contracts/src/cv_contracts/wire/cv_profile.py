@@ -34,6 +34,7 @@ from cv_contracts.wire.cv_parts import (
 )
 
 GenderType = Literal["Male", "Female", "Unknown"]
+LanguageNameType = Annotated[str, text(50)]
 
 
 class PostalAddressType(Wire):
@@ -47,7 +48,7 @@ class PostalAddressType(Wire):
 
 
 class ContactInformationType(Wire):
-    """How to reach the citizen, apart from the address."""
+    """How to reach the citizen, apart from the address: first the mobile, second the landline; a landline alone follows an empty one."""
 
     Email: EmailType | None = Field(default=None, alias="E-mail")
     PhoneNumber: tuple[PhoneNumberType, ...] = Field(default=(), max_length=PHONES_MAX)
@@ -103,7 +104,7 @@ class ProfileLanguageSkillType(Wire):
     """A language and how well it is spoken."""
 
     Code: LanguageCodeType
-    Name: Annotated[str, text(50)]
+    Name: LanguageNameType
     Level: LanguageSkillLevelType
 
 
