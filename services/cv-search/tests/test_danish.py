@@ -1,8 +1,11 @@
 """Danish words: spelling, stems, compounds, and what is typed."""
 
+import tracemalloc
+from time import monotonic
+
 import pytest
 
-from cv_search.danish import normal, words
+from cv_search.danish import Analysed, normal, words
 from cv_search.port import Clause
 from cv_search.reference import Reference
 from cv_search.text import BEGINNINGS_MAX, PHRASES_MAX, WORDS_MAX, BadText, clauses
@@ -69,6 +72,23 @@ def test_letters_that_only_meet_in_a_compound_are_spelled_as_one_and_as_two(refe
     found = reference.compounds.analysed("Dataanalytikere i Aarhus og Laesoe")
     assert found.stems == "datånalytik århus læsø"
     assert found.unstemmed.split() == ["datånalytikere", "dataanalytikere", "læsoe"]
+
+
+def test_what_is_too_long_to_be_a_word_costs_no_more_than_to_read_it(reference: Reference) -> None:
+    """Whoever writes a CV may write 40,000 letters without a blank, and every instance would be ended over it."""
+    long = "ae" + "b" * 39_998
+    tracemalloc.start()
+    try:
+        begun = monotonic()
+        for n in range(10):
+            assert reference.compounds.analysed(f"{long}{n}") == Analysed("", "", "")
+            assert clauses(f'{long}{n} "{long}{n}"', reference) == ()
+        assert monotonic() - begun < 10 * 0.1
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
+    assert kept < 100_000
 
 
 @pytest.mark.parametrize("plain", ["normal", "optimal", "administration", "medarbejder", "sygeplejerske"])
