@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 
-from cv_search.danish import Analysed, normal, words
+from cv_search.danish import Analysed, normal, spelled, words
 from cv_search.port import Clause
 from cv_search.reference import Reference
 from cv_search.text import BEGINNINGS_MAX, PHRASES_MAX, WORDS_MAX, BadText, clauses
@@ -117,10 +117,27 @@ def test_a_compound_is_a_kind_of_the_known_word_that_it_ends_with(reference: Ref
         "sportsfysioterapeut": "fysioterapeut",
         "videoelektrikere": "elektrik",
         "boernesygeplejersker": "sygeplejersk",
+        "rumingenioer": "ingeniør",
+        "specialsekretaerer": "sekretær",
+        "solcellemontoer": "montør",
+        "robotoperatoer": "operatør",
+        "kontormiljoe": "miljø",
+        "fotoelektrikere": "elektrik",
+        "dataadfærdspsykolog": "adfærdspsykolog",
         "xylofonstemmer": None,
         "Odense": None,
     }
     assert {typed: clauses(typed, reference)[0].head for typed in heads} == heads
+
+
+def test_a_compound_is_read_alike_however_its_danish_letters_are_typed(reference: Reference) -> None:
+    compounds = {f"rum{word}" for title in reference.titles for word in spelled(title)}
+    typed = {one: one.replace("æ", "ae").replace("ø", "oe").replace("å", "aa") for one in compounds}
+    pairs = {(one, without) for one, without in typed.items() if one != without}
+    assert len(pairs) > 500
+    head, parts = reference.compounds.head, reference.compounds.parts
+    assert [without for one, without in pairs if head(without) != head(one)] == []
+    assert [without for one, without in pairs if not {*parts(without)} >= {*parts(one)}] == []
 
 
 def test_phrases_and_beginnings_stand_for_themselves(reference: Reference) -> None:

@@ -159,14 +159,13 @@ class Compounds:
         return tuple(sorted(self._inside(word) - {whole})) if whole else ()
 
     def head(self, word: str) -> str | None:
-        """Give the longest known word that the stem of a word as it is typed ends with, if it is a compound's."""
-        for modifier, end in cuts(stem(word), MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = stem(end)
-            if head in self._stems and (
-                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
-            ):
-                return head
-        return None
+        """Give the longest known word that a stem of a word as it is typed ends with, if it is a compound's.
+
+        A word with aa, ae or oe has two: Snowball takes er of montoer and nothing of montør, and the two a of dataanalytiker
+        are no å.
+        """
+        heads = (self._head(stem(spelling)) for spelling in dict.fromkeys((folded(word), word)))
+        return max((head for head in heads if head), key=len, default=None)
 
     def analysed(self, text: str) -> Analysed:
         """Give what a text is found by."""
@@ -197,6 +196,15 @@ class Compounds:
         found = Analysed(stemmed, " ".join(self.parts(word)), " ".join(unstemmed))
         _remember(self._known, word, found)
         return found
+
+    def _head(self, stemmed: str) -> str | None:
+        for modifier, end in cuts(stemmed, MODIFIER_SHORTEST, HEAD_SHORTEST):
+            head = stem(end)
+            if head in self._stems and (
+                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
+            ):
+                return head
+        return None
 
     def _inside(self, word: str) -> set[str]:
         """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
