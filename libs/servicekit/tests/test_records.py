@@ -161,8 +161,10 @@ def test_a_state_is_read_as_owners_send_it(answer: dict[str, Any], state: Known 
         {"subject": str(PERSON), "version": 4, "erased": False},
         {"subject": str(PERSON), "version": 4, "state": None},
         {"subject": str(PERSON), "unknown": True, "erased": True},
+        str(PERSON),
+        None,
     ],
 )
-def test_an_answer_that_is_not_exactly_one_of_the_three_is_refused(answer: dict[str, Any]) -> None:
+def test_an_answer_that_is_not_exactly_one_of_the_three_is_refused(answer: object) -> None:
     with pytest.raises(BadState):
         from_wire(answer)

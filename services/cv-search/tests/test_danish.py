@@ -1,8 +1,11 @@
 """Danish words: spelling, stems, compounds, and what is typed."""
 
+import tracemalloc
+from time import monotonic
+
 import pytest
 
-from cv_search.danish import normal, words
+from cv_search.danish import Analysed, normal, spelled, words
 from cv_search.port import Clause
 from cv_search.reference import Reference
 from cv_search.text import BEGINNINGS_MAX, PHRASES_MAX, WORDS_MAX, BadText, clauses
@@ -71,6 +74,23 @@ def test_letters_that_only_meet_in_a_compound_are_spelled_as_one_and_as_two(refe
     assert found.unstemmed.split() == ["datånalytikere", "dataanalytikere", "læsoe"]
 
 
+def test_what_is_too_long_to_be_a_word_costs_no_more_than_to_read_it(reference: Reference) -> None:
+    """Whoever writes a CV may write 40,000 letters without a blank, and every instance would be ended over it."""
+    long = "ae" + "b" * 39_998
+    tracemalloc.start()
+    try:
+        begun = monotonic()
+        for n in range(10):
+            assert reference.compounds.analysed(f"{long}{n}") == Analysed("", "", "")
+            assert clauses(f'{long}{n} "{long}{n}"', reference) == ()
+        assert monotonic() - begun < 10 * 0.1
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
+    assert kept < 100_000
+
+
 @pytest.mark.parametrize("plain", ["normal", "optimal", "administration", "medarbejder", "sygeplejerske"])
 def test_what_only_ends_like_a_word_is_no_compound(reference: Reference, plain: str) -> None:
     parts = reference.compounds.analysed(plain).parts
@@ -97,10 +117,27 @@ def test_a_compound_is_a_kind_of_the_known_word_that_it_ends_with(reference: Ref
         "sportsfysioterapeut": "fysioterapeut",
         "videoelektrikere": "elektrik",
         "boernesygeplejersker": "sygeplejersk",
+        "rumingenioer": "ingeniør",
+        "specialsekretaerer": "sekretær",
+        "solcellemontoer": "montør",
+        "robotoperatoer": "operatør",
+        "kontormiljoe": "miljø",
+        "fotoelektrikere": "elektrik",
+        "dataadfærdspsykolog": "adfærdspsykolog",
         "xylofonstemmer": None,
         "Odense": None,
     }
     assert {typed: clauses(typed, reference)[0].head for typed in heads} == heads
+
+
+def test_a_compound_is_read_alike_however_its_danish_letters_are_typed(reference: Reference) -> None:
+    compounds = {f"rum{word}" for title in reference.titles for word in spelled(title)}
+    typed = {one: one.replace("æ", "ae").replace("ø", "oe").replace("å", "aa") for one in compounds}
+    pairs = {(one, without) for one, without in typed.items() if one != without}
+    assert len(pairs) > 500
+    head, parts = reference.compounds.head, reference.compounds.parts
+    assert [without for one, without in pairs if head(without) != head(one)] == []
+    assert [without for one, without in pairs if not {*parts(without)} >= {*parts(one)}] == []
 
 
 def test_phrases_and_beginnings_stand_for_themselves(reference: Reference) -> None:

@@ -83,7 +83,15 @@ async def test_of_whom_the_registry_says_nothing_that_can_be_read_is_left_out_an
     await world.heartbeat(0)
     await pending(world, one)
     state = world.owners.states["citizens"].pop(str(one.person_id))
-    for told in (None, {**state, "state": {**state["state"], "cvId": "none"}}, {**state, "state": {}}):
+    tellings: tuple[Any, ...] = (
+        None,
+        {**state, "state": {**state["state"], "cvId": "none"}},
+        {**state, "state": {}},
+        {**state, "version": "none"},
+        {**state, "subject": "none"},
+        "none",
+    )
+    for told in tellings:
         if told is not None:
             world.owners.states["citizens"][str(one.person_id)] = told
         with capture_logs() as logged:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,10 +45,10 @@ def shared_folder(folder: Path, lists: Lists | None = None) -> FolderIndexes:
 
 
 @asynccontextmanager
-async def instance(world: World, folder: Path) -> AsyncIterator[Indexer]:
+async def instance(world: World, folder: Path, lists: Lists | None = None) -> AsyncIterator[Indexer]:
     settings = IndexSettings(folder=folder, commit_every=0.02)
     lease = Lease(world.parts.database, "index")
-    indexer = Indexer(world.parts.documents, shared_folder(folder), settings, lease)
+    indexer = Indexer(world.parts.documents, shared_folder(folder, lists), settings, lease)
     running = asyncio.create_task(indexer.run())
     try:
         yield indexer
@@ -122,6 +122,32 @@ async def test_who_watches_searches_what_other_code_lists_made_whoever_takes_the
     watchers.swap()
     await both_answer()
     await writer._end()
+
+
+async def test_who_watches_builds_nothing_for_code_lists_that_the_writer_has_built_with(
+    world: World, tmp_path: Path
+) -> None:
+    folder, writers, watchers = tmp_path / "shared", Lists(), Lists()
+
+    async def take_up(lists: Lists, indexer: Indexer) -> None:
+        lists.swap()
+        indexer.rebuild()
+        await eventually(lambda: not indexer.building)
+
+    await world.told(world.new(10000001))
+    async with AsyncExitStack() as left:
+        async with instance(world, folder, writers) as writer:
+            before = (await eventually(lambda: writer.serving)).place
+            watcher = await left.enter_async_context(instance(world, folder, watchers))
+            await eventually(lambda: watcher.watches and watcher.serving)
+            await take_up(writers, writer)
+            await take_up(watchers, watcher)
+            await eventually(lambda: watcher.serving.place == writer.serving.place != before)
+        await eventually(lambda: not watcher.watches)
+        await world.told(world.new(10000002))
+        edge = await world.parts.documents.edge()
+        await eventually(lambda: watcher.serving.position == edge.change)
+        assert (watcher.building, watcher.progress.rebuilds) == (False, 0)
 
 
 async def test_one_process_follows_and_writes_and_another_answers(settings: Settings, start: Start) -> None:

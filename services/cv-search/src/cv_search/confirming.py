@@ -9,7 +9,7 @@ from cv_citizens.citizen import Citizen
 from cv_citizens.replica_source import needed_answer
 from cv_search.document import may_be_shown
 from cv_search.store import Shown
-from servicekit.follow.owned_states import StateOwner
+from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 
 __all__ = ["Confirming"]
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 class Confirming:
     """Asks the registry about those who are not fresh, all of a page in one call."""
 
-    def __init__(self, registry: StateOwner) -> None:
+    def __init__(self, registry: HttpStates) -> None:
         self._registry = registry
 
     async def __call__(self, shown: Sequence[Shown]) -> list[Shown]:
@@ -31,7 +31,7 @@ class Confirming:
 
     async def _confirmed(self, persons: Sequence[UUID]) -> set[UUID]:
         with needed_answer():
-            states = await self._registry.states(persons)
+            states = await self._registry.readable(persons)
         said = {state.subject: word for state in states if (word := _word(state)) is not None}
         if untold := set(persons) - said.keys():
             log.warning("citizens_unconfirmed", count=len(untold))

@@ -16,7 +16,7 @@ LONGEST: Final = 60
 REMEMBERED: Final = 300_000
 """Words, and short texts, whose analysis is kept."""
 SHORT: Final = 100
-"""Characters of a text that is likely to come again, like a title."""
+"""Characters of a text that is likely to come again, like a title; nothing longer is kept."""
 Value = TypeVar("Value")
 _WORD: Final = re.compile(r"[^\W_]+[#+]*")
 _FOLDED: Final = str.maketrans(
@@ -69,6 +69,8 @@ def cuts(word: str, first: int, last: int) -> Iterator[tuple[str, str]]:
 
 
 def _remember(known: dict[str, Value], key: str, value: Value) -> None:
+    if len(key) > SHORT:
+        return
     if len(known) >= REMEMBERED:
         known.clear()
     known[key] = value
@@ -128,12 +130,12 @@ HEAD_ALONE_SHORTEST: Final = 6
 MODIFIER_SHORTEST: Final = 3
 
 
-def _spellings(word: str) -> list[str]:
+def _spellings(word: str) -> Iterator[str]:
     """Give a word as it is typed in its spellings: folded, and with any aa, ae or oe left that a beginning may end in."""
     whole = folded(word)
-    if whole == word:
-        return [whole]
-    return list(dict.fromkeys((whole, *(begin + end for begin, end in cuts(word, BEGINNING_SHORTEST, 1)))))
+    yield whole
+    if whole != word:
+        yield from (begin + end for begin, end in cuts(word, BEGINNING_SHORTEST, 1))
 
 
 class Compounds:
@@ -157,14 +159,13 @@ class Compounds:
         return tuple(sorted(self._inside(word) - {whole})) if whole else ()
 
     def head(self, word: str) -> str | None:
-        """Give the longest known word that the stem of a word as it is typed ends with, if it is a compound's."""
-        for modifier, end in cuts(stem(word), MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = stem(end)
-            if head in self._stems and (
-                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
-            ):
-                return head
-        return None
+        """Give the longest known word that a stem of a word as it is typed ends with, if it is a compound's.
+
+        A word with aa, ae or oe has two: Snowball takes er of montoer and nothing of montør, and the two a of dataanalytiker
+        are no å.
+        """
+        heads = (self._head(stem(spelling)) for spelling in dict.fromkeys((folded(word), word)))
+        return max((head for head in heads if head), key=len, default=None)
 
     def analysed(self, text: str) -> Analysed:
         """Give what a text is found by."""
@@ -189,10 +190,21 @@ class Compounds:
 
     def _learned(self, word: str) -> Analysed:
         stemmed = stem(folded(word))
-        unstemmed = [spelling for spelling in _spellings(word) if spelling != stemmed != ""]
+        # What is no word may be of any length, and its spellings are many times as long.
+        spellings = dict.fromkeys(_spellings(word)) if stemmed else ()
+        unstemmed = [spelling for spelling in spellings if spelling != stemmed]
         found = Analysed(stemmed, " ".join(self.parts(word)), " ".join(unstemmed))
         _remember(self._known, word, found)
         return found
+
+    def _head(self, stemmed: str) -> str | None:
+        for modifier, end in cuts(stemmed, MODIFIER_SHORTEST, HEAD_SHORTEST):
+            head = stem(end)
+            if head in self._stems and (
+                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
+            ):
+                return head
+        return None
 
     def _inside(self, word: str) -> set[str]:
         """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""

@@ -196,7 +196,8 @@ class Indexer:
 
     async def _watch(self, edge: Edge) -> None:
         """Let another instance write, and search what it has committed."""
-        self._watches = True
+        # A build that is still wanted when it takes over is asked for again: by what the index was made with, or an order.
+        self._watches, self._wanted = True, False
         await self._end_build()
         await self._drop()
         place = await aside(self._indexes.live, edge.database)

@@ -1,6 +1,7 @@
 """An owner's states as its followers ask for them over HTTP: by id, by page, and by range to compare."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -53,8 +54,15 @@ class HttpStates:
         self._prefix = prefix
 
     async def states(self, subjects: Sequence[UUID]) -> list[SubjectState]:
-        answer = await self._ask("states", {"subjects": [str(subject) for subject in subjects]})
-        return [from_wire(state) for state in _list(answer, "states")]
+        return [from_wire(entry) for entry in await self._entries(subjects)]
+
+    async def readable(self, subjects: Sequence[UUID]) -> list[SubjectState]:
+        """Give those of the states that can be read, where one that cannot must not hide the others."""
+        found = []
+        for entry in await self._entries(subjects):
+            with suppress(BadState):
+                found.append(from_wire(entry))
+        return found
 
     async def page(self, after: UUID | None, limit: int) -> Page:
         body = {"after": None if after is None else str(after), "limit": limit}
@@ -70,6 +78,10 @@ class HttpStates:
     async def versions(self, number: int) -> dict[UUID, int]:
         answer = await self._ask("versions", {"range": number})
         return {_uuid(subject): version for subject, version in _list(answer, "versions")}
+
+    async def _entries(self, subjects: Sequence[UUID]) -> list[Any]:
+        answer = await self._ask("states", {"subjects": [str(subject) for subject in subjects]})
+        return _list(answer, "states")
 
     async def _ask(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await self._post(f"{self._prefix}/{what}", body)

@@ -39,8 +39,10 @@ class Unknown:
 SubjectState = Known | Erased | Unknown
 
 
-def from_wire(answer: Mapping[str, Any]) -> SubjectState:
+def from_wire(answer: object) -> SubjectState:
     """Read one state of an owner's answer; anything that is not exactly one of the three raises BadState."""
+    if not isinstance(answer, Mapping):
+        raise BadState("an answer is no object")
     subject = _subject(answer.get("subject"))
     state, erased, unknown = answer.get("state"), answer.get("erased"), answer.get("unknown")
     match (state, erased, unknown):
