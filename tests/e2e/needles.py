@@ -13,7 +13,7 @@ from cv_registry.html import TAGS
 from cvhub.synthetic import SyntheticCitizen
 
 _RANDOM_IDS = re.compile(
-    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{,12}"
     r"|(?<![0-9a-fA-F])(?:[0-9a-f]{32}|[0-9a-f]{16})(?![0-9a-fA-F])"
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}")
@@ -21,8 +21,10 @@ _URL_SAFE = str.maketrans("+/", "-_")
 _ESCAPE = re.compile(r"\\+u([0-9a-f]{4})|((?:\\+x[0-9a-f]{2})+)|\\+[nrtbf]")
 _MARKUP = re.compile(rf"</?(?:{'|'.join(sorted(TAGS))})\s*/?>")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _PIECE_WORDS = 4
-SHORTEST_NAME = 4
+SHORTEST_WORD = 4
+"""Letters; what random ids and bytes say by chance has only shorter words."""
 WORDS_OF_PROGRAMS = {"line"}
 """Given names that a program says too."""
 _TEXTS = {"SummaryText", "HTMLText"}
@@ -120,7 +122,8 @@ def _personal(one: SyntheticCitizen) -> Iterator[tuple[str, str]]:
 
 
 def _is_distinctive(name: str) -> bool:
-    return len(name) >= SHORTEST_NAME and name.casefold() not in WORDS_OF_PROGRAMS
+    longest = max(map(len, _LETTERS.findall(name)), default=0)
+    return longest >= SHORTEST_WORD and name.casefold() not in WORDS_OF_PROGRAMS
 
 
 def _phones(phone: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from tests.e2e.collector import END_OF_HEADERS, REQUESTS, exported, message, texts
-from tests.e2e.needles import SHORTEST_NAME, WORDS_OF_PROGRAMS, Leak, Needles, needles_of
+from tests.e2e.needles import SHORTEST_WORD, WORDS_OF_PROGRAMS, Leak, Needles, needles_of
 
 from cvhub.people import SEED
 from cvhub.synthetic import SyntheticCitizen, citizens
@@ -23,8 +24,8 @@ def _unpadded(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-TITLES = {"JobTitle": 5, "CompanyName": 5, "InstitutionName": 5}
-"""What else than long texts is the citizen's own, and from how many characters on it is nobody else's word."""
+TITLES = {"JobTitle", "CompanyName", "InstitutionName", "Title"}
+"""What else than long texts is the citizen's own."""
 FORMS: dict[str, Callable[[str], str]] = {
     "whole": str,
     "in a sentence": "No such ({}).".format,
@@ -43,6 +44,12 @@ FORMS: dict[str, Callable[[str], str]] = {
 }
 
 
+def is_own(text: str) -> bool:
+    """Tell whether a name or a title has a word that nothing else says."""
+    words = re.findall(r"[^\W\d_]+", text)
+    return any(len(word) >= SHORTEST_WORD and word.casefold() not in WORDS_OF_PROGRAMS for word in words)
+
+
 def held(one: SyntheticCitizen) -> Iterator[tuple[str, str]]:
     """Give all that the citizen's own documents say, as they say it."""
     citizen = one.citizen
@@ -51,7 +58,7 @@ def held(one: SyntheticCitizen) -> Iterator[tuple[str, str]]:
     if one.cv_number:
         yield "CV number", one.cv_number
     for name in (one.name, citizen["familyName"], citizen["givenName"]):
-        if len(name) >= SHORTEST_NAME and name.casefold() not in WORDS_OF_PROGRAMS:
+        if is_own(name):
             yield "name", name
     yield "date of birth", citizen["dateOfBirth"]
     yield "address", citizen["address"]["addressLine"]
@@ -70,7 +77,7 @@ def _of_cv(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield from (("phone", value), ("phone", digits), ("phone", f"+45 {digits[:4]} {digits[4:]}"))
     elif name == "E-mail":
         yield "e-mail", value
-    elif isinstance(value, str) and len(value) >= TITLES.get(name, LONG + 1):
+    elif isinstance(value, str) and (len(value) > LONG or (name in TITLES and is_own(value))):
         yield "written", value
 
 
@@ -100,6 +107,15 @@ def test_what_only_looks_alike_is_not_found() -> None:
         assert needles.leaks("log", said.encode()) == set(), said
     for random_id in ("12345678-1234-4234-8234-123456789012", "1234567890abcdef" * 2, "a234567812345678"):
         assert needles.leaks("log", random_id.encode()) == set(), random_id
+
+
+def test_nothing_is_found_that_bytes_and_random_ids_say_by_chance() -> None:
+    """As in what aiokafka logs of a message, cut off somewhere: `2. hf` is an education, and stands there too."""
+    assert any("2. hf" in json.dumps(one.cv) for one in PEOPLE)
+    said = rb"b'\x00\x024\xe52\x87Hf83ff82f\x01'"
+    assert NEEDLES.leaks("log", said) == set()
+    cut_off = rb"b'\x00\x024\xe52\x87Hf83ff82f-1c3d-4e5f-8a9b-0c1'"
+    assert Needles({"title": ["2. hf"]}).leaks("log", cut_off) == set()
 
 
 def test_a_leak_says_what_kind_was_found_where_and_not_what() -> None:
