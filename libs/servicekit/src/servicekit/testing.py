@@ -69,6 +69,15 @@ def in_skipped_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
     return run
 
 
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel what ran beside a test; raises what one of them had died of before, which nobody else would hear of."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+            raise outcome
+
+
 class StillFailing(AssertionError):  # noqa: N818 - said in a test report
     """The check did not hold in the time it was given; the text holds its last failure."""
 
