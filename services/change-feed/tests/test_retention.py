@@ -16,7 +16,7 @@ from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-WIDTH = timedelta(seconds=2)
+WIDTH = timedelta(seconds=0.5)
 HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
 AT_HOME, AWAY = [relation(MUNICIPALITY)], [relation(OTHER_MUNICIPALITY)]
 
