@@ -61,7 +61,7 @@ async def run(servers: Servers) -> list[Row]:
             made.with_suffix(".partial").rename(made)
         built = pickle.loads(made.read_bytes())  # noqa: S301 - our own
         first = PostgresPeer(connection, built.numbers, built.places)
-        field = Field(folder / "index", reference, first, OpenSearchPeer(cluster, built.places), servers)
+        field = Field(folder / "index", first, OpenSearchPeer(cluster, built.places), servers)
         servers.say("P6 warms OpenSearch up")
         field.opensearch.warm(chain.from_iterable(WARM_UP * list(built.wishes.values())))
         rows = [row for name in GOALS for row in await _race(name, built.wishes[name], field, built.count)]
@@ -204,7 +204,7 @@ async def _race(name: str, queries: Sequence[Query], field: "Field", count: int)
     rates: dict[str, list[float]] = {"ours": [], "PostgreSQL": [], "OpenSearch": []}
     for number in range(ROUNDS):
         field.servers.say(f"P6 {name}: round {number + 1} of {ROUNDS}")
-        snapshot = open_reader(field.folder, field.reference.digest).snapshot()
+        snapshot = open_reader(field.folder).snapshot()
         snapshot.search(Query(enrolled_only=True, group_limit=1), FIRST)
         totals = []
         with _timed(rates["ours"], len(queries)):
@@ -248,11 +248,9 @@ _READER = """
 import os, sys
 from pathlib import Path
 from bench.measured import megabytes
-from cv_contracts.codelists import default
 from cv_search.port import Query
-from cv_search.reference import Reference
 from cv_search.tantivy_engine import open_reader
-snapshot = open_reader(Path(sys.argv[1]), Reference(default()).digest).snapshot()
+snapshot = open_reader(Path(sys.argv[1])).snapshot()
 snapshot.search(Query(), 20)
 snapshot.search(Query(enrolled_only=True), 20)
 print(megabytes(os.getpid()))
@@ -264,7 +262,6 @@ class Field:
     """Where the three meet."""
 
     folder: Path
-    reference: Reference
     postgres: PostgresPeer
     opensearch: OpenSearchPeer
     servers: Servers

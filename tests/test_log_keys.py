@@ -1,6 +1,7 @@
-"""What our code says in a log can be read there: a key that is not allowed is written as ***."""
+"""What our code says in a log can be read there: a key that is not allowed is written as ***, an entry is the one that a document names."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +26,23 @@ def test_every_key_that_is_logged_is_allowed() -> None:
     found = [one for path in OURS for one in logged(path)]
     assert len(found) > 100
     assert [one for one in found if one[1] not in ALLOWED_KEYS | TAKEN_APART] == []
+
+
+DOCUMENTS = [ROOT / "docs" / name for name in ("runbook.md", "production.md")]
+NO_ENTRIES = {"peer_service", "pg_terminate_backend"}
+"""Names of the same form that documents speak of: a label, a function of PostgreSQL."""
+
+
+def entries(path: Path) -> Iterator[str]:
+    """Give the names of the entries that a module logs, by itself or by a function that is told the name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield from (
+                one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            )
+
+
+def test_every_entry_that_operators_are_told_to_look_for_is_logged_somewhere() -> None:
+    named = {name for page in DOCUMENTS for name in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", page.read_text())}
+    assert len(named) > 10
+    assert named - {name for path in OURS for name in entries(path)} == NO_ENTRIES

@@ -14,9 +14,11 @@ import yaml
 from pydantic_settings import BaseSettings
 from tests.deploy.test_compose import has_setting
 
+from cv_contracts import asyncapi
 from cv_contracts.kafka_rights import acls, principals
 from cv_contracts.methods import METHODS
 from cv_contracts.topics import SERVICES, TOPICS
+from servicekit.follow.follower import group_of
 
 if TYPE_CHECKING or sys.platform == "darwin" or machine() == "x86_64":
     import helm_python as helm
@@ -253,6 +255,14 @@ def test_every_follower_is_scaled_by_the_lag_of_each_of_its_groups(documents: li
         assert "replicas" not in of_kind(documents, "Deployment")[name]["spec"]
 
 
+def test_every_group_of_a_follower_is_one_that_the_document_of_the_events_names() -> None:
+    operations = asyncapi.document()["operations"]
+    for name, service in VALUES["services"].items():
+        for projection, topic in service["follows"].items():
+            kafka = operations[f"{name}.receive.{topic}"]["bindings"]["kafka"]
+            jsonschema.validate(group_of(name, projection), kafka["groupId"])
+
+
 def _workloads(documents: list[Document]) -> Iterator[Document]:
     yield from of_kind(documents, "Deployment").values()
     yield from of_kind(documents, "Job").values()
@@ -329,8 +339,8 @@ def test_only_callers_and_operators_reach_a_service(documents: list[Document]) -
     for name, policy in policies.items():
         if name != "gateway":
             callers = {one for one, its in VALUES["services"].items() if name in its["calls"].values()}
-            intake = {"citizen-intake"} if name == "cv-registry" else set()
-            assert _peers(policy) == callers | intake | {"operator"}
+            outside = {"citizen-intake", "jobnet-login"} if name == "cv-registry" else set()
+            assert _peers(policy) == callers | outside | {"operator"}
     operator = {"podSelector": {"matchLabels": {"cvhub/role": "operator"}}}
     assert policies["gateway"]["spec"]["ingress"][0]["from"] == [*GIVEN["network"]["ingress"], operator]
     for policy in of_kind(rendered({**GIVEN, "network": {}}), "NetworkPolicy").values():

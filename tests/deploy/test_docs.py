@@ -11,11 +11,13 @@ import pytest
 import typer.main
 import yaml
 
+from cv_contracts.topics import TOPICS
 from cvhub.cli import app
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted((ROOT / "services").glob("*/README.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 OURS = r"(?:libs|services|tools|tests|deploy|docs|bench)/[\w./-]+"
 
 
@@ -92,6 +94,37 @@ def test_commands_of_cvhub_that_are_written_out_lack_nothing(page: Path) -> None
 def test_a_service_says_what_it_consumes_publishes_and_owns_and_its_settings(page: Path) -> None:
     headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
     assert headings[-4:] == ["Consumes", "Publishes", "Owns", "Settings"]
+
+
+def arrows(drawing: str, line: str) -> Iterator[tuple[str, str]]:
+    """Give who points at whom by arrows of this kind (`--`, `==`), those told of together one by one."""
+    arrow = rf"^ *([\w& ]+?)(?:\(.*\))? {line}(?: .* {line})?> ([\w& ]+)"
+    for left, right in re.findall(arrow, drawing, re.MULTILINE):
+        yield from ((one, other) for one in left.split(" & ") for other in right.split(" & "))
+
+
+def test_the_picture_of_the_system_shows_every_call_and_every_topics_two_sides() -> None:
+    drawing = ARCHITECTURE.split("```mermaid")[1].split("```")[0]
+    values = yaml.safe_load((ROOT / "deploy/chart/values.yaml").read_text())["services"]
+    ids = {name: name.replace("-", "_") for name in values}
+    shown = {arrow for arrow in arrows(drawing, "--") if set(arrow) <= set(ids.values())}
+    assert shown == {
+        (ids[name], ids[asked]) for name, its in values.items() for asked in its["calls"].values()
+    }
+    producers = {(ids[topic.producer], "kafka") for topic in TOPICS}
+    followers = {("kafka", ids[name]) for topic in TOPICS for name in topic.followers}
+    assert set(arrows(drawing, "==")) == producers | followers
+
+
+def test_services_have_the_modules_that_all_of_them_are_said_to_have() -> None:
+    row = re.search(
+        r"^\| `services/\*` \| in all: (.*?); in all but the gateway: (.*?);", ARCHITECTURE, re.MULTILINE
+    )
+    assert row
+    for package in (path.parent for path in ROOT.glob("services/*/src/*/settings.py")):
+        said = row[1] if package.name == "cv_gateway" else row[1] + row[2]
+        for name in re.findall(r"`(\w+)`", said):
+            assert (package / f"{name}.py").exists() or (package / name).is_dir(), (package.name, name)
 
 
 def test_the_hooks_need_nothing_but_what_is_installed() -> None:

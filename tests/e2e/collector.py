@@ -8,6 +8,9 @@ from typing import Any, Self
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+
+from cv_contracts.wire import is_cv_number
 
 REQUESTS: dict[str, Any] = {
     "/v1/traces": ExportTraceServiceRequest,
@@ -74,11 +77,13 @@ def message(path: str, received: bytes) -> Any:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Give every text of a message, each as it was before its length stood before it."""
+    """Give every text of a message, each as it was before its length stood before it, and every whole number of an attribute."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, bytes):
         yield value.decode("utf-8", "replace")
+    elif isinstance(value, AnyValue) and value.HasField("int_value"):
+        yield str(value.int_value)
     elif hasattr(value, "ListFields"):
         for _, inner in value.ListFields():
             yield from texts(inner)
@@ -88,15 +93,18 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def exported(path: str, said: Iterable[str]) -> bytes:
-    """Give an export that says these texts."""
+    """Give an export that says these texts, and CV numbers as the whole numbers that they are on the wire."""
     request = REQUESTS[path]()
     if path == "/v1/traces":
         scope = request.resource_spans.add().scope_spans.add()
-        for text in said:
-            scope.spans.add(name=text)
     else:
         scope = request.resource_metrics.add().scope_metrics.add()
-        for text in said:
+    for text in said:
+        if is_cv_number(text):
+            scope.scope.attributes.add(key="cv", value=AnyValue(int_value=int(text)))
+        elif path == "/v1/traces":
+            scope.spans.add(name=text)
+        else:
             scope.metrics.add(description=text)
     content: bytes = request.SerializeToString()
     return content

@@ -21,12 +21,9 @@ _URL_SAFE = str.maketrans("+/", "-_")
 _ESCAPE = re.compile(r"\\+u([0-9a-f]{4})|((?:\\+x[0-9a-f]{2})+)|\\+[nrtbf]")
 _MARKUP = re.compile(rf"</?(?:{'|'.join(sorted(TAGS))})\s*/?>")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
-_LETTERS = re.compile(r"[^\W\d_]+")
 _PIECE_WORDS = 4
-SHORTEST_WORD = 4
-"""Letters; what random ids and bytes say by chance has only shorter words."""
-WORDS_OF_PROGRAMS = {"line"}
-"""Given names that a program says too."""
+SHORTEST_NAME = 5
+"""In letters. Fewer are in a random token by chance, and programs say them too."""
 _TEXTS = {"SummaryText", "HTMLText"}
 _TITLES = {"JobTitle", "CompanyName", "Title", "InstitutionName"}
 _LINKS = "OtherCVReferenceCollection"
@@ -122,8 +119,7 @@ def _personal(one: SyntheticCitizen) -> Iterator[tuple[str, str]]:
 
 
 def _is_distinctive(name: str) -> bool:
-    longest = max(map(len, _LETTERS.findall(name)), default=0)
-    return longest >= SHORTEST_WORD and name.casefold() not in WORDS_OF_PROGRAMS
+    return sum(map(str.isalpha, name)) >= SHORTEST_NAME
 
 
 def _phones(phone: str) -> Iterator[str]:

@@ -150,6 +150,18 @@ def test_the_asyncapi_document_has_every_producer_and_follower() -> None:
     assert operations["cv-search.receive.cv-status.status-set"]["action"] == "receive"
 
 
+def test_the_asyncapi_document_names_the_groups_that_a_followers_rights_allow() -> None:
+    for name, operation in asyncapi.document()["operations"].items():
+        follower, action, _ = name.split(".", 2)
+        if action == "receive":
+            group = operation["bindings"]["kafka"]["groupId"]
+            for allowed in (follower, f"{follower}.citizens"):
+                jsonschema.validate(allowed, group)
+            for other in (f"{follower}-2", f"{follower}.", f"other.{follower}", ""):
+                with pytest.raises(jsonschema.ValidationError):
+                    jsonschema.validate(other, group)
+
+
 def test_the_drawing_shows_every_service_and_topic() -> None:
     page = (ROOT / "docs" / "flow.md").read_text()
     assert page.count("```mermaid") == 1

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Self
 
 import pytest
+from structlog.testing import capture_logs
 
 from cv_contracts.faults import Unavailable
 from servicekit.data import access_log
@@ -106,3 +108,44 @@ async def test_without_this_month_a_read_fails_and_the_next_one_makes_it(databas
         with pytest.raises(Unavailable):
             await log.record(ROW)
     await log.record(ROW)
+
+
+class YearsAhead(datetime):
+    """The clock of a host that thinks it is far later."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(datetime.now(tz).timestamp(), tz) + timedelta(days=4000)
+
+
+async def test_a_host_whose_date_is_wrong_drops_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await AccessLog(database).record(ROW)
+    await eventually(lambda: all_months(database))
+    before = await months(database)
+    monkeypatch.setattr(access_log, "datetime", YearsAhead)
+    wrong = AccessLog(database)
+    with capture_logs() as said:
+        await wrong.record(ROW)
+        await eventually(lambda: len(said) > 0)
+    assert [(one["event"], one["log_level"], one["seconds"]) for one in said] == [
+        ("access_log_date_wrong", "error", 4000 * 86_400)
+    ]
+    assert set(await months(database)) >= set(before)
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1])
+async def test_by_two_dates_a_day_apart_it_is_the_earlier_that_months_are_dropped_by(
+    database: Database, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    log, by = AccessLog(database), list[date]()
+
+    async def dropped(today: date) -> list[str]:
+        by.append(today)
+        return []
+
+    monkeypatch.setattr(log, "drop_months", dropped)
+    there = await database.fetchval("select (now() at time zone 'UTC')::date")
+    await log._check_months(there + timedelta(days=days))
+    assert by == [there + timedelta(days=min(days, 0))]

@@ -92,6 +92,20 @@ async def test_a_follower_that_gets_nowhere_while_everybody_answers_ends(
         await health.watch_forever()
 
 
+async def test_a_follower_that_stood_still_may_go_on(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    """A process that was stopped, or whose machine slept, has got nowhere since, and is not to blame for it."""
+    health = await _with_a_backlog(database, kafka_settings, OwnedStates())
+    health._looked_at = time.monotonic() - 60
+    await health._look()
+    assert (await health.standing())["copies"]["since_progress"] < 30
+    health._progress_at = {"copies": time.monotonic() - 60}
+    with pytest.raises(FollowerStuck):
+        await health._look()
+    await health._drop_consumer()
+
+
 async def test_a_follower_that_gets_nowhere_is_not_hidden_by_another_instance_that_does(
     database: Database, kafka_settings: KafkaSettings
 ) -> None:

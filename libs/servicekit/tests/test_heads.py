@@ -26,9 +26,12 @@ TOO_LONG = (
 ENDLESS = TOO_LONG[:-2] + b"name-without-end" * 20_000
 
 
-async def answering(_scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the length of the body."""
-    size, more = 0, True
+EARLY = b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+
+
+async def answering(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the length of the body, or at once."""
+    size, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
@@ -40,9 +43,11 @@ async def answering(_scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[int]:
-    """Serve on a free port of this machine; gives it."""
-    config = uvicorn.Config(answering, log_config=None, access_log=False, lifespan="off")
+async def serving(keep_alive: int = 5, **settings: Any) -> AsyncIterator[int]:
+    """Serve on a free port of this machine; gives it. `keep_alive` in seconds."""
+    config = uvicorn.Config(
+        answering, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=keep_alive
+    )
     config.load()
     state, limits = ServerState(), HttpSettings.model_validate(settings)
     server = await asyncio.get_running_loop().create_server(
@@ -135,3 +140,44 @@ async def test_time_for_heads_counts_neither_bodies_nor_rests_between_requests()
             assert await asyncio.wait_for(other[0].read(), 60) == b""
         slow[1].write(SHORT)
         assert await answers(slow, 1) == [b"200 000000"]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param([b"x"], id="a byte"),
+        pytest.param([b"x" * 100], id="all"),
+        pytest.param([b"x"] * 90, id="byte by byte"),
+        pytest.param([b"x" * 100, *[b"\r\n"] * 90], id="empty lines"),
+    ],
+)
+async def test_a_connection_stays_idle_whatever_comes_after_an_answer_but_a_request(
+    rest: list[bytes],
+) -> None:
+    """Any byte ends uvicorn's timer of an idle connection, which would then stay open for ever."""
+    async with serving(keep_alive=1) as port, connected(port) as (reader, writer):
+        writer.write(EARLY)
+        assert await answers((reader, writer), 1) == [b"200 000000"]
+        ended = asyncio.ensure_future(reader.read())
+        for piece in rest:
+            writer.write(piece)
+            await asyncio.wait([ended], timeout=0.1)
+            if ended.done():
+                break
+        assert await asyncio.wait_for(ended, 4) == b""
+
+
+async def test_a_request_after_the_rest_of_one_answered_early_is_served() -> None:
+    """And the time of the idle connection, which runs on with the rest, does not cut it off."""
+    async with serving(keep_alive=2) as port, connected(port) as connection:
+        connection[1].write(EARLY)
+        assert await answers(connection, 1) == [b"200 000000"]
+        await asyncio.sleep(1.2)
+        connection[1].write(b"x" * 100)
+        await asyncio.sleep(1.2)
+        connection[1].write(SHORT + EARLY)
+        assert await answers(connection, 2) == [b"200 000000", b"200 000000"]
+        connection[1].write(b"x" * 100 + POSTED[:1_000])
+        await asyncio.sleep(2.5)
+        connection[1].write(POSTED[1_000:])
+        assert await answers(connection, 1) == [b"200 300000"]

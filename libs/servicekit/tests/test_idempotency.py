@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from cv_contracts.faults import Fault, Precondition, Unavailable
 from cvhub.testing import FreshDatabase
-from servicekit.data.idempotency import Answer, RequestKey, RequestLog, wrong_request_id
+from servicekit.data.idempotency import REPLAY_HEADER, Answer, RequestKey, RequestLog, wrong_request_id
 from servicekit.data.postgres import Database
 from servicekit.testing import in_skipped_time
 from servicekit.web.identity import Caller, Organisation, User
@@ -169,9 +169,20 @@ async def test_an_answer_is_remembered_for_7_days(database: Database) -> None:
 async def test_at_exactly_7_days_an_answer_is_forgotten_and_its_place_free(database: Database) -> None:
     await ask(database)
     async with database.write("subject") as tx:
-        await tx.conn.execute("update request_log set answered_at = $1", tx.now - timedelta(days=7))
+        await tx.conn.execute("update request_log set answered_at = now() - interval '7 days'")
         assert await LOG.replay(tx, KEY, b"other") is None
         await LOG.remember(tx, KEY, b"other", FIRST)
+
+
+@pytest.mark.parametrize("days", [-8, 8])
+async def test_a_host_whose_clock_is_wrong_has_nothing_done_twice(database: Database, days: int) -> None:
+    other = replace(KEY, request_id="request-2")
+    await ask(database)
+    async with database.write("subject") as tx:
+        tx.now += timedelta(days=days)
+        assert await LOG.replay(tx, KEY, BODY) is not None
+        await LOG.remember(tx, other, BODY, FIRST)
+    assert REPLAY_HEADER in (await ask(database, other)).headers
 
 
 async def test_two_who_clean_at_once_do_not_wait_for_each_other(database: Database) -> None:

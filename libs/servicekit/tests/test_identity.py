@@ -116,6 +116,21 @@ def test_a_clock_that_is_a_little_behind_is_forgiven_and_a_wrong_one_is_not(pair
         fresh.verify(token)
 
 
+def test_a_token_signed_while_the_clock_was_ahead_is_made_anew_once_it_is_right(pair: Pair) -> None:
+    pair.clock.now += 3600
+    pair.signer.token("cv-registry", CALLER)
+    pair.clock.now -= 3600
+    assert pair.verifier.verify(pair.signer.token("cv-registry", CALLER)).caller == CALLER
+
+
+def test_a_token_verified_while_the_clock_was_ahead_is_refused_once_it_is_right(pair: Pair) -> None:
+    pair.clock.now += 3600
+    token = pair.signer.token("cv-registry")
+    pair.verifier.verify(token)
+    pair.clock.now -= 3600
+    assert refused(pair, token).code == 1012
+
+
 def claims_of(pair: Pair, **changed: Any) -> dict[str, Any]:
     now = int(pair.clock.now)
     return {"iss": "gateway", "aud": "cv-registry", "iat": now, "exp": now + 30, **changed}

@@ -117,6 +117,18 @@ async def live(world: World, generation: int) -> bool:
     return bool((await world.projection())["live"] == generation)
 
 
+async def test_partitions_of_which_records_were_gone_are_counted(world: World) -> None:
+    await eventually(lambda: live(world, 1))
+    assert (await world.projection())["gaps"] == 0
+    # No build of this test has begun later, so that none takes them away.
+    await world.database.execute(
+        "insert into follow_positions (projection, topic, partition, next_offset, gap_at)"
+        " select 'copies', $1, n, 7, now() + n * interval '1 hour' from generate_series(1, 2) n",
+        CITIZENS.name,
+    )
+    assert (await world.projection())["gaps"] == 2
+
+
 async def test_a_projection_is_rebuilt_compared_and_shown(world: World) -> None:
     for _ in range(20):
         await world.things.put(uuid4(), 1)
@@ -210,7 +222,7 @@ async def test_a_refused_record_is_listed_and_decided_about(world: World) -> Non
     assert await world.post("/refused/retry", seq=5, **WHY) == {"count": 0}
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "x" * 501, None])
+@pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "x\x00", None])
 async def test_nothing_is_decided_without_a_reason(world: World, reason: str | None) -> None:
     subject = uuid4()
     await world.wait_for(subject)
@@ -220,6 +232,15 @@ async def test_nothing_is_decided_without_a_reason(world: World, reason: str | N
         assert (answer.status_code, answer.json()["code"]) == (400, 1014)
     assert len((await world.get("/pending"))["rows"]) == 1
     assert await world.actions() == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"user": "\x00"}, {"organisation": [7, "\x00"]}], ids=["user", "organisation"]
+)
+async def test_what_is_no_text_is_not_looked_for_in_the_access_log(world: World, asked: Any) -> None:
+    period = {"since": "2020-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
+    answer = await world.http.post("/access-log", json={**period, **asked})
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
 
 
 @pytest.mark.parametrize("path", ["/projections/x/rebuild", "/projections/x/verify"])

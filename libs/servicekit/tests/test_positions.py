@@ -1,7 +1,7 @@
 """Where a follower reads: the database decides, whatever Kafka's offsets, a rebalance or a failed batch would have it read."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -17,9 +17,12 @@ from servicekit.follow import following as following_module
 from servicekit.follow.applied import Applied
 from servicekit.follow.following import Following, NotSettled
 from servicekit.follow.generations import Generations
+from servicekit.follow.health import FollowHealth
 from servicekit.follow.projection import read_batch
 from servicekit.follow.records import Record, Records
+from servicekit.follow.states import SubjectState
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
+from servicekit.settings import KafkaSettings
 
 pytestmark = pytest.mark.infra
 
@@ -205,6 +208,91 @@ async def test_a_restored_database_is_no_gap_where_another_partition_is_read_for
     assert [line["event"] for line in logs] == ["positions_rewound"]
     assert consumer.sought == [(0, 2)]
     assert await stored(database) == {0: 2, 1: 1}
+
+
+@pytest.mark.parametrize("read_here", [True, False])
+async def test_what_a_quiet_partition_lost_is_sought_although_nothing_comes(
+    following: Following, database: Database, owner: OwnedStates, read_here: bool
+) -> None:
+    consumer = Consumer(0, 1)
+    if read_here:
+        await following.handle([*records(owner, 0, 0, 1, 2), *records(owner, 1, 0)], consumer)
+    else:
+        await store(database, 0, 3)
+        await following.positions.seek(consumer)
+    look = look_of(following, database)
+    assert await look() == []
+    await store(database, 0, 1)
+    consumer.sought.clear()
+    assert await look() == ["positions_rewound"]
+    assert following.assigned.is_set()
+    await following.positions.seek(consumer)
+    assert (0, 1) in consumer.sought
+    assert await look() == []
+    await following.handle(records(owner, 0, 1, 2), consumer)
+    assert (await stored(database))[0] == 3
+
+
+def look_of(following: Following, database: Database) -> Callable[[], Awaitable[list[str]]]:
+    """Give what looks at the positions as `FollowHealth` does while the broker is away, and tells what it said of them."""
+    nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:1", request_timeout=timedelta(milliseconds=200))
+    health = FollowHealth(database, nowhere, [following], lambda _: set())
+
+    async def look() -> list[str]:
+        with capture_logs() as logs:
+            await health._look()
+        return [line["event"] for line in logs if line["event"] != "progress_not_measured"]
+
+    return look
+
+
+class RestoredMeanwhile(OwnedStates):
+    """While it is asked the second time, somebody else finds out that the database was restored."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self.database = database
+        self.following: Following | None = None
+
+    async def fetch(self, subjects: Sequence[UUID]) -> list[SubjectState]:
+        if len(self.asked) == 1 and self.following is not None:
+            await store(self.database, 0, 1)
+            self.following.reassigned()
+        return await super().fetch(subjects)
+
+
+async def test_a_batch_in_hand_when_a_restore_is_found_moves_no_position_past_what_was_lost(
+    database: Database, copies: Copies
+) -> None:
+    owner, consumer = RestoredMeanwhile(database), Consumer(0)
+    owner.following = following = Following(
+        database, copies.projection(owner), TOPIC, Applied(database, {CITIZENS.name: "copies"})
+    )
+    await following.handle(records(owner, 0, 0, 1, 2), consumer)
+    with capture_logs() as logs:
+        await following.handle(records(owner, 0, 3), consumer)
+    assert [line["event"] for line in logs] == ["positions_rewound"]
+    assert await stored(database) == {0: 1}
+    assert consumer.sought == [(0, 1)]
+
+
+async def test_a_restore_found_while_first_records_are_compared_lets_the_others_be_compared_again(
+    following: Following, database: Database, owner: OwnedStates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, read = Consumer(0, 1), following.positions._read
+    await following.handle(records(owner, 0, 0, 1, 2), consumer)
+    await store(database, 0, 1)
+
+    async def restored_meanwhile() -> dict[int, int]:
+        monkeypatch.setattr(following.positions, "_read", read)
+        found = await read()
+        following.reassigned()
+        return found
+
+    monkeypatch.setattr(following.positions, "_read", restored_meanwhile)
+    await following.handle([*records(owner, 0, 3), *records(owner, 1, 0)], consumer)
+    assert await stored(database) == {0: 1, 1: 1}
+    assert consumer.sought == [(0, 1)]
 
 
 async def test_records_that_are_gone_are_a_gap_once_they_were_sought_in_vain(

@@ -6,7 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from cvhub.testing import FreshDatabase
+from servicekit.data import migrating
 from servicekit.data.postgres import Database, MigrationChanged, migrate
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -108,3 +110,51 @@ async def test_the_tables_of_the_outbox_are_named_as_debezium_s_router_reads_the
     await database.close()
     names = {row["column_name"] for row in rows}
     assert {"id", "aggregatetype", "aggregateid", "type", "payload", "tracingspancontext"} <= names
+
+
+async def test_a_migration_that_waits_for_a_back_up_keeps_nobody_waiting_for_long(
+    fresh_database: FreshDatabase, package: Path
+) -> None:
+    dsn = (await fresh_database()).dsn
+    await migrate(dsn, package.name)
+    (package / "0003_third.sql").write_text("alter table one add column m int; insert into one values (3)")
+    reader = await asyncpg.connect(dsn)
+    async with reader.transaction():
+        await reader.execute("lock table one in access share mode")
+        with capture_logs() as said:
+            upgrade = asyncio.create_task(migrate(dsn, package.name))
+            await eventually(lambda: waits_for_a_lock(reader))
+            async with asyncio.timeout(5):
+                assert await numbers(dsn) == [1, 2]
+            await eventually(lambda: len(said) > 1)
+    assert await upgrade == ["0003_third.sql"]
+    assert {(one["event"], one["log_level"], one["migration"]) for one in said} == {
+        ("migration_waits", "warning", "0003_third.sql")
+    }
+    assert await numbers(dsn) == [1, 2, 3]
+    await reader.close()
+
+
+async def waits_for_a_lock(conn: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    asked = "select exists (select from pg_locks where relation = 'one'::regclass and not granted)"
+    return bool(await conn.fetchval(asked))
+
+
+async def test_a_starter_that_is_cut_off_lets_the_others_go_on(
+    fresh_database: FreshDatabase, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn, begun = (await fresh_database()).dsn, asyncio.Event()
+
+    async def stands_still(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as silent:
+        silent.setitem(migrating._SESSION, "idle_session_timeout", "500")
+        silent.setattr(migrating, "_bring_up_to_date", stands_still)
+        cut_off = asyncio.create_task(migrate(dsn))
+        await begun.wait()
+    async with asyncio.timeout(20):
+        assert await migrate(dsn, package.name)
+    cut_off.cancel()
+    await asyncio.wait([cut_off])

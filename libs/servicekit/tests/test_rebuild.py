@@ -340,7 +340,7 @@ async def test_two_instances_build_once(world: World) -> None:
     assert len(world.things.pages) == len(set(world.things.pages))
 
 
-async def test_a_lease_is_that_of_one_projection_and_is_not_lost_however_long_a_build_takes(
+async def test_a_lease_is_that_of_one_projection_and_ends_with_its_builder(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect, sessions = asyncpg.connect, list[Any]()
@@ -356,7 +356,7 @@ async def test_a_lease_is_that_of_one_projection_and_is_not_lost_however_long_a_
         assert (mine, theirs, another) == (True, False, True)
         names = ("idle_session_timeout", "statement_timeout", "tcp_keepalives_idle", "application_name")
         shown = [await sessions[0].fetchval(f"show {name}") for name in names]
-        assert shown == ["0", "10s", "4", "rebuild copies"]
+        assert shown == ["30s", "10s", "4", "rebuild copies"]
 
     async def is_free() -> None:
         async with same._lease() as free:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from servicekit.data.postgres import Database
+from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.rebuild import Rebuild
 from servicekit.follow.states import BadState
 from servicekit.follow.testing import Copies, OwnedStates
 from servicekit.settings import PostgresSettings
-from servicekit.testing import in_skipped_time
+from servicekit.testing import StillFailing, eventually, in_skipped_time
 
 NONE: Any = None
 
@@ -65,3 +67,25 @@ async def test_a_database_that_takes_connections_and_says_nothing_is_not_waited_
             with pytest.raises(TimeoutError):
                 async with rebuild._lease():
                     pass
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize(("speaks_every", "keeps"), [(0.1, True), (60.0, False)])
+async def test_a_lease_is_kept_however_long_a_build_takes_and_lost_by_a_builder_that_stands_still(
+    database: Database, monkeypatch: pytest.MonkeyPatch, speaks_every: float, keeps: bool
+) -> None:
+    monkeypatch.setattr(rebuilding, "LEASE_SESSION", {"idle_session_timeout": "1000"})
+    monkeypatch.setattr(rebuilding, "SPEAK_EVERY", speaks_every)
+    one, other = (Rebuild(database, Copies(database).projection(OwnedStates()), NONE) for _ in range(2))
+
+    async def is_free() -> bool:
+        async with other._lease() as free:
+            return free
+
+    async with one._lease() as mine:
+        assert mine
+        if keeps:
+            with pytest.raises(StillFailing):
+                await eventually(is_free, timedelta(seconds=3))
+        else:
+            await eventually(is_free)

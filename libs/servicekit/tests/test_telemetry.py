@@ -210,6 +210,10 @@ def test_an_attribute_that_is_not_on_the_list_never_reaches_a_span(attributes: d
 
 def test_a_person_in_an_allowed_attribute_is_masked() -> None:
     assert allowed({"outcome": "0101011234 a@b.dk"}) == {"outcome": "*** ***"}
+    for number in (12345678, 101701234, 4512345678):
+        assert allowed({"messaging.batch.message_count": number}) == {"messaging.batch.message_count": "***"}
+    harmless: Attributes = {"http.response.status_code": 200, "messaging.batch.message_count": 500}
+    assert allowed(harmless) == harmless
 
 
 def test_no_allowed_name_has_room_for_a_url_a_text_or_a_person() -> None:

@@ -148,6 +148,30 @@ async def test_a_service_with_both_keys_reads_what_either_has_sealed(world: Worl
 
 
 @pytest.mark.infra
+async def test_beside_who_writes_with_the_new_key_first_whoever_has_it_last_opens_and_finds(
+    world: World, start: Start
+) -> None:
+    """An instance that knows the old keys alone does neither: so a new key comes last before it comes first."""
+    person = await world.citizen(relation(MUNICIPALITY))
+
+    async def is_found(by: World) -> bool:
+        return len((await by.find(CASE_WORKER, person.mail)).json()["CprCollection"]) == 1
+
+    data, blind = world.settings.data_keys.get_secret_value(), world.settings.blind_secret.get_secret_value()
+    added = with_keys(world.settings, data_keys=f"{data},{NEW}", blind_secret=f"{blind},{NEW_BLIND}")
+    moved = with_keys(world.settings, data_keys=f"{NEW},{data}", blind_secret=f"{NEW_BLIND},{blind}")
+    async with start(added) as reader, start(moved) as writer:
+        await writer.save(CASE_WORKER, person, {EMAIL: person.mail})
+        assert await writer.database.fetchval("select key_id from periods") == "k2"
+        state = await reader.contacts(person)
+        assert state[EMAIL][0] == person.mail
+        assert await is_found(reader)
+        await reader.save(CASE_WORKER, person, {EMAIL: person.mail})
+        assert await writer.contacts(person) == state
+    assert not await is_found(world)
+
+
+@pytest.mark.infra
 async def test_values_are_found_before_while_and_after_they_are_hashed_with_another_key(
     world: World, start: Start
 ) -> None:

@@ -107,6 +107,16 @@ async def test_mail_that_came_back_does_not_lift_a_block(world: World) -> None:
     assert (await world.contacts(person))[EMAIL] == (person.mail, 4)
 
 
+async def test_what_is_no_text_is_refused_before_it_reaches_the_database(world: World) -> None:
+    person = await a_citizen(world)
+    subscription = {"personContactDataTypeIdentifier": EMAIL, "name": "huske\x00service", "wanted": True}
+    for path, body in (
+        ("/bounces", {"emailAddress": "a\x00b@example.dk"}),
+        ("/subscriptions", {"personId": str(person.person_id), **subscription}),
+    ):
+        assert (await world.internal(path, body)).json()["code"] == 1014
+
+
 async def test_a_bounce_of_an_address_that_was_left_says_nothing_about_the_new_one(world: World) -> None:
     person = await a_citizen(world)
     message = await world.database.fetchval("select id from messages where type = $1", EMAIL)

@@ -112,6 +112,16 @@ async def test_an_erasure_removes_every_row_of_the_citizen_and_none_of_another(
     assert (await receipt(registry, other))["version"] is None
 
 
+async def test_an_erasure_removes_a_former_number_that_was_only_told(
+    registry: RegistryClient, database: Database
+) -> None:
+    former = a_person_number()
+    (ids,) = await registry.register(a_citizen(formerPersonNumber=former))
+    assert await rows_with(database, former) == {"former_person_numbers"}
+    await erase(registry, ids)
+    assert await rows_with(database, former) == set()
+
+
 async def test_the_receipt_counts_what_was_removed_and_names_the_access_rows_that_stay(
     registry: RegistryClient, database: Database
 ) -> None:

@@ -18,7 +18,7 @@ import pytest_asyncio
 from cv_registry.import_report import Report
 from cv_registry.importing import Import, run_import
 from cv_registry.settings import SERVICE, Settings
-from cv_registry.testing import RegistryClient, a_citizen, a_cv, some_settings
+from cv_registry.testing import RegistryClient, a_citizen, a_cv, a_person_number, some_settings
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
@@ -27,6 +27,11 @@ from servicekit.web.testing import Identities
 pytestmark = pytest.mark.infra
 
 NO_REPORT = Report(None)
+
+_REGISTER = """
+INSERT INTO citizens (person_id, person_number, cv_id, version, source_version, state, personal, changed_at)
+VALUES (gen_random_uuid(), $1, gen_random_uuid(), 1, 0, '{}', '', now())
+"""
 
 
 @pytest_asyncio.fixture
@@ -152,6 +157,42 @@ async def test_known_citizens_go_through_the_ordinary_intake(settings: Settings,
     assert (run.summary.imported, run.summary.updated) == (1, 1)
     assert await database.fetchval("SELECT source_version FROM citizens") == 2
     assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 1
+
+
+async def test_an_import_that_meets_a_delivery_of_the_same_citizens_in_a_ring_tries_again(
+    settings: Settings, database: Database
+) -> None:
+    """Each waits for the other: the server ends the import's transaction, which has waited for longer."""
+    first, second = a_citizen(), a_citizen()
+    run = Import(settings, database, None, NO_REPORT)
+
+    async def waits() -> None:
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        assert await database.fetchval(waiting) == 1
+
+    async with database.pool.acquire() as conn, conn.transaction():
+        await conn.execute("SET LOCAL deadlock_timeout = '60s'")
+        await conn.execute(_REGISTER, second["personNumber"])
+        importing = asyncio.create_task(run.run(io.BytesIO(line(citizen=first) + line(citizen=second))))
+        await eventually(waits)
+        await conn.execute(_REGISTER, first["personNumber"])
+    await importing
+    assert (run.summary.imported, run.summary.updated) == (0, 2)
+
+
+async def test_a_line_under_a_former_number_of_somebody_here_registers_nobody(
+    registry: RegistryClient, settings: Settings, database: Database
+) -> None:
+    citizen = a_citizen(sourceVersion=2, formerPersonNumber=a_person_number())
+    await registry.register(citizen)
+    run = Import(settings, database, None, NO_REPORT)
+    await run.run(io.BytesIO(line(citizen=a_citizen(personNumber=citizen["formerPersonNumber"]))))
+    assert (run.summary.imported, run.summary.updated) == (0, 1)
+    assert await database.fetchval("SELECT array_agg(person_number) FROM citizens") == [
+        citizen["personNumber"]
+    ]
 
 
 @pytest.mark.parametrize(

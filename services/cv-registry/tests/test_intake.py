@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from cv_citizens.testing import ACTOR, relation
+from cv_registry.store_citizens import IMPORTING, CitizenStore
 from cv_registry.testing import RegistryClient, a_citizen, a_person_number
 from servicekit.data.postgres import Database
 from servicekit.testing import eventually
@@ -20,6 +21,21 @@ async def events_of(database: Database, subject: str) -> list[str]:
         "SELECT payload FROM outbox WHERE aggregateid = $1 AND partition IS NULL ORDER BY seq", subject
     )
     return [row["payload"].decode() for row in rows]
+
+
+def renumbered_from(citizen: dict[str, Any], version: int) -> dict[str, Any]:
+    """Give the same citizen under a number that replaces this one's."""
+    former = citizen["personNumber"]
+    return {
+        **citizen,
+        "sourceVersion": version,
+        "personNumber": a_person_number(),
+        "formerPersonNumber": former,
+    }
+
+
+async def numbers_of(database: Database) -> set[str]:
+    return {row[0] for row in await database.fetch("SELECT person_number FROM citizens")}
 
 
 async def test_a_new_citizen_gets_random_ids_and_a_cv_number(
@@ -131,6 +147,33 @@ async def test_a_bad_citizen_is_refused_with_the_element_and_without_the_value(
         assert refused["errors"][0]["element"] == element
     for value in change.values():
         assert not isinstance(value, str) or len(value) < 2 or value not in str(refused["errors"])
+
+
+def _nested(depth: int) -> list[Any]:
+    return [_nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sourceVersion": 10**20},
+        {"familyName": "\ud800"},
+        {"\udfff": 1},
+        {"relations": _nested(400)},
+    ],
+    ids=[
+        "an integer of 67 bits",
+        "half a character",
+        "half a character as a name",
+        "400 lists in each other",
+    ],
+)
+async def test_what_json_can_say_and_nobody_can_read_refuses_one_citizen_and_not_the_delivery(
+    registry: RegistryClient, change: dict[str, Any]
+) -> None:
+    taken, refused = await registry.intake(a_citizen(), a_citizen(**change))
+    assert (taken["outcome"], refused["outcome"]) == ("applied", "refused")
+    assert refused["errors"][0]["element"] == "body"
 
 
 async def test_a_number_of_another_citizen_is_refused(registry: RegistryClient) -> None:
@@ -279,6 +322,127 @@ async def test_a_number_that_was_changed_by_mistake_is_taken_back(
     back = {**citizen, "sourceVersion": 3, "formerPersonNumber": other}
     assert await registry.register(back) == [first]
     assert await database.fetchval("select array_agg(person_number) from former_person_numbers") == [other]
+
+
+async def test_a_former_number_of_nobody_here_registers_nobody_later_either(
+    registry: RegistryClient, database: Database
+) -> None:
+    """A renumbering that overtakes the registration: what is told under the old number comes late."""
+    first = a_citizen()
+    renumbered = renumbered_from(first, 2)
+    (new,) = await registry.register(renumbered)
+    (late,) = await registry.register(first)
+    (wrong,) = await registry.intake({**first, "sourceVersion": 3})
+    assert late == {**new, "outcome": "stale"}
+    assert wrong["outcome"] == "refused"
+    assert await numbers_of(database) == {renumbered["personNumber"]}
+
+
+async def test_renumberings_that_come_in_the_opposite_order_are_of_one_person(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    second = renumbered_from(first, 2)
+    third = renumbered_from(second, 3)
+    (new,) = await registry.register(third)
+    assert await registry.register(second) == await registry.register(first) == [{**new, "outcome": "stale"}]
+    assert await numbers_of(database) == {third["personNumber"]}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_former_number_is_remembered_also_where_nothing_else_is_new(
+    registry: RegistryClient, database: Database, version: int
+) -> None:
+    citizen, former = a_citizen(), a_citizen()
+    (new,) = await registry.register(citizen)
+    await registry.register(
+        {**citizen, "sourceVersion": version, "formerPersonNumber": former["personNumber"]}
+    )
+    assert await registry.register({**former, "sourceVersion": 0}) == [{**new, "outcome": "stale"}]
+    assert await numbers_of(database) == {citizen["personNumber"]}
+
+
+async def test_a_renumbering_is_corrected_by_the_number_that_was_changed_first(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    (ids,) = await registry.register(first)
+    mistaken = renumbered_from(first, 2)
+    corrected = renumbered_from(first, 3)
+    await registry.register(mistaken)
+    assert await registry.register(corrected) == [ids]
+    assert await numbers_of(database) == {corrected["personNumber"]}
+    for late in (mistaken, first, renumbered_from(first, 1)):
+        assert await registry.register(late) == [{**ids, "outcome": "stale"}]
+    back = {**mistaken, "sourceVersion": 4}
+    assert await registry.register(back) == [ids]
+    assert await numbers_of(database) == {mistaken["personNumber"]}
+
+
+async def test_who_is_told_of_by_two_former_numbers_in_one_delivery_is_taken_twice_in_its_order(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    (ids,) = await registry.register(first)
+    second = renumbered_from(first, 2)
+    await registry.register(second, renumbered_from(second, 3))
+    fourth, fifth = renumbered_from(first, 4), renumbered_from(second, 5)
+    assert await registry.register(fourth, fifth) == [ids, {**ids, "index": 1}]
+    assert await numbers_of(database) == {fifth["personNumber"]}
+
+
+async def test_a_renumbering_that_was_overtaken_makes_no_person_of_two(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    second = renumbered_from(first, 2)
+    third = renumbered_from(second, 3)
+    await registry.register(first, third)
+    (refused,) = await registry.intake(second)
+    assert refused["errors"][0]["element"] == "personNumber"
+    assert "formerPersonNumber" in refused["errors"][0]["reason"]
+    assert await numbers_of(database) == {first["personNumber"], third["personNumber"]}
+
+
+async def test_writes_under_the_present_number_meet_a_renumbering_by_a_former_one(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    second = renumbered_from(first, 2)
+    await registry.register(first)
+    await registry.register(second)
+    async with database.write(CitizenStore.lock(second["personNumber"])):
+        renumbering = asyncio.create_task(registry.register(renumbered_from(first, 3)))
+        _, waiting = await asyncio.wait({renumbering}, timeout=0.5)
+        assert waiting == {renumbering}
+    assert [one["outcome"] for one in await renumbering] == ["applied"]
+
+
+async def test_who_is_imported_under_the_former_number_meanwhile_is_the_same_person(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    (ids,) = await registry.register(a_citizen())
+    async with database.write(IMPORTING) as tx:
+        delivering = asyncio.create_task(registry.register(renumbered_from(first, 2)))
+        await asyncio.wait({delivering}, timeout=0.5)
+        await tx.conn.execute("UPDATE citizens SET person_number = $1", first["personNumber"])
+    (renumbered,) = await delivering
+    assert (renumbered["outcome"], renumbered["personId"]) == ("applied", ids["personId"])
+
+
+async def test_a_merged_person_is_not_renumbered_by_a_former_number_either(
+    registry: RegistryClient, database: Database
+) -> None:
+    first = a_citizen()
+    (ids,) = await registry.register(first)
+    await registry.register(renumbered_from(first, 2))
+    await database.execute(
+        "INSERT INTO merged_persons VALUES ($1, gen_random_uuid(), 'one person', 'test', now())",
+        UUID(ids["personId"]),
+    )
+    (refused,) = await registry.intake(renumbered_from(first, 3))
+    assert refused["outcome"] == "refused"
 
 
 async def test_a_delivery_holds_at_most_a_thousand_citizens(registry: RegistryClient) -> None:

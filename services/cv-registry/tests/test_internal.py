@@ -7,8 +7,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from cv_citizens.citizen import Citizen
+from cv_contracts.ids import CvId
+from cv_registry.domain import CvState
+from cv_registry.moving import Moved, Moving
 from cv_registry.store_citizens import CitizenStore
-from cv_registry.testing import RegistryClient, a_citizen
+from cv_registry.store_cvs import CvStore
+from cv_registry.testing import RegistryClient, a_citizen, with_cv
 from servicekit.background import repeat
 from servicekit.data.postgres import Database
 from servicekit.follow.states import Erased, Known, Unknown, from_wire
@@ -130,6 +134,62 @@ async def test_a_move_needs_a_reason_a_name_and_a_cv(registry: RegistryClient, d
     row = await database.fetchrow("SELECT reason, moved_by, state FROM cv_state_moves")
     assert row is not None
     assert tuple(row) == ("a test", "the test", "ARCHIVED")
+
+
+async def test_a_move_that_a_replace_overtakes_is_decided_again_and_has_the_higher_version(
+    registry: RegistryClient, database: Database
+) -> None:
+    """As when the replace waited under a person number that was changed meanwhile."""
+    cv_id = CvId(UUID((await with_cv(registry))["cvId"]))
+    ahead = await database.fetchval("SELECT version FROM cvs") + 3_600_000_000
+
+    class Overtaken(CvStore):
+        async def for_moving(self, *asked: Any) -> Any:
+            found = await super().for_moving(*asked)
+            await database.execute("UPDATE cvs SET version = $1 WHERE version < $1", ahead)
+            return found
+
+    moved = await Moving(Overtaken(database, Outbox())).move(cv_id, CvState.LOCKED, "a test", "the test")
+    assert moved == Moved("applied", ahead + 1)
+    assert await database.fetchval("SELECT version FROM cvs WHERE state = 'LOCKED'") == ahead + 1
+    assert await database.fetchval("SELECT array_agg(version) FROM cv_state_moves") == [ahead + 1]
+    told = "SELECT array_agg(version ORDER BY seq) FROM outbox WHERE aggregateid = $1"
+    assert (await database.fetchval(told, str(cv_id)))[1:] == [ahead + 1]
+
+
+WHY = {"reason": "a test", "by": "the test"}
+SOME_ID = str(UUID(int=7))
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"], ids=["NUL", "half a character"])
+@pytest.mark.parametrize(
+    ("route", "body", "element"),
+    [
+        (("citizen-intake", "cvs/state"), {"cvId": SOME_ID, "state": "LOCKED", **WHY}, "reason"),
+        (("citizen-intake", "cvs/state"), {"cvId": SOME_ID, "state": "LOCKED", **WHY}, "by"),
+        (("citizen-intake", "citizens/merge"), {"mergedPersonNumber": "0101901234", **WHY}, "personNumber"),
+        (("citizen-intake", "citizens/merge"), {"personNumber": "0101901234", **WHY}, "mergedPersonNumber"),
+        (("cv-status", "citizens/lookup"), {}, "personNumber"),
+        (("cv-status", "citizens/lookup"), {}, "cvNumber"),
+        (("operator", "erasures/find"), {}, "personNumber"),
+        (("operator", "operations/citizens/find"), {}, "personNumber"),
+        (("jobnet-login", "jobnet-accounts/login"), {"password": "x"}, "userName"),
+        (("jobnet-login", "jobnet-accounts/login"), {"userName": "x"}, "password"),
+    ],
+)
+async def test_what_is_no_text_is_refused_before_it_reaches_the_database(
+    registry: RegistryClient, route: tuple[str, str], body: dict[str, Any], element: str, text: str
+) -> None:
+    service, path = route
+    answer = await registry.call(
+        "POST",
+        f"/internal/{path}",
+        {**body, element: text},
+        service=service,
+        content_type="application/json",
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+    assert [error["element"] for error in answer.json()["errors"]] == [element]
 
 
 async def test_a_heartbeat_goes_to_each_partition_once_and_never_piles_up(database: Database) -> None:

@@ -9,11 +9,20 @@ import pytest
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor, decide
-from cv_citizens.testing import ACTOR, JOBCENTER, JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
+from cv_citizens.testing import (
+    ACTOR,
+    JOBCENTER,
+    JOBNET,
+    MUNICIPALITY,
+    OTHER_MUNICIPALITY,
+    a_caller,
+    referral,
+    relation,
+)
 from cv_contracts.codelists import default
 from cv_registry.closing import MunicipalityMerger, moved
 from cv_registry.merge_municipality import run_merger
-from cv_registry.merging import Merging
+from cv_registry.merging import Merging, PersonMerger
 from cv_registry.settings import SERVICE
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_merges import MergeStore
@@ -90,13 +99,32 @@ async def test_who_has_no_cv_takes_over_the_others(registry: RegistryClient, dat
     assert (await registry.replace(survivor["personNumber"], a_cv())).status_code == 200
 
 
+async def test_the_source_may_go_on_to_tell_the_merged_number_as_a_former_one_of_the_survivor(
+    registry: RegistryClient,
+) -> None:
+    people = [a_citizen(), a_citizen(), a_citizen()]
+    survivor, merged, another = people
+    ids, *_ = await registry.register(*people)
+    told = {**survivor, "formerPersonNumber": merged["personNumber"], "givenName": "Renummereret"}
+    (refused,) = await registry.intake({**told, "sourceVersion": 2})
+    assert refused["errors"][0]["element"] == "formerPersonNumber"
+    await merge(registry, survivor["personNumber"], merged["personNumber"])
+    (taken,) = await registry.intake({**told, "sourceVersion": 3})
+    assert (taken["outcome"], taken["personId"]) == ("applied", ids["personId"])
+    (refused,) = await registry.intake(
+        {**another, "sourceVersion": 2, "formerPersonNumber": merged["personNumber"]}
+    )
+    assert refused["outcome"] == "refused"
+
+
 async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change_nothing(
     registry: RegistryClient, database: Database
 ) -> None:
     survivor, merged = await two(registry, with_cv=(True, False))
     numbers = survivor["personNumber"], merged["personNumber"]
+    told = "SELECT count(*) FROM outbox WHERE partition IS NULL"
     await merge(registry, *numbers)
-    count = await database.fetchval("SELECT count(*) FROM outbox")
+    count = await database.fetchval(told)
     assert (await merge(registry, *numbers))["outcome"] == "unchanged"
     raw = {name: merged[name] for name in a_citizen() if name != "cvNumber"}
     for source_version in (1, 9):
@@ -106,13 +134,35 @@ async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change
         {**raw, "sourceVersion": 10, "personNumber": a_person_number(), "formerPersonNumber": numbers[1]}
     )
     assert renumbered["outcome"] == "refused"
-    assert await database.fetchval("SELECT count(*) FROM outbox") == count
+    assert await database.fetchval(told) == count
     third = a_citizen()
     await registry.register(third)
     assert (await merge(registry, third["personNumber"], numbers[1]))["code"] == 1014
     assert (await merge(registry, numbers[1], third["personNumber"]))["code"] == 1014
     assert (await merge(registry, numbers[0], a_person_number()))["code"] == 1014
     assert (await merge(registry, numbers[0], numbers[0]))["code"] == 1014
+
+
+async def test_a_merger_that_a_replace_overtakes_closes_the_cv_that_there_is_then(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    survivor, merged = await two(registry, with_cv=(False, True))
+    ahead = await database.fetchval("SELECT version FROM cvs") + 3_600_000_000
+
+    class Overtaken(MergeStore):
+        async def persons(self, *asked: Any) -> Any:
+            found = await super().persons(*asked)
+            await database.execute("UPDATE cvs SET version = $1 WHERE version < $1", ahead)
+            return found
+
+    outbox = Outbox()
+    merging = Merging(Overtaken(database, outbox), CvStore(database, outbox), default(), clock)
+    merger = PersonMerger(survivor["personNumber"], merged["personNumber"], "one person", "intake")
+    assert (await merging.persons(merger)).applied
+    deleted = await database.fetchval("SELECT version FROM cvs WHERE state = 'DELETED'")
+    assert deleted == ahead + 1
+    assert await changes(database, survivor["cvId"]) == ["created"]
+    assert await changes(database, merged["cvId"]) == ["created", "deleted"]
 
 
 async def test_an_erasure_is_told_whom_else_there_is_of_the_person(registry: RegistryClient) -> None:
@@ -222,6 +272,15 @@ async def test_who_belongs_to_the_jobcenter_alone_moves_too(
 ) -> None:
     await registry.register(a_citizen(relations=[relation(JOBCENTER)]))
     assert await merging(database, clock).municipalities(MERGER) == 1
+
+
+async def test_who_belongs_to_any_of_the_jobcenters_offices_or_was_referred_by_one_moves_too(
+    registry: RegistryClient, database: Database, clock: SettableClock
+) -> None:
+    office = Organisation(8, "10117")
+    there, referred = relation(office), referral(ACTOR, office)
+    await registry.register(a_citizen(relations=[there]), a_citizen(relations=[referred]))
+    assert await merging(database, clock).municipalities(MERGER) == 2
 
 
 async def test_what_the_source_tells_again_after_a_merger_is_late_and_what_is_newer_counts(

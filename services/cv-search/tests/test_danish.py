@@ -45,6 +45,10 @@ def test_symbols_of_programming_languages_and_long_compounds_are_kept() -> None:
         ("Socialrådgiver", "rådgiver"),
         ("Projektleder", "leder"),
         ("Regnskabsmedarbejder", "regnskab"),
+        ("Dataanalytiker", "analytiker"),
+        ("Autoelektriker", "elektriker"),
+        ("Autoelektrikerlaerling", "laerling"),
+        ("boernesygeplejerske", "sygeplejerske"),
     ],
 )
 def test_a_compound_holds_its_words(reference: Reference, compound: str, inside: str) -> None:
@@ -59,6 +63,12 @@ def test_a_long_text_has_the_words_it_has_piece_by_piece(reference: Reference) -
     assert words("sygeplejerske")[0] in found.parts.split()
     assert found.unstemmed.split() == ["intensivsygeplejerske", "cafe", "ældrepleje"] * 3
     assert reference.compounds.analysed(text * 3) == found
+
+
+def test_letters_that_only_meet_in_a_compound_are_spelled_as_one_and_as_two(reference: Reference) -> None:
+    found = reference.compounds.analysed("Dataanalytikere i Aarhus og Laesoe")
+    assert found.stems == "datånalytik århus læsø"
+    assert found.unstemmed.split() == ["datånalytikere", "dataanalytikere", "læsoe"]
 
 
 @pytest.mark.parametrize("plain", ["normal", "optimal", "administration", "medarbejder", "sygeplejerske"])
@@ -85,6 +95,8 @@ def test_a_compound_is_a_kind_of_the_known_word_that_it_ends_with(reference: Ref
     heads = {
         "børnesygeplejersker": "sygeplejersk",
         "sportsfysioterapeut": "fysioterapeut",
+        "videoelektrikere": "elektrik",
+        "boernesygeplejersker": "sygeplejersk",
         "xylofonstemmer": None,
         "Odense": None,
     }

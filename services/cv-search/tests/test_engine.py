@@ -252,6 +252,24 @@ def test_with_an_asterisk_all_words_that_begin_so_are_found_whole_ones_too_and_n
         assert set(found(snapshot, query, len(words))) == wanted, some
 
 
+def test_letters_that_only_meet_in_a_compound_hide_neither_its_words_nor_its_beginning(
+    engine: Engine, text: Text
+) -> None:
+    analyst, electrician, town, other = (
+        document(1, "Dataanalytiker"),
+        document(2, "Kok", texts=("autoelektriker",)),
+        document(3, texts=("Aarhus",)),
+        document(4, texts=("Århus",)),
+    )
+    snapshot = kept(engine, analyst, electrician, town, other)
+    for typed in ("data*", "dataa*", "dataanalytik*", "analytiker", "dataanalytiker", "DATAANALYTIKERE"):
+        assert found(snapshot, text(typed)) == [analyst.cv_id], typed
+    for typed in ("auto*", "autoe*", "elektriker"):
+        assert found(snapshot, text(typed)) == [electrician.cv_id], typed
+    for typed in ("aarhus", "århus", "aarh*", "århu*"):
+        assert set(found(snapshot, text(typed))) == {town.cv_id, other.cv_id}, typed
+
+
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
     snapshot = kept(
         engine,

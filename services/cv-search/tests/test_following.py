@@ -53,4 +53,9 @@ async def test_three_streams_become_one_document_in_any_order_and_an_owner_may_b
         await eventually(finds)
         verified = await world.operate("GET", "/internal/operations/projections")
         assert {row["name"] for row in verified.json()["projections"]} == {"citizens", "cvs", "statuses"}
-    assert await world.parts.database.fetchval("select count(*) from citizen_parts") == 0
+
+        async def nothing_is_kept() -> None:
+            assert await world.parts.database.fetchval("select count(*) from citizen_parts") == 0
+
+        # By the registry's word the person is not shown even before the event has arrived.
+        await eventually(nothing_is_kept)

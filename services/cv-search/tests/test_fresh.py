@@ -71,11 +71,31 @@ async def test_where_the_registry_gives_no_answer_either_there_is_none(world: Wo
     assert {line["event"] for line in logged if line["log_level"] == "warning"} >= {
         "registry_gave_no_citizen"
     }
-    world.owners.mode = "ok"
-    del world.owners.states["citizens"][str(one.person_id)]
-    assert (await world.search("vagtplan")).status_code == 503, "the registry forgets nobody"
     assert (await world.search("findes ikke")).status_code == 200
-    world.owners.put("citizens", one.person_id, 1, one.citizen)
+    world.owners.mode = "ok"
+    assert await shown(world) == sorted([one.cv_number, other.cv_number])
+
+
+async def test_of_whom_the_registry_says_nothing_that_can_be_read_is_left_out_and_hides_nobody_else(
+    world: World,
+) -> None:
+    one, other = await two(world)
+    await world.heartbeat(0)
+    await pending(world, one)
+    state = world.owners.states["citizens"].pop(str(one.person_id))
+    for told in (None, {**state, "state": {**state["state"], "cvId": "none"}}, {**state, "state": {}}):
+        if told is not None:
+            world.owners.states["citizens"][str(one.person_id)] = told
+        with capture_logs() as logged:
+            answer = await world.search("vagtplan")
+        assert answer.status_code == 200, answer.text
+        result = answer.json()["SearchCVTextResult"]
+        assert [person["CVNumber"] for person in result["CVPersons"]] == [other.cv_number]
+        assert result["TotalResults"] == 2
+        assert [line for line in logged if line["log_level"] == "warning"] == [
+            {"event": "citizens_unconfirmed", "count": 1, "log_level": "warning"}
+        ]
+    world.owners.states["citizens"][str(one.person_id)] = state
     assert await shown(world) == sorted([one.cv_number, other.cv_number])
 
 

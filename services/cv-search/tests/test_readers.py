@@ -19,7 +19,7 @@ from servicekit.web.testing import Identities
 from servicekit.workers import Crowded, Refused, TooSlow, WorkerDied, Workers
 
 FOUND = Answered(0, b"", b"", 1)
-SERVING = Serving(Place(Path("index"), uuid4()), 1, "digest")
+SERVING = Serving(Place(Path("index"), uuid4()), 1)
 
 
 class Busy:

@@ -10,7 +10,7 @@ from cv_search.port import BUDGET_SECONDS, EngineError, Found, Query
 from cv_search.searcher import GONE, Answered, Asked, Searcher
 from servicekit.worker import WORKED
 
-ASKED = pickle.dumps(Asked(Path("index"), "digest", 1, Query(), 10))
+ASKED = pickle.dumps(Asked(Path("index"), 1, Query(), 10))
 
 
 class Moment:
@@ -62,14 +62,14 @@ def searched(searcher: Searcher) -> int:
 
 
 def test_a_moment_that_was_let_go_is_opened_again(index: Index) -> None:
-    searcher = Searcher(lambda _path, _digest: index, BUDGET_SECONDS)
+    searcher = Searcher(lambda _path: index, BUDGET_SECONDS)
     assert searched(searcher) == 7
     index.moment.gone = True
     assert searched(searcher) == 7
 
 
 def test_an_index_that_is_gone_is_told_and_searched_when_it_is_back(index: Index) -> None:
-    searcher = Searcher(lambda _path, _digest: index, BUDGET_SECONDS)
+    searcher = Searcher(lambda _path: index, BUDGET_SECONDS)
     assert searched(searcher) == 7
     index.gone = index.moment.gone = True
     assert searcher.work(ASKED) == (GONE, b"")

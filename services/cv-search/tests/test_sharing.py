@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from cv_contracts.codelists import default
 from cv_search.indexes import FolderIndexes
 from cv_search.indexing import Indexer
 from cv_search.lease import Lease
+from cv_search.port import Query
+from cv_search.readers import Readers
 from cv_search.reference import Reference
 from cv_search.settings import IndexSettings, Role, Settings
 from cv_search.tantivy_engine import open_engine, open_reader
@@ -22,10 +25,23 @@ pytestmark = pytest.mark.infra
 Start = Callable[[Settings], AbstractAsyncContextManager[World]]
 
 
-def shared_folder(folder: Path) -> FolderIndexes:
+@dataclass
+class Lists:
+    """The code lists of one instance, which a test may swap."""
+
+    reference: Reference = field(default_factory=lambda: Reference(default()))
+
+    def swap(self) -> None:
+        lists = default()
+        number = next(iter(lists.occupations))
+        fewer = {known: one for known, one in lists.occupations.items() if known != number}
+        self.reference = Reference(type(lists)(**{**vars(lists), "occupations": fewer}))
+
+
+def shared_folder(folder: Path, lists: Lists | None = None) -> FolderIndexes:
     """Give a folder that all instances see, in the place of a cluster."""
-    reference = Reference(default())
-    return FolderIndexes(folder, open_engine, open_reader, lambda: reference)
+    own = lists or Lists()
+    return FolderIndexes(folder, open_engine, open_reader, lambda: own.reference)
 
 
 @asynccontextmanager
@@ -66,6 +82,45 @@ async def test_one_writes_the_other_follows_it_and_takes_over_when_it_is_gone(
             await eventually(lambda: both_hold_all(first, other))
         assert first.serving.place == place
     assert len(list(folder.glob("index-*"))) == 1
+
+
+@pytest.mark.parametrize("watcher_is_first", [True, False])
+async def test_who_watches_searches_what_other_code_lists_made_whoever_takes_them_up_first(
+    world: World, tmp_path: Path, watcher_is_first: bool
+) -> None:
+    folder, writers, watchers = tmp_path / "shared", Lists(), Lists()
+    settings = IndexSettings(folder=folder)
+    writer, watcher = (
+        Indexer(world.parts.documents, shared_folder(folder, lists), settings, writes=lists is writers)
+        for lists in (writers, watchers)
+    )
+    readers = Readers(world.parts.workers)
+
+    async def both_answer() -> None:
+        await watcher.step()
+        assert watcher.serving == writer.serving
+        assert (await readers.search(watcher.serving, Query(), 10)).total == 2
+
+    async def built() -> None:
+        await writer.step()
+        while writer.building:
+            await asyncio.sleep(0.01)
+            await writer.step()
+
+    await world.told(world.new(10000001), world.new(10000002))
+    await built()
+    await both_answer()
+    before = writer.serving.place
+    if watcher_is_first:
+        watchers.swap()
+        await both_answer()
+    writers.swap()
+    await built()
+    assert writer.serving.place != before
+    await both_answer()
+    watchers.swap()
+    await both_answer()
+    await writer._end()
 
 
 async def test_one_process_follows_and_writes_and_another_answers(settings: Settings, start: Start) -> None:

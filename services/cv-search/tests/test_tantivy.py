@@ -88,7 +88,9 @@ def test_a_torn_index_is_told(written: Path, reference: Reference, suffix: str, 
         open_engine(written, reference)
 
 
-def test_a_foreign_index_is_told(tmp_path: Path, written: Path, reference: Reference) -> None:
+def test_a_foreign_index_is_told(
+    tmp_path: Path, written: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "somebody.txt").write_text("else's")
     (tmp_path / "begun").mkdir()
@@ -106,10 +108,14 @@ def test_a_foreign_index_is_told(tmp_path: Path, written: Path, reference: Refer
     others = Reference(type(lists)(**{**vars(lists), "occupations": fewer}))
     with pytest.raises(IndexBroken):
         open_engine(written, others)
-    with pytest.raises(IndexBroken):
-        open_reader(written, others.digest).snapshot()
+    assert open_reader(written).snapshot().position == 5, "whoever only reads takes it as it was made"
     with pytest.raises(EngineError):
-        open_reader(tmp_path / "foreign", reference.digest)
+        open_reader(tmp_path / "foreign")
+    monkeypatch.setattr("cv_search.tantivy_engine.checkpoint.FORM", "another format")
+    with pytest.raises(IndexBroken):
+        open_reader(written).snapshot()
+    with pytest.raises(IndexBroken):
+        open_engine(written, reference)
 
 
 def test_a_second_writer_is_refused(written: Path, reference: Reference) -> None:
@@ -152,7 +158,7 @@ def test_an_index_is_opened_anew_where_something_was_committed_and_else_not(
 ) -> None:
     engine = open_engine(written, reference)
     counted = Counted(Index.open(str(written)))
-    reader = TantivyReader(written, cast("Index", counted), reference.digest)
+    reader = TantivyReader(written, cast("Index", counted))
     for position in (5, 6, 7):
         if position > 5:
             engine.commit(position)
@@ -162,7 +168,7 @@ def test_an_index_is_opened_anew_where_something_was_committed_and_else_not(
 
 
 def test_a_search_that_costs_too_much_is_given_up(written: Path, reference: Reference) -> None:
-    snapshot = open_reader(written, reference.digest).snapshot()
+    snapshot = open_reader(written).snapshot()
     for query in (Query(), Query(text=clauses("kok smed", reference))):
         with pytest.raises(TooCostly):
             snapshot.search(query, 10, budget=0.0)

@@ -109,6 +109,23 @@ async def test_changes_that_never_cease_and_are_taken_leave_the_index_no_older(
     await writer._end()
 
 
+async def test_an_index_of_another_instance_that_cannot_be_looked_at_grows_older(
+    documents: Documents, folder: Folder, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise EngineError
+
+    watcher = Indexer(
+        cast("SearchDocuments", documents), folder, IndexSettings(folder=tmp_path), writes=False
+    )
+    monkeypatch.setattr(folder, "live", fail)
+    for _ in range(2):
+        with pytest.raises(EngineError):
+            await watcher.step()
+        clock.now += 60
+    assert watcher.lag_seconds == 120
+
+
 async def built(indexer: Indexer) -> None:
     await indexer.step()
     while indexer.building:

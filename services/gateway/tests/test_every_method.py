@@ -58,6 +58,38 @@ async def test_a_method_without_query_parameters_refuses_any_as_one_that_has_som
         assert (await client.request(method.verb, method.path + "?", headers=headers)).status_code == 200
 
 
+NUMBER = "0303039999"
+
+
+@pytest.mark.parametrize(
+    ("target", "element"),
+    [
+        (f"/v6/Cv/versions?CVStatusIdentifier={NUMBER}", "CVStatusIdentifier"),
+        (f"/v6/Cv/versions?CVStatusIdentifier=2&citizen={NUMBER}", "query"),
+        (f"/v6/Cv/versions?CVStatusIdentifier=2&{NUMBER}", "query"),
+        (f"/v6/Cv/versions?CVStatusIdentifier={NUMBER}&CVStatusIdentifier=2", "CVStatusIdentifier"),
+        (f"/v6/Cv/versions/onstatus?CVVersionIdentifier={NUMBER}", "CVVersionIdentifier"),
+        (f"/v6/Cv/changes?CVChangeStartTime={NUMBER}", "CVChangeStartTime"),
+        (f"/v1/feed/cv?lastEventId={NUMBER}", "lastEventId"),
+        (f"/v1/feed/cv?timeout={NUMBER}", "timeout"),
+        (f"/v1/feed/cv?kind=cv-changed,{NUMBER}", "kind"),
+        (f"/v1/feed/cv/snapshot?after={NUMBER}", "after"),
+        (f"/v1/feed/cv/snapshot?lastEventId={NUMBER}", "query"),
+    ],
+)
+async def test_what_no_method_asks_for_never_stands_in_the_url_to_its_owner(
+    start: Start, provider: Provider, registry: ScriptedOwner, target: str, element: str
+) -> None:
+    token = provider.token(organisation={"type": 101, "code": "1"}, may_act_as=[])
+    headers = call_headers(token, x_activeorganisation_type="101", x_activeorganisation_code="1")
+    async with start(owners={"cv-status": registry.url, "change-feed": registry.url}) as (_, client):
+        answer = await client.get(target, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+    assert [error["element"] for error in answer.json()["errors"]] == [element]
+    assert NUMBER not in answer.text
+    assert registry.received == []
+
+
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
 @pytest.mark.slow
 async def test_an_owners_answer_that_is_no_http_is_1011_and_1002_for_a_search(

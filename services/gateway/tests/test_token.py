@@ -28,7 +28,7 @@ from cv_gateway.testing import (
     plain,
     raw,
 )
-from cv_gateway.token import TokenRules, TokenVerifier
+from cv_gateway.token import MOST_ORGANISATIONS, SMALL_TOKEN, TokenRules, TokenVerifier
 from cv_gateway.upstream_testing import is_now
 from servicekit.testing import eventually
 from servicekit.web.identity import Organisation
@@ -110,6 +110,16 @@ async def test_a_token_without_a_scope_is_good_and_grants_nothing(
     assert (await verifier.verify(bearer(provider.token(scope=scope)))).scopes == frozenset()
 
 
+async def test_who_acts_for_as_many_organisations_as_may_be_named_is_admitted(
+    client: httpx.AsyncClient, provider: Provider
+) -> None:
+    acting = [{"type": 101, "code": f"{n:020}"} for n in range(MOST_ORGANISATIONS - 1)]
+    token = provider.token(may_act_as=[*acting, {"type": 8, "code": "15100"}])
+    headers = call_headers(token, x_activeorganisation_code="15100")
+    for _ in range(2):
+        assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
+
+
 NOW = int(time.time())
 BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "another issuer": {"iss": "https://evil.test"},
@@ -141,6 +151,9 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "a type beyond all numbers": {"organisation": {"type": float("inf"), "code": "10100"}},
     "a may_act_as that is no list": {"may_act_as": {"type": 8, "code": "10100"}},
     "a may_act_as with rubbish in it": {"may_act_as": [{"type": 8, "code": "10100"}, None]},
+    "a may_act_as that is too long": {
+        "may_act_as": [{"type": 8, "code": "10100"}] * (MOST_ORGANISATIONS + 1)
+    },
 }
 
 
@@ -369,3 +382,15 @@ async def test_what_is_remembered_is_bounded(keys: KeySource, provider: Provider
     for n in range(10):
         await verifier.verify(bearer(provider.token(client_id=f"c{n}")))
     assert len(verifier._verified) == 3
+
+
+async def test_a_long_token_takes_the_place_of_as_many_others_as_it_is_long(
+    keys: KeySource, provider: Provider
+) -> None:
+    verifier = TokenVerifier(TokenRules(ISSUER, AUDIENCE), keys, remembered=20)
+    for n in range(20):
+        await verifier.verify(bearer(provider.token(client_id=f"c{n}")))
+    acting = [{"type": 101, "code": f"{n:020}"} for n in range(MOST_ORGANISATIONS)]
+    long = provider.token(may_act_as=acting)
+    await verifier.verify(bearer(long))
+    assert len(verifier._verified) == 20 - len(long) // SMALL_TOKEN

@@ -5,11 +5,13 @@ import contextlib
 import os
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 import orjson
 import psutil
 import pytest
 
+from pdf_renderer import worker
 from pdf_renderer.cv_testing import SAMPLE, cv_of, made, profile
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
@@ -45,6 +47,14 @@ async def test_a_document_beyond_the_memory_bound_ends_its_worker_only() -> None
         with pytest.raises(WorkerDied):
             await workers.render("v1", huge())
         assert await workers.render("v1", shown(0))
+
+
+def test_where_the_system_does_not_tell_of_memory_no_worker_is_worn_by_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert worker._megabytes() > 0
+    monkeypatch.setattr(worker, "_STATM", str(tmp_path / "statm"))
+    assert worker._megabytes() == 0
 
 
 async def test_what_is_refused_costs_no_worker() -> None:
@@ -96,9 +106,13 @@ async def test_workers_hold_no_secret_and_leave_with_the_service() -> None:
     async with Workers(WorkerSettings(processes=1)) as workers:
         await workers.render("v1", shown(0))
         worker = psutil.Process(workers.pids[0])
-        assert set(worker.environ()) == {"RAYON_NUM_THREADS", "MALLOC_ARENA_MAX"}
-        assert worker.open_files() == []
-        assert worker.net_connections("inet") == []
+        if os.geteuid() == 0:
+            assert set(worker.environ()) == {"RAYON_NUM_THREADS", "MALLOC_ARENA_MAX"}
+            assert worker.open_files() == []
+            assert worker.net_connections("inet") == []
+        else:
+            with pytest.raises(psutil.AccessDenied):
+                worker.environ()
 
     def gone() -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,5 +1,6 @@
 """What the commands say when something is not there: a sentence, never a traceback."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,27 @@ from typer.testing import CliRunner
 
 from cvhub.cli import app, main
 from cvhub.doctor.command import _in_short
-from cvhub.doctor.findings import warning, well, wrong
-from cvhub.doctor.services import _following
+from cvhub.doctor.findings import Finding, warning, well, wrong
+from cvhub.doctor.services import _following, _index
 from cvhub.health import what_fails
 from cvhub.ports import DEFAULT_PORTS
 from cvhub.servers.process import CannotStart
 from cvhub.state import Run, State
 from servicekit.testing import free_port
+
+
+@pytest.fixture(autouse=True)
+def _dumps_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the process of the tests as it is, for what is forbidden is so for good."""
+    monkeypatch.setattr("cvhub.cli.no_core_dumps", lambda: None)
+
+
+def test_the_operators_process_leaves_no_dump_either() -> None:
+    tell = (
+        "import resource; from cvhub import cli; "
+        "cli.app = lambda: print(max(resource.getrlimit(resource.RLIMIT_CORE)) <= 1); cli.main()"
+    )
+    assert subprocess.check_output([sys.executable, "-c", tell], text=True) == "True\n"
 
 
 @pytest.fixture
@@ -145,6 +160,36 @@ def test_the_doctor_tells_at_the_end_what_is_not_well_and_before_it_how_many_are
         bad,
         odd,
     ]
+
+
+def test_the_doctor_finds_records_that_were_gone_until_what_lacks_them_is_built_anew() -> None:
+    one = {"name": "citizens", "live": 1, "building": None, "heartbeatAge": 3.0, "lag": 0, "pending": 0}
+
+    def replica(**more: object) -> Finding:
+        [found] = [
+            f for f in _following("cv-status", [{**one, "unreadable": 0, **more}]) if f.check == "replicas"
+        ]
+        return found
+
+    assert (replica(gaps=2).level, replica(gaps=0).level, replica().level) == ("wrong", "well", "well")
+    assert replica(gaps=2).advice == "docs/runbook.md, CvhubRecordsGone"
+    held = {"generation": 2, "rows": 40, "share": 1.0, "held": True}
+    assert replica(gaps=2, building=held).advice == "docs/runbook.md, CvhubBuildHeld"
+
+
+@pytest.mark.parametrize(
+    ("lag", "trouble", "level"),
+    [(0.2, None, "well"), (10.5, None, "wrong"), (10.5, "OSError", "wrong"), (0.2, "OSError", "warning")],
+)
+def test_the_doctor_finds_an_index_that_is_behind_or_in_trouble(
+    lag: float, trouble: str | None, level: str
+) -> None:
+    [found] = _index("cv-search", {"position": 7, "lag_seconds": lag, "built": 1, "trouble": trouble})
+    assert (found.check, found.level) == ("index", level)
+    assert (trouble or "behind") in found.text
+    assert (found.advice == "docs/runbook.md, CvhubIndexBehind") is (level != "well")
+    # One that is not ready tells nothing of how far it is.
+    assert list(_index("cv-search", {"status": "NotBuilt"})) == list(_index("gateway", None)) == []
 
 
 def test_the_doctor_finds_a_build_that_waits_for_an_operator() -> None:

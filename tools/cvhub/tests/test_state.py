@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -78,6 +79,22 @@ def test_what_a_killed_run_left_behind_is_ended(state: State, monkeypatch: pytes
         state.end_leftovers()
         assert not psutil.pid_exists(left.pid)
     assert state.run() is None
+
+
+@pytest.mark.parametrize(("what", "ends"), [(("-m", "code"), True), (("-c", "input()"), False)])
+def test_of_what_nobody_may_look_into_only_a_service_is_ended(
+    state: State, monkeypatch: pytest.MonkeyPatch, what: tuple[str, str], ends: bool
+) -> None:
+    def denied(process: psutil.Process) -> NoReturn:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr("cvhub.state.LEFTOVER_SECONDS", 0.1)
+    monkeypatch.setattr(psutil.Process, "environ", denied)
+    with subprocess.Popen([sys.executable, *what], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as left:
+        state.write_run(Run(1, {}, "", {"left": left.pid}))
+        state.end_leftovers()
+        assert (left.poll() is not None) == ends
+        left.kill()
 
 
 def test_a_process_that_only_has_the_number_of_an_old_one_is_left_alone(

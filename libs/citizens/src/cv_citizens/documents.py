@@ -1,21 +1,25 @@
 """Documents about citizens, as the owners of their data ask pdf-renderer for them; and the address that a reader may not see."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 
 from cv_contracts.faults import Fault, Unexpected
 from servicekit.follow.owned_states import Post
-from servicekit.web.client import ServiceError, ServiceRefused
+from servicekit.web.client import LIMITS, ServiceClient, ServiceError, ServiceRefused
+from servicekit.web.identity import ServiceSigner
 
-__all__ = ["HIDDEN_ADDRESS", "Document", "Documents", "hidden_address"]
+__all__ = ["HIDDEN_ADDRESS", "Document", "Documents", "hidden_address", "way_to_renderer"]
 
 log = structlog.get_logger(__name__)
 
 ROUTE: Final = "/internal/documents"
 RETRY_SECONDS: Final = 2
+LONGEST_WAIT: Final = 5.0
+"""Seconds for a place among those who are asked for at once: where all of them hang, nobody else waits for the whole deadline."""
 HIDDEN_ADDRESS: Final = "Adressebeskyttet"
 _BUSY: Final = frozenset({429, 502, 503, 504})
 
@@ -49,6 +53,12 @@ class Documents:
         except (ServiceError, KeyError, TypeError, AttributeError) as error:
             log.warning("document_not_rendered", error_type=type(error).__name__)
         raise Fault(unreachable, retry_after=RETRY_SECONDS)
+
+
+def way_to_renderer(url: str, signer: ServiceSigner, deadline: timedelta) -> ServiceClient:
+    """Give the way to pdf-renderer; `deadline` is for one document. Close it in the end."""
+    limits = replace(LIMITS, longest_wait=LONGEST_WAIT)
+    return ServiceClient(url, "pdf-renderer", signer, deadline=deadline, limits=limits)
 
 
 def hidden_address(country: str) -> dict[str, str]:

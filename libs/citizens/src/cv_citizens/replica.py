@@ -6,12 +6,10 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import orjson
-import structlog
 
 from cv_citizens.citizen import Citizen
-from cv_citizens.replica_source import WIRE_NAMES, Number, Registry
+from cv_citizens.replica_source import WIRE_NAMES, Number, Registry, needed_answer
 from cv_contracts.events.cv_registry import CitizenChanged
-from cv_contracts.faults import Unavailable
 from cv_contracts.topics import topic_of
 from servicekit.data.postgres import Database
 from servicekit.follow.freshness import fresh_sql
@@ -33,8 +31,6 @@ __all__ = [
     "newest",
     "replica_projection",
 ]
-
-log = structlog.get_logger(__name__)
 
 NAME: Final = "citizens"
 TOPIC: Final = topic_of(CitizenChanged)
@@ -128,13 +124,10 @@ class Replica:
         """Do the rest of `resolve` for what a query of the service's own has loaded."""
         if loaded is not None and loaded.fresh:
             return loaded.citizen
-        try:
+        with needed_answer():
             if loaded is None:
                 return await self._looked_up(by, number)
             return await self._asked(loaded.citizen, by, number)
-        except Exception as error:
-            log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
-            raise Unavailable(retry_after=1) from error
 
     async def _looked_up(self, by: Number, number: str) -> Citizen | None:
         state = await self._registry.lookup(by, number)

@@ -1,11 +1,18 @@
 """Where a replica of citizens comes from: the registry's internal routes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal, Protocol
 
+import structlog
+
+from cv_contracts.faults import Unavailable
 from servicekit.follow.owned_states import HttpStates, Post, StateOwner
 from servicekit.follow.states import BadState, Known, from_wire
 
-__all__ = ["WIRE_NAMES", "HttpRegistry", "Number", "Post", "Registry"]
+__all__ = ["WIRE_NAMES", "HttpRegistry", "Number", "Post", "Registry", "needed_answer"]
+
+log = structlog.get_logger(__name__)
 
 Number = Literal["person_number", "cv_number"]
 WIRE_NAMES: Final[dict[Number, str]] = {"person_number": "personNumber", "cv_number": "cvNumber"}
@@ -17,6 +24,16 @@ class Registry(StateOwner, Protocol):
     async def lookup(self, by: Number, number: str, /) -> Known | None:
         """Give the citizen who has this number now."""
         ...
+
+
+@contextmanager
+def needed_answer() -> Iterator[None]:
+    """Ask the registry inside: whatever keeps it from an answer is noted, and Unavailable (503, `Retry-After` 1)."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
+        raise Unavailable(retry_after=1) from error
 
 
 class HttpRegistry(HttpStates):

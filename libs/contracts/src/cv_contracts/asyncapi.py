@@ -72,7 +72,8 @@ def _operation(topic: Topic, action: str) -> dict[str, Any]:
 
 
 def _group(follower: str) -> dict[str, Any]:
-    group = {"type": "string", "enum": [follower]}
+    """Say which groups a follower's Kafka rights allow: its name, or that and what a dot divides from it."""
+    group = {"type": "string", "pattern": rf"^{follower}(\..+)?$"}
     return {"bindings": {"kafka": {"groupId": group, "bindingVersion": _BINDING}}}
 
 

@@ -31,14 +31,17 @@ SERVICES = (
     "change-feed",
     "gateway",
 )
-"""A service's name is its Kafka principal, its consumer group and the source of its events."""
+"""A service's name is its Kafka principal, the source of its events, and what its consumer groups begin with.
+
+A group is for one projection (`cv-status.citizens`); the feed, which reads all topics as one, has its bare name.
+"""
 
 MAX_RECORD_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """One fact's topic. Followers are consumer groups; `public` records go into the change feed, heartbeats never do.
+    """One fact's topic. Followers are services, each with groups of its own; `public` records go into the change feed, heartbeats never do.
 
     Records are kept for `retention`, long enough to come back from an outage; whoever was away for longer rebuilds
     from the owner. They are not compacted: the feed keeps every record, and state followers need none of the old ones.

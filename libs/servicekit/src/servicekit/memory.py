@@ -1,6 +1,19 @@
-"""How a process that lives long collects garbage."""
+"""How much memory a process may take, and how one that lives long collects garbage."""
 
 import gc
+import resource
+import sys
+
+__all__ = ["bound_memory", "collect_seldom"]
+
+
+def bound_memory(megabytes: int) -> None:
+    """Bound what this process may take, for good. macOS refuses such a bound: what runs there has none."""
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    except (OSError, ValueError):
+        if sys.platform != "darwin":
+            raise
 
 
 def collect_seldom() -> None:

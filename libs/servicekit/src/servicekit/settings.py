@@ -5,8 +5,19 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
 from cv_contracts.errors import Misconfigured
+
+FROM_ENVIRONMENT = SettingsConfigDict(
+    frozen=True,
+    extra="ignore",
+    env_nested_delimiter="__",
+    # Who sets one value of a part keeps the service's own defaults of the others.
+    nested_model_default_partial_update=True,
+    hide_input_in_errors=True,
+)
+"""How each service reads its settings; no error quotes a value."""
 
 
 class BadSetting(Misconfigured, ValueError):  # noqa: N818 - says what is the matter

@@ -18,6 +18,7 @@ from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.query import PageNumber, Query
 from servicekit.data.access_log import AccessRow
+from servicekit.web.compression import takes_gzip
 from servicekit.web.identity import Caller
 
 BATCH: Final = "application/cloudevents-batch+json"
@@ -67,6 +68,6 @@ def answer(
     """Make an answer, compressed where the caller takes that and it is worth it."""
     raw = orjson.dumps(body, str, orjson.OPT_UTC_Z)
     given = {"cache-control": "no-store", "vary": "accept-encoding", **(headers or {})}
-    if len(raw) >= WORTH_ZIPPING and "gzip" in request.headers.get("accept-encoding", ""):
+    if len(raw) >= WORTH_ZIPPING and takes_gzip(request.headers.get("accept-encoding", "")):
         raw, given["content-encoding"] = gzip.compress(raw, 1), "gzip"
     return Response(raw, media_type=media_type, headers=given)

@@ -4,10 +4,11 @@ from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from cv_contracts.topics import TOPICS
 from servicekit.settings import (
+    FROM_ENVIRONMENT,
     HttpSettings,
     IdentitySettings,
     KafkaSettings,
@@ -25,13 +26,7 @@ LOG_REACHES_BACK = max(topic.retention for topic in TOPICS if topic.public) + ti
 class Settings(BaseSettings):
     """All that differs between one running change-feed and another."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-        hide_input_in_errors=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     http: HttpSettings = HttpSettings(port=PORT, request_timeout=LONGEST_POLL + timedelta(seconds=10))
     postgres: PostgresSettings

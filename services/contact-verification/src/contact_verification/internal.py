@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from contact_verification.parts import Parts, PartsDep, parts_of
 from contact_verification.saving import kind_of
 from contact_verification.states import FOLLOWERS, ContactStates
+from cv_contracts.wire.common import TEXT
 from servicekit.follow.erasing import Receipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
@@ -17,7 +18,7 @@ from servicekit.web.http import HotResponse, internal_only
 from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal")
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=TEXT)]
 
 PREPARE: Final = "/internal/contact-changes/prepare"
 REGISTRY: Final = frozenset({"cv-registry"})
@@ -53,7 +54,7 @@ class BounceBody(InternalBody):
     """What came back: the message that we sent, by its id, or the address that nobody can be reached at."""
 
     message_id: UUID | None = None
-    email_address: Annotated[str, Field(max_length=256)] | None = None
+    email_address: Annotated[str, Field(max_length=256, pattern=TEXT)] | None = None
 
 
 class SubscriptionBody(InternalBody):

@@ -68,7 +68,7 @@ class Vault:
 class BlindIndex:
     """The keyed hash by which a normalised value is found without being stored readably.
 
-    The first secret's key hashes; what the keys before it have hashed is found until it is hashed anew.
+    The first secret's key hashes; what those of the others have hashed is found, be they earlier ones or the next.
     """
 
     def __init__(self, *secrets: str) -> None:

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
-import structlog
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
@@ -18,7 +17,7 @@ from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide
 from cv_citizens.replica import NAME, TOPIC
-from cv_citizens.replica_source import Registry
+from cv_citizens.replica_source import Registry, needed_answer
 from cv_contracts.codelists import CodeLists
 from cv_contracts.faults import Fault, FieldError, Unavailable
 from cv_contracts.wire.contact import GetPersonByEmailAddressRequest, GetPersonByMobilePhoneNumberRequest
@@ -28,8 +27,6 @@ from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
 from servicekit.follow.freshness import all_fresh_sql, fresh_sql
 from servicekit.follow.states import Erased, Known, SubjectState
-
-log = structlog.get_logger(__name__)
 
 BY_MOBILE: Final = 17
 BY_MAIL: Final = 18
@@ -127,8 +124,7 @@ class LookingUp:
     async def _asked(self, persons: Sequence[UUID]) -> dict[UUID, _Numbered]:
         found: dict[UUID, _Numbered] = {}
         for begin in range(0, len(persons), ASKED_AT_ONCE):
-            states = await self._states(persons[begin : begin + ASKED_AT_ONCE])
-            for state in states:
+            for state in await self._states(persons[begin : begin + ASKED_AT_ONCE]):
                 match state:
                     case Known():
                         found[state.subject] = _of_state(state)
@@ -139,11 +135,8 @@ class LookingUp:
         return found
 
     async def _states(self, persons: Sequence[UUID]) -> Sequence[SubjectState]:
-        try:
+        with needed_answer():
             return await self._registry.states(persons)
-        except Exception as error:
-            log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
-            raise Unavailable(retry_after=1) from error
 
 
 def _of_replica(row: asyncpg.Record) -> _Numbered:

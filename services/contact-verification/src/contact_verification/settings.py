@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from servicekit.settings import (
+    FROM_ENVIRONMENT,
     HttpSettings,
     IdentitySettings,
     KafkaSettings,
@@ -94,13 +95,7 @@ class SmsSettings(BaseModel):
 class Settings(BaseSettings):
     """All that differs between one running contact-verification and another."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-        hide_input_in_errors=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     http: HttpSettings = HttpSettings(port=PORT)
     postgres: PostgresSettings

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
@@ -16,6 +16,7 @@ from cv_contracts.ids import CvId, PersonId
 from cv_contracts.wire.errors import faults_of
 from cv_registry.intake import CitizenIntake, personal_json, protected_personal_json, state_json
 from cv_registry.store_citizens import (
+    IMPORTING,
     CitizenChange,
     CitizenRow,
     CitizenStore,
@@ -65,6 +66,14 @@ def random_cv_number() -> str:
     return str(10_000_000 + secrets.randbelow(90_000_000))
 
 
+class RenumberedSince(Exception):  # noqa: N818 - asks for another try
+    """Citizens told of by former numbers have other ones by now, whose writes are to be kept out too."""
+
+    def __init__(self, numbers: Collection[str]) -> None:
+        super().__init__("citizens have other numbers by now")
+        self.numbers = numbers
+
+
 class CitizensIntake:
     """Takes deliveries of citizens from the source of truth."""
 
@@ -88,14 +97,17 @@ class CitizensIntake:
 
     async def take(self, citizen: CitizenIntake) -> IntakeResult:
         """Take one valid citizen; draw again where the CV number drawn is taken, and compare with who was imported meanwhile."""
+        present: Collection[str] = ()
         for _ in range(NUMBER_ATTEMPTS):
             try:
-                (result,) = await self._write([citizen])
+                (result,) = await self._write([citizen], present)
             except CvNumberTaken:
                 if citizen.cv_number is not None:
                     return refused("cvNumber", "is another citizen's, or was withdrawn")
             except RegisteredMeanwhile:
                 continue
+            except RenumberedSince as renumbered:
+                present = renumbered.numbers
             else:
                 return result
         raise RuntimeError("no free CV number was found, or others were always faster")
@@ -103,16 +115,27 @@ class CitizensIntake:
     async def _take_together(self, citizens: Sequence[CitizenIntake]) -> list[IntakeResult]:
         try:
             return await self._write(citizens)
-        except (CvNumberTaken, RegisteredMeanwhile):
+        except (CvNumberTaken, RegisteredMeanwhile, RenumberedSince):
             return [await self.take(citizen) for citizen in citizens]
 
-    async def _write(self, citizens: Sequence[CitizenIntake]) -> list[IntakeResult]:
+    async def _write(
+        self, citizens: Sequence[CitizenIntake], present: Collection[str] = ()
+    ) -> list[IntakeResult]:
+        """Write together those who share no person; `present` are more numbers that they have now."""
         numbers = [number for citizen in citizens for number in _numbers(citizen)]
-        async with self._store.database.write(*map(self._store.lock, numbers)) as tx:
-            known = await self._store.known(tx, numbers)
-            strange = [c.person_number for c in citizens if c.person_number not in known]
-            formerly = await self._store.formerly(tx, strange) if strange else {}
-            decisions = [_decide(citizen, known, formerly, tx) for citizen in citizens]
+        locks = list(map(self._store.lock, [*numbers, *present]))
+        if any(citizen.former_person_number for citizen in citizens):
+            # Nobody may be imported under a former number while it is remembered as one.
+            locks.append(IMPORTING)
+        async with self._store.database.write(*locks) as tx:
+            now = await self._store.known(tx, numbers)
+            strange = [number for number in numbers if number not in now]
+            known = _Known(now, await self._store.formerly(tx, strange) if strange else {})
+            if not (needed := {n for c in citizens for n in known.present_numbers(c)}).issubset(present):
+                raise RenumberedSince(needed)
+            decisions = [_decide(citizen, known, tx) for citizen in citizens]
+            if former := [decision.had for decision in decisions if decision.had]:
+                await self._store.had(tx, former)
             for seen in filter(None, (decision.seen for decision in decisions)):
                 await self._store.seen(tx, *seen)
             if changes := [decision.change for decision in decisions if decision.change]:
@@ -125,6 +148,8 @@ def _read(raw: Any) -> CitizenIntake | IntakeResult:
         return CitizenIntake.model_validate_json(orjson.dumps(raw))
     except ValidationError as error:
         return IntakeResult("refused", errors=faults_of(error).errors)
+    except TypeError:
+        return refused("body", "holds an integer, a text or a depth that cannot be read")
 
 
 def _in_parts(
@@ -146,32 +171,62 @@ def _in_parts(
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """Those who have the person numbers of a delivery now, and those who had the other ones before."""
+
+    now: Mapping[str, KnownCitizen]
+    formerly: Mapping[str, KnownCitizen]
+
+    def present_numbers(self, citizen: CitizenIntake) -> set[str]:
+        """Give the numbers, other than those told, of those whom a citizen told with a former number may be."""
+        if citizen.former_person_number is None:
+            return set()
+        numbers = _numbers(citizen)
+        gone_on = (self.formerly[number] for number in numbers if number in self.formerly)
+        return {known.person_number for known in gone_on}.difference(numbers)
+
+    def is_anybodys(self, number: str) -> bool:
+        return number in self.now or number in self.formerly
+
+
+@dataclass(frozen=True, slots=True)
 class _Decision:
     """What becomes of a citizen, and what is to be written for it."""
 
     result: IntakeResult
     change: CitizenChange | None = None
     seen: tuple[UUID, int] | None = None
+    had: tuple[str, UUID] | None = None
+    """A former person number that nothing was known of."""
 
 
-def _decide(
-    citizen: CitizenIntake,
-    known_by_number: Mapping[str, KnownCitizen],
-    formerly: Mapping[str, KnownCitizen],
-    tx: WriteTx,
-) -> _Decision:
-    known = known_by_number.get(citizen.person_number)
-    former = known_by_number.get(citizen.former_person_number or "")
-    if known is not None and former is not None:
-        return _Decision(refused("formerPersonNumber", "is another citizen's, as is personNumber"))
-    known = known or former
-    if known is None and (gone_on := formerly.get(citizen.person_number)):
+def _decide(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
+    decision = _decided(citizen, known, tx)
+    former, person_id = citizen.former_person_number, decision.result.person_id
+    if former is None or person_id is None or known.is_anybodys(former):
+        return decision
+    return replace(decision, had=(former, person_id))
+
+
+def _decided(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
+    number, former = citizen.person_number, citizen.former_person_number or ""
+    if (citizen_now := known.now.get(number)) is not None:
+        other = known.now.get(former)
+        if other is not None and other.survivor_id != citizen_now.person_id:
+            return _Decision(refused("formerPersonNumber", "is another citizen's, as is personNumber"))
+        return _compared(citizen, citizen_now, tx)
+    told = known.now.get(former) or known.formerly.get(former)
+    gone_on = known.formerly.get(number)
+    if told is not None and gone_on is not None and told.person_id != gone_on.person_id:
+        reason = "was replaced by another one, and formerPersonNumber is of another citizen"
+        return _Decision(refused("personNumber", reason))
+    if told is None and gone_on is not None:
         return _Decision(_under_former_number(citizen, gone_on))
-    return _compared(citizen, known, tx)
+    return _compared(citizen, told, tx)
 
 
 def _compared(citizen: CitizenIntake, known: KnownCitizen | None, tx: WriteTx) -> _Decision:
-    if known is not None and known.merged:
+    if known is not None and known.survivor_id is not None:
         return _Decision(refused("personNumber", "is of a person who was merged into another"))
     row = row_of(citizen, known, tx)
     ids = (row.person_id, row.cv_id, row.cv_number)

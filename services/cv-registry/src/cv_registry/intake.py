@@ -68,7 +68,7 @@ def _check_code(organisation_type: int, code: str) -> None:
 class CitizenIntake(InternalBody):
     """One citizen in one version of the source.
 
-    `former_person_number` says that the person had another number until now: whoever has it here is this citizen.
+    `former_person_number` says that the person had another number before: whoever has or had it here is this citizen.
 
     A CV number is kept when absent, or assigned when there is none; `cv_number_withdrawn` takes it away for good.
     Every citizen has a Jobnet account of which nothing else is said.

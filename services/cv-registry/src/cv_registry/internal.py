@@ -4,9 +4,10 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, Secret, StringConstraints, model_validator
 
 from cv_contracts.ids import CvId
+from cv_contracts.wire.common import TEXT
 from cv_registry.domain import CvState
 from cv_registry.erasing import Ids
 from cv_registry.merging import PersonMerger
@@ -33,7 +34,7 @@ CONTACT_FOLLOWERS: Final = (CONTACT_OWNER,)
 
 router = APIRouter(prefix="/internal")
 StatusDep = Annotated[ServiceIdentity, internal_only("cv-status")]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=TEXT)]
 
 _intake = internal_only("citizen-intake")
 _administration = internal_only("citizen-intake", "operator")
@@ -89,8 +90,8 @@ class MoveBody(InternalBody):
 class MergeBody(InternalBody):
     """That two person numbers are one person's; the first one stays."""
 
-    person_number: Annotated[str, Field(max_length=20, repr=False)]
-    merged_person_number: Annotated[str, Field(max_length=20, repr=False)]
+    person_number: Annotated[str, Field(max_length=20, pattern=TEXT, repr=False)]
+    merged_person_number: Annotated[str, Field(max_length=20, pattern=TEXT, repr=False)]
     reason: Text
     by: Text
 
@@ -98,8 +99,8 @@ class MergeBody(InternalBody):
 class LookupBody(InternalBody):
     """A person number or a CV number, of which an owner does not know whose it is now."""
 
-    person_number: str | None = Field(default=None, repr=False)
-    cv_number: str | None = Field(default=None, repr=False)
+    person_number: str | None = Field(default=None, pattern=TEXT, repr=False)
+    cv_number: str | None = Field(default=None, pattern=TEXT, repr=False)
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
@@ -111,7 +112,7 @@ class LookupBody(InternalBody):
 class PersonBody(InternalBody):
     """A citizen to be erased, named by the person number or the random id."""
 
-    person_number: str | None = Field(default=None, repr=False)
+    person_number: str | None = Field(default=None, pattern=TEXT, repr=False)
     person_id: UUID | None = None
 
 
@@ -131,8 +132,8 @@ class CvBody(InternalBody):
 class LoginBody(InternalBody):
     """A login that somebody tries at Jobnet."""
 
-    user_name: Annotated[str, Field(max_length=40, repr=False)]
-    password: Annotated[SecretStr, Field(max_length=100)]
+    user_name: Annotated[str, Field(max_length=40, pattern=TEXT, repr=False)]
+    password: Secret[Annotated[str, Field(max_length=100, pattern=TEXT)]]
 
 
 class SettleBody(InternalBody):

@@ -55,33 +55,43 @@ class Merging:
 
     async def persons(self, merger: PersonMerger) -> Merged:
         """Close one person in favour of the other; raises 1014 where that cannot be."""
-        numbers = (merger.survivor, merger.merged)
-        async with self._store.database.write(*_locks(numbers)) as tx:
-            persons = await self._store.persons(tx, numbers)
-            survivor, merged = _both(merger, persons)
-            ids = survivor.person_id, merged.person_id
-            if merged.survivor_id == survivor.person_id:
-                return Merged(False, *ids)
-            if merged.survivor_id is not None or survivor.survivor_id is not None:
-                raise _refused("mergedPersonNumber", "was merged before, or the other was")
-            await self._merge(tx, merger, survivor, merged)
-            return Merged(True, *ids)
+        while True:
+            async with self._store.database.write(*_locks((merger.survivor, merger.merged))) as tx:
+                if merged := await self._persons(tx, merger):
+                    return merged
 
-    async def _merge(self, tx: WriteTx, merger: PersonMerger, survivor: Person, merged: Person) -> None:
+    async def _persons(self, tx: WriteTx, merger: PersonMerger) -> Merged | None:
+        """Merge; None, and nothing is written, where the CV was changed while that was decided."""
+        persons = await self._store.persons(tx, (merger.survivor, merger.merged))
+        survivor, merged = _both(merger, persons)
+        ids = survivor.person_id, merged.person_id
+        if merged.survivor_id == survivor.person_id:
+            return Merged(False, *ids)
+        if merged.survivor_id is not None or survivor.survivor_id is not None:
+            raise _refused("mergedPersonNumber", "was merged before, or the other was")
+        if not await self._delete_cv(tx, merger, merged):
+            return None
         if survivor.cv_state is None and merged.cv_state in _TAKEN_OVER:
             await self._store.take_over(tx, merged, survivor)
-        if merged.cv_state not in (None, CvState.DELETED):
-            event = CVChanged(
-                id=uuid4(),
-                subject=merged.cv_id,
-                version=tx.version_after(merged.cv_version),
-                time=tx.now,
-                change="deleted",
-            )
-            await self._cvs.move(tx, CvState.DELETED, merger.reason, merger.by, event)
         await self._store.close(tx, merged, survivor, merger.reason, merger.by)
         state = closed(merged.state, survivor.person_id, danish_today(self._clock))
         await self._store.change(tx, [(merged, state)])
+        return Merged(True, *ids)
+
+    async def _delete_cv(self, tx: WriteTx, merger: PersonMerger, merged: Person) -> bool:
+        """Delete the CV if there is one; False where it no longer has the version that was decided on."""
+        if merged.cv_version is None or merged.cv_state == CvState.DELETED:
+            return True
+        event = CVChanged(
+            id=uuid4(),
+            subject=merged.cv_id,
+            version=tx.version_after(merged.cv_version),
+            time=tx.now,
+            change="deleted",
+        )
+        return await self._cvs.move(
+            tx, CvState.DELETED, merger.reason, merger.by, event=event, decided=merged.cv_version
+        )
 
     async def municipalities(self, merger: MunicipalityMerger) -> int:
         """Let all that belongs to a municipality belong to another from a day on; gives how many citizens changed.

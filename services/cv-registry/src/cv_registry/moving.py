@@ -52,6 +52,6 @@ class Moving:
                     time=tx.now,
                     change=change,
                 )
-                await self._store.move(tx, wanted, reason, by, event)
-                return Moved("applied", event.version)
+                if await self._store.move(tx, wanted, reason, by, event=event, decided=cv.version):
+                    return Moved("applied", event.version)
         raise Fault(4755)

@@ -11,6 +11,7 @@ from cv_citizens.citizen import Citizen, Relation
 from cv_citizens.policy import Actor, explain
 from cv_contracts.faults import FAULTS
 from cv_contracts.methods import METHOD_BY_NUMBER
+from cv_contracts.wire.common import TEXT
 from cv_registry.parts import PartsDep
 from servicekit.data.access_log import AccessRow
 from servicekit.web.http import internal_only
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/internal/operations", dependencies=[internal_only("o
 class NumberBody(InternalBody):
     """The citizen asked about."""
 
-    person_number: Annotated[str, Field(max_length=20, repr=False)]
+    person_number: Annotated[str, Field(max_length=20, pattern=TEXT, repr=False)]
 
 
 class OrganisationBody(InternalBody):

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Request
 
 from cv_citizens.danish_time import Clock
-from cv_citizens.documents import Documents
+from cv_citizens.documents import Documents, way_to_renderer
 from cv_registry.archiving import Archiving
 from cv_registry.as_pdf import AsPdf
 from cv_registry.asylum import AsylumTransitions
@@ -128,7 +128,7 @@ def _contacts(settings: Settings) -> Iterator[Contacts | None]:
 def _documents(settings: Settings) -> Iterator[Documents]:
     """Keep the way to pdf-renderer open during the block."""
     signer = ServiceSigner.from_settings(SERVICE, settings.identity)
-    client = ServiceClient(settings.renderer_url, "pdf-renderer", signer, deadline=settings.renderer_timeout)
+    client = way_to_renderer(settings.renderer_url, signer, settings.renderer_timeout)
     with closing(client):
         yield Documents(client.post_json)
 

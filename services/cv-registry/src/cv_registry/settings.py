@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from servicekit.settings import (
+    FROM_ENVIRONMENT,
     HttpSettings,
     IdentitySettings,
     KafkaSettings,
@@ -23,13 +24,7 @@ PORT = 8081
 class Settings(BaseSettings):
     """All that differs between one running cv-registry and another."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-        hide_input_in_errors=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     http: HttpSettings = HttpSettings(port=PORT)
     postgres: PostgresSettings

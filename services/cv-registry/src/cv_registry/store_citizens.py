@@ -19,15 +19,21 @@ from servicekit.data.postgres import Database, WriteTx
 from servicekit.follow.owner import Stored, Versions
 from servicekit.publish.outbox import Outbox, columns_of, outbox_insert, outbox_insert_many
 
-# What the intake compares citizens with before it writes.
-_KNOWN: Final = """
-SELECT person_number, person_id, cv_id, cv_number, version, source_version, state, changed_here,
-       EXISTS (SELECT FROM merged_persons m WHERE m.person_id = c.person_id) AS merged
-FROM citizens c WHERE person_number = ANY($1)
+# What the intake compares citizens with before it writes, by a number that each has or had.
+_KNOWN_COLUMNS: Final = """
+c.person_number, c.person_id, c.cv_id, c.cv_number, c.version, c.source_version, c.state, c.changed_here,
+(SELECT m.survivor_id FROM merged_persons m WHERE m.person_id = c.person_id) AS survivor_id
 """
-_FORMERLY: Final = """
-SELECT f.person_number, c.person_id, c.cv_id, c.cv_number, c.version, c.source_version, c.state, c.changed_here, false
+_KNOWN: Final = f"SELECT c.person_number, {_KNOWN_COLUMNS} FROM citizens c WHERE c.person_number = ANY($1)"
+_FORMERLY: Final = f"""
+SELECT f.person_number, {_KNOWN_COLUMNS}
 FROM former_person_numbers f JOIN citizens c USING (person_id) WHERE f.person_number = ANY($1)
+"""
+
+# Numbers that citizens are told to have had, though they never had them here. One that was somebody's stays that one's.
+_HAD: Final = """
+INSERT INTO former_person_numbers (person_number, person_id, changed_at)
+SELECT *, $3 FROM unnest($1::text[], $2::uuid[]) ON CONFLICT (person_number) DO NOTHING
 """
 
 # Citizens are registered or changed, numbers that changed are retired, and the events are written, in one trip.
@@ -121,6 +127,8 @@ _UNSENT: Final = "SELECT DISTINCT partition FROM outbox WHERE partition IS NOT N
 
 
 MOST_PARSED: Final = 20_000
+IMPORTING: Final = "import"
+"""Key of an import's writes, which take no citizen's lock."""
 
 
 class CvNumberTaken(Exception):  # noqa: N818 - an answer of the store, not a failure
@@ -135,6 +143,7 @@ class RegisteredMeanwhile(Exception):  # noqa: N818 - asks for another try
 class KnownCitizen:
     """What is stored about a citizen, as far as the intake compares it."""
 
+    person_number: str
     person_id: PersonId
     cv_id: CvId
     cv_number: str | None
@@ -143,7 +152,8 @@ class KnownCitizen:
     state: str
     changed_here: bool
     """By the registry itself, since the source told this version."""
-    merged: bool
+    survivor_id: PersonId | None
+    """Of the person whom this one was merged into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +234,10 @@ class CitizenStore:
         """Give the citizens who had these person numbers before their present ones."""
         rows = await tx.conn.fetch(_FORMERLY, person_numbers)
         return {number: KnownCitizen(*known) for number, *known in rows}
+
+    async def had(self, tx: WriteTx, former: Sequence[tuple[str, UUID]]) -> None:
+        """Remember person numbers that nobody has or had here, with those who had them elsewhere."""
+        await tx.conn.execute(_HAD, *columns_of(former), tx.now)
 
     async def save(self, tx: WriteTx, changes: Sequence[CitizenChange]) -> None:
         """Save and publish; raises CvNumberTaken or RegisteredMeanwhile, after which the transaction is void."""

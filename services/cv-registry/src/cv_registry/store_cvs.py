@@ -94,14 +94,14 @@ FROM citizens c LEFT JOIN cvs v ON v.cv_id = c.cv_id
 WHERE c.cv_id = $1
 """
 
+# A replace under a former person number may have waited for another lock: what it changed is decided on anew.
 _MOVE: Final = f"""
 WITH cv AS (
-    UPDATE cvs SET version = $2, state = $3 WHERE cv_id = $1
+    UPDATE cvs SET version = $2, state = $3 WHERE cv_id = $1 AND version = $7 RETURNING cv_id
 ), move AS (
-    INSERT INTO cv_state_moves (cv_id, version, state, reason, moved_by, moved_at)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO cv_state_moves (cv_id, version, state, reason, moved_by, moved_at) SELECT $1, $2, $3, $4, $5, $6 FROM cv
 )
-{outbox_insert(7)}
+{outbox_insert(8, each="cv")}
 """
 
 _STATE_COLUMNS: Final = """
@@ -245,11 +245,25 @@ class CvStore:
             return None
         return MovableCv(row["person_number"], row["cv_version"], _state(row["cv_state"]))
 
-    async def move(self, tx: WriteTx, wanted: CvState, reason: str, by: str, event: CVChanged) -> None:
-        await tx.conn.execute(
-            _MOVE, event.subject, event.version, wanted, reason, by, event.time, *self._outbox.row(event)
+    async def move(
+        self, tx: WriteTx, wanted: CvState, reason: str, by: str, *, event: CVChanged, decided: int
+    ) -> bool:
+        """Move the CV; False, and nothing is written, where it no longer has the version that was decided on."""
+        done = await tx.conn.execute(
+            _MOVE,
+            event.subject,
+            event.version,
+            wanted,
+            reason,
+            by,
+            event.time,
+            decided,
+            *self._outbox.row(event),
         )
+        if done != "INSERT 0 1":
+            return False
         tx.after_commit(self._outbox.wake)
+        return True
 
     async def states(self, subjects: Sequence[UUID]) -> list[SubjectState]:
         living = [_subject_state(row) for row in await self.database.fetch(_STATES, subjects)]

@@ -9,6 +9,7 @@ import asyncpg
 
 from cv_registry.copying import HEADER, TRAILER
 from cv_registry.import_lines import COLUMNS, ReadyCitizen, Table
+from cv_registry.store_citizens import IMPORTING
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.publish.outbox import Outbox
 
@@ -28,8 +29,16 @@ ON CONFLICT (fingerprint) DO UPDATE SET lines = excluded.lines, changed_at = exc
 """
 
 
+# A delivery registers its citizens in another order than the chunk: each may come to wait for the other.
+_COLLISIONS: Final = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+
+
 class ChunkCollided(Exception):  # noqa: N818 - asks for another try
-    """Somebody registered one of the chunk's citizens, or had one of its numbers, at the same moment."""
+    """Somebody registered one of the chunk's citizens, had one of its numbers, or kept it waiting, at the same moment."""
 
 
 class ImportStore:
@@ -49,7 +58,7 @@ class ImportStore:
     async def save(self, citizens: Sequence[ReadyCitizen]) -> None:
         """Copy new citizens and their events; raises ChunkCollided, after which nothing of them is there."""
         try:
-            async with self.database.write("import") as tx:
+            async with self.database.write(IMPORTING) as tx:
                 for table, columns in COLUMNS.items():
                     if rows := [one.rows[table] for one in citizens if table in one.rows]:
                         await _copy(tx, table, columns, rows)
@@ -58,7 +67,7 @@ class ImportStore:
                 if await tx.conn.fetchval(_GIVEN_UP, person_numbers, cv_numbers):
                     raise ChunkCollided
                 tx.after_commit(self._outbox.wake)
-        except asyncpg.UniqueViolationError:
+        except _COLLISIONS:
             raise ChunkCollided from None
 
     async def reached(self, fingerprint: str, lines: int) -> None:

@@ -44,7 +44,7 @@ _MERGED_INTO: Final = "SELECT person_id FROM merged_persons WHERE survivor_id = 
 # One page of all citizens by key order; `concerned` are those in whose relations a code begins with the municipality's digits.
 _PAGE: Final = """
 SELECT person_id, person_number,
-       state::text LIKE '%Code":"' || $2 || '"%' OR state::text LIKE '%Code":"' || $2 || '00"%' AS concerned
+       state::text LIKE '%organisationCode":"' || $2 || '%' OR state::text LIKE '%referredByCode":"' || $2 || '%' AS concerned
 FROM citizens WHERE person_id > $1 ORDER BY person_id LIMIT $3
 """
 

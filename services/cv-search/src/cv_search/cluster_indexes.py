@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from cv_search.indexes import Place, ReferenceNow
 from cv_search.opensearch_engine import OpenSearchEngine, open_engine
 from cv_search.opensearch_engine.calling import Cluster
-from cv_search.opensearch_engine.checkpoint import Checkpoint
+from cv_search.opensearch_engine.checkpoint import position_of
 from cv_search.opensearch_engine.mapping import CHECKPOINT
 from cv_search.port import EngineError
 
@@ -38,7 +38,8 @@ class ClusterIndexes:
     def position(self, place: Place) -> int | None:
         """Give the newest position that a search can see."""
         found = self._cluster.ask("GET", f"/{place.path.name}/_doc/{CHECKPOINT}", realtime="false")
-        return Checkpoint.read(found["_source"]).position if found else None
+        # Of another version's form too, which cannot be searched here: who is never ready could not take the writer's place.
+        return position_of(found["_source"]) if found else None
 
     def begin(self, database: UUID) -> Place:
         live = self.live(database)

@@ -6,10 +6,11 @@ from uuid import UUID
 import structlog
 
 from cv_citizens.citizen import Citizen
-from cv_contracts.faults import Unavailable
+from cv_citizens.replica_source import needed_answer
+from cv_search.document import may_be_shown
 from cv_search.store import Shown
 from servicekit.follow.owned_states import StateOwner
-from servicekit.follow.states import BadState, Erased, Known, SubjectState
+from servicekit.follow.states import Erased, Known, SubjectState
 
 __all__ = ["Confirming"]
 
@@ -23,25 +24,28 @@ class Confirming:
         self._registry = registry
 
     async def __call__(self, shown: Sequence[Shown]) -> list[Shown]:
-        """Leave out who may not be shown any more; raises Unavailable when nobody can tell now."""
+        """Leave out who may not be shown, or may and nobody says so; raises Unavailable when the registry does not answer."""
         doubtful = [one.person_id for one in shown if not one.fresh]
-        gone = await self._gone(doubtful) if doubtful else set()
-        return [one for one in shown if one.person_id not in gone]
+        confirmed = await self._confirmed(doubtful) if doubtful else set()
+        return [one for one in shown if one.fresh or one.person_id in confirmed]
 
-    async def _gone(self, persons: Sequence[UUID]) -> set[UUID]:
-        try:
-            states = {state.subject: state for state in await self._registry.states(persons)}
-            return {person for person in persons if _is_gone(states.get(person))}
-        except Exception as error:
-            log.warning("registry_gave_no_citizen", error_type=type(error).__name__)
-            raise Unavailable(retry_after=1) from error
+    async def _confirmed(self, persons: Sequence[UUID]) -> set[UUID]:
+        with needed_answer():
+            states = await self._registry.states(persons)
+        said = {state.subject: word for state in states if (word := _word(state)) is not None}
+        if untold := set(persons) - said.keys():
+            log.warning("citizens_unconfirmed", count=len(untold))
+        return {person for person, may in said.items() if may}
 
 
-def _is_gone(state: SubjectState | None) -> bool:
+def _word(state: SubjectState) -> bool | None:
+    """Give the registry's word whether a citizen may be shown; None where it has none that can be read."""
     match state:
         case Known():
-            citizen = Citizen.from_state(state.subject, state.version, state.state)
-            return citizen.dead or citizen.protected
+            try:
+                return may_be_shown(Citizen.from_state(state.subject, state.version, state.state))
+            except (AttributeError, KeyError, TypeError, ValueError):
+                return None
         case Erased():
-            return True
-    raise BadState("a citizen that is known here is unknown to the registry")
+            return False
+    return None

@@ -6,7 +6,7 @@ the stemmer, which is Snowball's for Danish as tantivy ships it.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
@@ -27,19 +27,45 @@ _FOLDED: Final = str.maketrans(
 _ACCENTED: Final = re.compile("[" + "".join(map(chr, _FOLDED)) + "]")
 
 
-def normal(text: str) -> str:
-    """Give the text in lower case, with å for aa, æ for ae and ø for oe, and without foreign accents."""
+def lowered(text: str) -> str:
+    """Give the text in lower case and without foreign accents."""
     lower = text.lower()
     if not lower.isascii():
         lower = unicodedata.normalize("NFC", lower)
         if _ACCENTED.search(lower):
             lower = lower.translate(_FOLDED)
-    return lower.replace("aa", "å").replace("ae", "æ").replace("oe", "ø")
+    return lower
+
+
+def folded(text: str) -> str:
+    """Give å for aa, æ for ae and ø for oe in a text that is lowered."""
+    return text.replace("aa", "å").replace("ae", "æ").replace("oe", "ø")
+
+
+def normal(text: str) -> str:
+    """Give the text lowered and folded."""
+    return folded(lowered(text))
+
+
+def typed(text: str) -> list[str]:
+    """Give the words of a text as they are typed, lowered, stop words too; C# and C++ are words."""
+    return _WORD.findall(lowered(text))
 
 
 def spelled(text: str) -> list[str]:
-    """Give the words of a text as they are spelled, normal, stop words too; C# and C++ are words."""
-    return _WORD.findall(normal(text))
+    """Give the words of a text as they are spelled: normal."""
+    return [folded(word) for word in typed(text)]
+
+
+def cuts(word: str, first: int, last: int) -> Iterator[tuple[str, str]]:
+    """Cut a word as it is typed at each place that leaves halves of so many letters, and fold the halves.
+
+    So no å comes of the two a that meet in dataanalytiker.
+    """
+    for i in range(first, len(word) - last + 1):
+        begin, end = folded(word[:i]), folded(word[i:])
+        if len(begin) >= first and len(end) >= last:
+            yield begin, end
 
 
 def _remember(known: dict[str, Value], key: str, value: Value) -> None:
@@ -82,7 +108,7 @@ class Analysed(NamedTuple):
     parts: str
     """The stems of the known words inside its compounds."""
     unstemmed: str
-    """Its words as they are spelled, those that are longer than their stem: beginnings of words are looked for here too."""
+    """Its words in every spelling that is not their stem: beginnings of words are looked for here too."""
 
 
 def _joined(pieces: Sequence[Analysed]) -> Analysed:
@@ -94,10 +120,20 @@ def _joined(pieces: Sequence[Analysed]) -> Analysed:
     )
 
 
+BEGINNING_SHORTEST: Final = 3
+"""Letters of the shortest beginning of a word that is looked for."""
 HEAD_SHORTEST: Final = 4
 HEAD_ALONE_SHORTEST: Final = 6
 """A head this long is believed in even after something that is no known word."""
 MODIFIER_SHORTEST: Final = 3
+
+
+def _spellings(word: str) -> list[str]:
+    """Give a word as it is typed in its spellings: folded, and with any aa, ae or oe left that a beginning may end in."""
+    whole = folded(word)
+    if whole == word:
+        return [whole]
+    return list(dict.fromkeys((whole, *(begin + end for begin, end in cuts(word, BEGINNING_SHORTEST, 1)))))
 
 
 class Compounds:
@@ -116,16 +152,16 @@ class Compounds:
         self._short: dict[str, Analysed] = {}
 
     def parts(self, word: str) -> tuple[str, ...]:
-        """Give the stems of the known words inside a normal word, not the word itself."""
-        whole = stem(word)
+        """Give the stems of the known words inside a word as it is typed, not the word itself."""
+        whole = stem(folded(word))
         return tuple(sorted(self._inside(word) - {whole})) if whole else ()
 
-    def head(self, stemmed: str) -> str | None:
-        """Give the longest known word that a stem ends with, if it is the stem of a compound."""
-        for i in range(MODIFIER_SHORTEST, len(stemmed) - HEAD_SHORTEST + 1):
-            head = stem(stemmed[i:])
+    def head(self, word: str) -> str | None:
+        """Give the longest known word that the stem of a word as it is typed ends with, if it is a compound's."""
+        for modifier, end in cuts(stem(word), MODIFIER_SHORTEST, HEAD_SHORTEST):
+            head = stem(end)
             if head in self._stems and (
-                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(stemmed[:i]) is not None
+                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
             ):
                 return head
         return None
@@ -146,27 +182,28 @@ class Compounds:
         return _joined([known.get(piece) or self._learned_piece(piece) for piece in text.split()])
 
     def _learned_piece(self, piece: str) -> Analysed:
-        words = [self._known.get(word) or self._learned(word) for word in spelled(piece)]
+        words = [self._known.get(word) or self._learned(word) for word in typed(piece)]
         found = words[0] if len(words) == 1 else _joined(words)
         _remember(self._pieces, piece, found)
         return found
 
     def _learned(self, word: str) -> Analysed:
-        stemmed = stem(word)
-        found = Analysed(stemmed, " ".join(self.parts(word)), word if word != stemmed != "" else "")
+        stemmed = stem(folded(word))
+        unstemmed = [spelling for spelling in _spellings(word) if spelling != stemmed != ""]
+        found = Analysed(stemmed, " ".join(self.parts(word)), " ".join(unstemmed))
         _remember(self._known, word, found)
         return found
 
     def _inside(self, word: str) -> set[str]:
         """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
         known, alone = set[str](), set[str]()
-        for i in range(MODIFIER_SHORTEST, len(word) - HEAD_SHORTEST + 1):
-            head = stem(word[i:])
-            if head not in self._stems or not stem(word[:i]):
+        for begin, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
+            head = stem(end)
+            if head not in self._stems or not stem(begin):
                 continue
-            if modifier := self._modifier(word[:i]):
+            if modifier := self._modifier(begin):
                 known |= {modifier, head}
-            elif len(word) - i >= HEAD_ALONE_SHORTEST:
+            elif len(end) >= HEAD_ALONE_SHORTEST:
                 alone.add(head)
         return known or alone
 

@@ -13,17 +13,21 @@ State = Mapping[str, Any]
 DANISH: Final = "DK"
 
 
+def may_be_shown(citizen: Citizen) -> bool:
+    """Tell whether a citizen is alive and not protected: of any other nothing is found or shown (decision 15)."""
+    return not (citizen.dead or citizen.protected)
+
+
 def searchable(cv: State, citizen: Citizen, status: int | None, rejected: int) -> bool:
     """Tell whether a CV may be found (decision 15).
 
-    It is ACTIVE, its citizen alive and not protected, its status not `rejected`; it names a job target, job
+    It is ACTIVE, its citizen may be shown, its status not `rejected`; it names a job target, job
     conditions, and an experience or an education. `status` is None where it was never set.
     """
     content = cv["content"]
     return (
         cv["state"] == "ACTIVE"
-        and not citizen.dead
-        and not citizen.protected
+        and may_be_shown(citizen)
         and status != rejected
         and bool(content["JobTargetCollection"])
         and any(content["JobConditions"].values())

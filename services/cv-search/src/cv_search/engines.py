@@ -8,8 +8,8 @@ from cv_search.tantivy_engine import open_reader
 
 __all__ = ["ReaderFactory", "reader_factory"]
 
-ReaderFactory = Callable[[Path, str], Reader]
-"""Opens an index for reading that was made with reference data of this digest."""
+ReaderFactory = Callable[[Path], Reader]
+"""Opens an index for reading; raises EngineError where there is none."""
 
 
 def reader_factory(opensearch_url: str | None) -> ReaderFactory:
@@ -21,4 +21,4 @@ def reader_factory(opensearch_url: str | None) -> ReaderFactory:
     from cv_search.opensearch_engine.calling import Cluster  # noqa: PLC0415
 
     cluster = Cluster(opensearch_url)
-    return lambda path, digest: OpenSearchReader(cluster, path.name, digest)
+    return lambda path: OpenSearchReader(cluster, path.name)

@@ -12,6 +12,7 @@ from cv_citizens.citizen import Citizen
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
+from cv_search.document import may_be_shown
 from cv_search.store import CITIZENS, CVS, STATUSES, SearchDocuments
 from servicekit.follow.owned_states import HttpStates, Post, StateOwner
 from servicekit.follow.projection import Applicable, Apply, Connection, Projection, Remove
@@ -149,7 +150,7 @@ def _status(state: Mapping[str, Any]) -> int:
 def _citizen(citizen: Citizen, state: Mapping[str, Any]) -> bytes:
     """Keep what a result shows and the rules read; of the dead and the protected, that they are."""
     part: dict[str, Any] = citizen.to_state()
-    if not (citizen.dead or citizen.protected):
+    if may_be_shown(citizen):
         part |= {name: state[name] for name in _SHOWN if name in state}
         part["address"] = {name: state["address"][name] for name in _PLACE}
     return orjson.dumps(part)

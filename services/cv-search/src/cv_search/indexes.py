@@ -22,8 +22,8 @@ OpenEngine = Callable[[Path, Reference], Engine]
 ReferenceNow = Callable[[], Reference]
 """Gives the reference data that are in force."""
 
-OpenReader = Callable[[Path, str], Reader]
-"""Opens the index in a folder, made with reference data of this digest, for reading; raises EngineError where there is none."""
+OpenReader = Callable[[Path], Reader]
+"""Opens the index in a folder for reading; raises EngineError where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class FolderIndexes:
 
     def position(self, place: Place) -> int | None:
         if self._watched is None or self._watched[0] != place.path:
-            self._watched = place.path, self._open_reader(place.path, self.digest)
+            self._watched = place.path, self._open_reader(place.path)
         return self._watched[1].snapshot().position
 
     def begin(self, database: UUID) -> Place:

@@ -174,11 +174,12 @@ class Indexer:
     async def step(self) -> None:
         """Do what there is to do now: open or build the index, take what changed."""
         edge = await self._documents.edge()
+        # Before anything that may fail: an index that cannot be looked at falls behind all the same.
+        self._measure(edge)
         if not await self._may_write():
             await self._watch(edge)
             return
         self._watches = False
-        self._measure(edge)
         self._take_note_of_build()
         await self._drop_doubted()
         if self._live is None and self._build is None:
@@ -202,10 +203,7 @@ class Indexer:
         position = None if place is None else await aside(self._indexes.position, place)
         self._lag.measure(position, edge)
         if place is not None and position is not None:
-            # Other code lists than this index is made with may be in force here before there is another index.
-            known = self._serving is not None and self._serving.place == place
-            digest = self._serving.digest if known and self._serving else self._indexes.digest
-            self._serve(Serving(place, position, digest))
+            self._serve(Serving(place, position))
 
     def _is_outdated(self, index: OpenIndex) -> bool:
         """Tell whether other code lists are in force than it was made with: they may have been swapped while it was built."""

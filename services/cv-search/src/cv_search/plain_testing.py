@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from cv_search.danish import spelled, stem
+from cv_search.danish import cuts, folded, stem, typed
 from cv_search.geo import distance_km
 from cv_search.port import GROUPS, Circle, Clause, Count, Dimension, Document, Query
 from cv_search.reference import Reference
@@ -20,8 +20,8 @@ class Read:
     rows: tuple[tuple[str, ...], ...]
     """The words of each text by itself."""
     words: frozenset[str]
-    spelled: frozenset[str]
-    """Its words as they were written, but stop words."""
+    typed: frozenset[str]
+    """Its words as they were typed, but stop words."""
     inside: frozenset[str]
     """Words inside its compounds."""
     names: frozenset[str]
@@ -76,7 +76,7 @@ class PlainSearch:
         if clause.phrase:
             return lambda one: any(_in_row(clause.words, row) for row in one.rows)
         if clause.prefix:
-            return lambda one: any(word.startswith(clause.words[0]) for word in one.spelled)
+            return lambda one: any(_begins(word, clause.words[0]) for word in one.typed)
         if typos:
             near = [
                 {other for other in self._vocabulary if _near(typos, word, other)} for word in clause.words
@@ -98,7 +98,7 @@ def _read(document: Document, reference: Reference) -> Read:
         document,
         rows,
         frozenset(word for row in rows for word in row),
-        frozenset(word for text in texts for word in spelled(text) if stem(word)),
+        frozenset(word for text in texts for word in typed(text) if stem(folded(word))),
         frozenset(part for one in analysed for part in one.parts.split()),
         frozenset((*person.occupation_names, *document.titles)) & reference.titles,
     )
@@ -146,6 +146,11 @@ def _groups(documents: Iterable[Document], limit: int) -> dict[Dimension, tuple[
         )
         for one, counter in counters.items()
     }
+
+
+def _begins(word: str, so: str) -> bool:
+    """Tell whether a word begins so: two letters that may be one are either."""
+    return any((begin + end).startswith(so) for begin, end in cuts(word, 1, 0))
 
 
 def _in_row(words: tuple[str, ...], row: tuple[str, ...]) -> bool:

@@ -1,20 +1,19 @@
 """`python -m cv_search.reader`: a process that searches for the service that started it, and may die over any search."""
 
 import os
-import resource
 import sys
 
 from cv_search.engines import reader_factory
 from cv_search.searcher import CLUSTER, Searcher
 from servicekit.dumps import no_core_dumps
-from servicekit.memory import collect_seldom
+from servicekit.memory import bound_memory, collect_seldom
 from servicekit.worker import serve
 
 
 def main() -> None:
     """Search until the other side closes; arguments: budget in s, memory in MB."""
     budget, memory = float(sys.argv[1]), int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
+    bound_memory(memory)
     no_core_dumps()
     searcher = Searcher(reader_factory(os.environ.get(CLUSTER)), budget)
     collect_seldom()

@@ -69,7 +69,7 @@ class Readers:
     async def search(self, serving: Serving, query: Query, persons: int) -> Answered:
         """Search in the index that is served, at its position or later, and name the first so many persons."""
         self._admit()
-        asked = Asked(serving.place.path, serving.digest, serving.position, query, persons)
+        asked = Asked(serving.place.path, serving.position, query, persons)
         try:
             answer = await self._workers.work(pickle.dumps(asked, PROTOCOL))
         except Refused as refused:

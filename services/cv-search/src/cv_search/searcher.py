@@ -23,10 +23,9 @@ BEHIND: Final = b"b"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One search: in which index, made with what reference data, on which position at least, and how many persons to name."""
+    """One search: in which index, on which position at least, and how many persons to name."""
 
     path: Path
-    digest: str
     position: int
     query: Query = field(repr=False)
     persons: int
@@ -82,7 +81,7 @@ class Searcher:
     def _at(self, asked: Asked) -> Snapshot:
         if self._reader is None or asked.path != self._path:
             self._close()
-            self._path, self._reader = asked.path, self._open(asked.path, asked.digest)
+            self._path, self._reader = asked.path, self._open(asked.path)
         if self._snapshot is None or self._snapshot.position < asked.position:
             old, self._snapshot = self._snapshot, self._reader.snapshot()
             if old is not None:

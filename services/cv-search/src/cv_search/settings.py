@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from servicekit.settings import (
+    FROM_ENVIRONMENT,
     HttpSettings,
     IdentitySettings,
     KafkaSettings,
@@ -94,13 +95,7 @@ class PinSettings(BaseModel):
 class Settings(BaseSettings):
     """All that differs between one running cv-search and another."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-        hide_input_in_errors=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     role: Role = Role.ALL
     """`all`, or `write` and `search` for two kinds of processes with the same index: one follows and writes, others answer."""

@@ -9,16 +9,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from cv_search.danish import normal, stem, words
+from cv_search.danish import BEGINNING_SHORTEST, folded, lowered, stem, words
 from cv_search.port import Clause
 from cv_search.reference import LONGEST_NAME, Reference
 
 WORDS_MAX: Final = 32
 PHRASES_MAX: Final = 8
 BEGINNINGS_MAX: Final = 4
-BEGINNING_SHORTEST: Final = 3
 Word = tuple[str, str]
-"""A word's stem, and the word."""
+"""A word's stem, and the word as it is typed."""
 _PIECE: Final = re.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\W_]+[#+]*)(?P<star>\*)?')
 
 
@@ -30,15 +29,17 @@ def clauses(text: str, reference: Reference) -> tuple[Clause, ...]:
     """Give the clauses of a text; none where it is empty or holds stop words only. Raises BadText."""
     found: list[Clause] = []
     row: list[Word] = []
-    for piece in _PIECE.finditer(normal(text)):
+    for piece in _PIECE.finditer(lowered(text)):
         word = piece["word"]
         if word is not None and not piece["star"]:
-            stemmed = stem(word)
+            stemmed = stem(folded(word))
             row += [(stemmed, word)] if stemmed else []
             continue
         found += _named(row, reference)
         row = []
-        found += _phrase(piece["phrase"]) if piece["phrase"] is not None else [_beginning(piece["word"])]
+        found += (
+            _phrase(piece["phrase"]) if piece["phrase"] is not None else [_beginning(folded(piece["word"]))]
+        )
     found += _named(row, reference)
     _check(found)
     kept: dict[Clause, Clause] = {}
@@ -71,8 +72,8 @@ def _named(row: list[Word], reference: Reference) -> Iterator[Clause]:
                 yield Clause(name, synonym_of=meaning.synonym_of, broader_than=meaning.broader_than)
                 break
             if length == 1:
-                stemmed, typed = row[at]
-                head = reference.compounds.head(stemmed)
+                stemmed, word = row[at]
+                typed, head = folded(word), reference.compounds.head(word)
                 yield Clause(name, typed=None if typed == stemmed else typed, head=head)
         at += length
 

@@ -23,11 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What is to be searched: an index, the position that its newest commit holds, and what reference data it is made with."""
+    """What is to be searched: an index, and the position that its newest commit holds."""
 
     place: Place
     position: int
-    digest: str
 
 
 @dataclass(slots=True)
@@ -43,7 +42,7 @@ class OpenIndex:
 
     @property
     def serving(self) -> Serving:
-        return Serving(self.place, self.position, self.engine.digest)
+        return Serving(self.place, self.position)
 
     async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Request
 
 from cv_citizens.danish_time import Clock
-from cv_citizens.documents import Documents
+from cv_citizens.documents import Documents, way_to_renderer
 from cv_citizens.replica import Replica
 from cv_citizens.replica_source import HttpRegistry
 from cv_status.domain import STARTED, load_rules
@@ -68,9 +68,7 @@ async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     """Connect to the database and build all parts upon it."""
     signer = ServiceSigner.from_settings(SERVICE, settings.identity)
     registry = ServiceClient(settings.registry_url, "cv-registry", signer, deadline=settings.registry_timeout)
-    renderer = ServiceClient(
-        settings.renderer_url, "pdf-renderer", signer, deadline=settings.renderer_timeout
-    )
+    renderer = way_to_renderer(settings.renderer_url, signer, settings.renderer_timeout)
     database = await Database.connect(settings.postgres, SERVICE)
     try:
         yield _parts(settings, clock, database, registry, Documents(renderer.post_json))

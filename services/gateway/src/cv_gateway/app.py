@@ -11,7 +11,7 @@ import structlog
 from cv_contracts.faults import Problem
 from cv_contracts.methods import METHODS
 from cv_gateway.caller import Admission
-from cv_gateway.calls import POLLS, Busy, Calls, Lane, Shed
+from cv_gateway.calls import DOCUMENTS, POLLS, Busy, Calls, Lane, Shed
 from cv_gateway.feed import FEED, FEED_ROUTES
 from cv_gateway.forwarding import Departed, Header, Receive
 from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
@@ -25,6 +25,7 @@ from cv_gateway.token import TokenRules, TokenVerifier
 from servicekit.code_lists import CodeListWatch
 from servicekit.observe import metrics
 from servicekit.observe.telemetry import begin_request, current_traceparent, end_request, new_traceparent
+from servicekit.web.connection import BODILESS
 from servicekit.web.health import Health
 from servicekit.web.identity import ServiceSigner, load_private_key
 from servicekit.web.problems import Refused, problem_of
@@ -176,6 +177,10 @@ def _owners(settings: Settings) -> dict[str, Owner]:
     if feed is not None:
         polls = settings.limits.polls
         owners[POLLS] = Owner(feed, replace(limits, connections=polls, least=polls, waiting=0), tls)
+    for_documents = replace(limits, connections=settings.limits.documents)
+    for name, documents in DOCUMENTS.items():
+        if name in settings.owners:
+            owners[documents] = Owner(settings.owners[name], for_documents, tls)
     return owners
 
 
@@ -195,6 +200,8 @@ def _refused(door: Door, problem: Problem, traceparent: str) -> Reply:
 
 async def _send(send: Send, reply: Reply) -> None:
     body = reply.body
-    headers = [*reply.headers, (b"content-length", b"%d" % len(body))]
+    headers = reply.headers
+    if reply.status not in BODILESS:
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -89,7 +89,7 @@ class Admission:
         headers = _by_name(identity)
         token = await self._token(headers)
         caller = self._read(method, token, headers)
-        self._admitted.put((method.number, identity), Admitted(caller, token.expires))
+        self._admitted.put((method.number, identity), Admitted(caller, token.expires), token.weight)
         return caller
 
     async def _token(self, headers: Mapping[bytes, bytes | None]) -> VerifiedToken:

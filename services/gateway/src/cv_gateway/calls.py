@@ -33,6 +33,8 @@ UNREADABLE_ANSWER = 1002
 NOT_MODIFIED, NOT_NOW, PROBLEM = 304, 503, b"application/problem+json"
 POLLS = "polls of the feed"
 """The owner of the feed once more, with connections of their own for those who wait."""
+DOCUMENTS = {method.owner: f"documents of {method.owner}" for method in METHODS if method.assistant}
+"""Owners once more, with connections of their own for methods that wait for a rendering."""
 
 
 class Shed(Unavailable):
@@ -112,7 +114,7 @@ class Calls:
 
     def demand_room(self, method: Method) -> None:
         """Turn a call away (503) before its caller is judged, when its owner could not take it anyway."""
-        owner = self._owners.get(POLLS if method is FEED else method.owner)
+        owner = self._owner(method)
         if owner is not None and owner.crowded:
             raise Busy(method)
 
@@ -140,7 +142,7 @@ class Calls:
 
         Raises Fault 1014 for headers that no owner may be given: a consistency token that is not the caller's own, for one.
         """
-        owner = self._owners.get(POLLS if method is FEED else method.owner)
+        owner = self._owner(method)
         if owner is None:
             raise Fault(method.unreachable_fault)
         opened = self._seal.opened(forwarded, caller.client)
@@ -179,12 +181,17 @@ class Calls:
         if answer.status == 401:
             # Callers' tokens are judged here: the owner did not accept the gateway's own.
             log.error("gateway_refused_by_owner", owner=method.owner)
-            raise Fault(INTERNAL_ERROR)
+            raise Fault(method.unreachable_fault)
         if answer.status >= 300 and not _is_for_callers(answer):
             raise Fault(method.unreachable_fault) if answer.status >= 500 else unreadable_answer(method)
         if answer.status == NOT_NOW and method.unreachable_fault != INTERNAL_ERROR:
             return _away(answer, method.unreachable_fault)
         return Answer(answer.status, self._seal.sealed(answer.headers, way.caller.client), answer.body)
+
+    def _owner(self, method: Method) -> Owner | None:
+        if method is FEED:
+            return self._owners.get(POLLS)
+        return self._owners.get(DOCUMENTS[method.owner] if method.assistant else method.owner)
 
     def _authorization(self, owner: str, caller: Caller) -> bytes:
         return b"authorization: Bearer %b\r\n" % self._signer.token(owner, caller).encode("ascii")

@@ -16,6 +16,7 @@ from cv_contracts.wire.common import CV_NUMBER, PERSON_NUMBER, REQUEST_ID
 from cv_gateway.feed import FEED
 from cv_gateway.messages import examples, messages_of, models
 from cv_gateway.openapi_feed import feed_paths
+from cv_gateway.openapi_query import query_parameters
 
 REF = "#/components/schemas/{model}"
 WITH_REVISION = frozenset({1, 10, 11, 12, 13})
@@ -90,7 +91,7 @@ def _operation(method: Method) -> Json:
         "summary": method.name,
         "description": f"Scope `{method.scope}`. {method.note}".strip(),
         "tags": ["CVService" if method.number <= 13 else "Contact data"],
-        "parameters": [*_parameter_refs(method), *_query(messages.query)],
+        "parameters": [*_parameter_refs(method), *query_parameters(messages.query)],
         "responses": {"200": _answer(method, messages.answer), **_faults(method)},
     }
     if method.number == AS_PDF:
@@ -122,27 +123,6 @@ def _parameter_refs(method: Method) -> list[Json]:
     if method.number == AS_PDF:
         names.append("IfNoneMatch")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
-
-
-def _query(query: type[wire.Query] | None) -> list[Json]:
-    if query is None:
-        return []
-    schema = query.model_json_schema()
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": name in schema.get("required", []),
-            "schema": {key: value for key, value in _given(field).items() if key != "title"},
-        }
-        for name, field in schema["properties"].items()
-    ]
-
-
-def _given(field: Json) -> Json:
-    """Leave `null` out: a query parameter is there or it is not."""
-    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
-    return kinds[0] if len(kinds) == 1 else {key: value for key, value in field.items() if key != "default"}
 
 
 def _answer(method: Method, answer: type[wire.Wire]) -> Json:
@@ -246,7 +226,7 @@ def _security() -> Json:
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": "RS256 or ES256, signed by the identity provider. Claims: `iss`, `aud`, `exp`, `iat`, `client_id`, "
-        "`scope` (separated by spaces), `organisation` {type, code}, `may_act_as` [{type, code}].",
+        "`scope` (separated by spaces), `organisation` {type, code}, `may_act_as` [{type, code}], at most 500. Up to 32 KiB.",
     }
 
 

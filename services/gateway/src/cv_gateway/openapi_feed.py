@@ -2,34 +2,14 @@
 
 from typing import Any
 
-from cv_gateway.feed import FEED, FEED_ROUTES
+from cv_gateway.feed import FEED, FEED_QUERIES, FEED_ROUTES
+from cv_gateway.openapi_query import query_parameters
 
 __all__ = ["feed_paths"]
 
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
-_QUERIES: dict[str, dict[str, tuple[str, Json]]] = {
-    "Feed": {
-        "lastEventId": ("The position to go on from; without it, from the beginning", _TEXT),
-        "timeout": (
-            "Milliseconds to wait while there is nothing",
-            {"type": "integer", "minimum": 0, "maximum": 60_000},
-        ),
-        "limit": (
-            "Most events on the page; 1000, however many are asked for",
-            {"type": "integer", "minimum": 1, "maximum": 2_147_483_647},
-        ),
-        "kind": (
-            "Kinds of events wanted, separated by commas, as in `cv-changed,citizen-handed-over`",
-            _TEXT,
-        ),
-    },
-    "FeedSnapshot": {
-        "after": ("The `next` of the page before", _TEXT),
-        "limit": ("Most CVs on the page", {"type": "integer", "minimum": 1, "maximum": 5_000}),
-    },
-}
 _EVENT: Json = {
     "type": "object",
     "description": "A CloudEvent. `id` is its position, `eventid` the MessageIdentifier of the write that made it.",
@@ -109,7 +89,7 @@ def feed_paths(callers: list[Json], refusals: Json, problem: Json) -> dict[str, 
                 "summary": route.name,
                 "description": f"Scope `{route.scope}`. {route.note}",
                 "tags": ["Change feed"],
-                "parameters": [*callers, *_queries(route.name)],
+                "parameters": [*callers, *query_parameters(FEED_QUERIES[route.name])],
                 "responses": {
                     "200": _answer(route.name),
                     **dict(sorted({**refusals, **_moved(route.name, problem)}.items())),
@@ -126,13 +106,6 @@ def _moved(name: str, problem: Json) -> Json:
         schema = {"allOf": [problem, {"type": "object", "properties": members, "required": list(members)}]}
         answers[status] = {"description": text, "content": {"application/problem+json": {"schema": schema}}}
     return answers
-
-
-def _queries(name: str) -> list[Json]:
-    return [
-        {"name": parameter, "in": "query", "required": False, "description": text, "schema": schema}
-        for parameter, (text, schema) in _QUERIES[name].items()
-    ]
 
 
 def _answer(name: str) -> Json:

@@ -5,10 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from cv_contracts.methods import METHODS
-from servicekit.settings import HttpSettings, IdentitySettings, TelemetrySettings
+from servicekit.settings import FROM_ENVIRONMENT, HttpSettings, IdentitySettings, TelemetrySettings
 
 SWIFT = {"SearchCVText": timedelta(seconds=1)}
 DEADLINES = {
@@ -41,7 +41,7 @@ class TokenSettings(BaseModel):
     keys_min_interval: timedelta = timedelta(seconds=5)
     """The provider is asked at most this often, however many unknown key ids arrive."""
     remembered: int = Field(default=10_000, ge=1)
-    """How many verified tokens and admitted callers are remembered."""
+    """How many verified tokens and admitted callers are remembered; a token of 20 KiB takes the place of ten."""
 
 
 class LimitSettings(BaseModel):
@@ -57,6 +57,8 @@ class LimitSettings(BaseModel):
     """How long a caller may take to send a request body."""
     connections: int = Field(default=64, ge=1)
     """Requests at one owner at once, while its answers are swift; an owner that is busy is given fewer."""
+    documents: int = Field(default=32, ge=1)
+    """The same for methods that wait for pdf-renderer, apart: should it hang, they take nothing from the others."""
     swift_answer: timedelta = timedelta(milliseconds=100)
     """What is swift; methods with a deadline of their own take as long as they take, and are not judged by it."""
     swift: dict[str, timedelta] = SWIFT
@@ -101,7 +103,7 @@ def _by_method(given: dict[str, timedelta]) -> dict[str, timedelta]:
 class Settings(BaseSettings):
     """Everything the gateway is told from outside."""
 
-    model_config = SettingsConfigDict(env_nested_delimiter="__", frozen=True, hide_input_in_errors=True)
+    model_config = FROM_ENVIRONMENT
 
     http: HttpSettings = HttpSettings()
     identity: IdentitySettings

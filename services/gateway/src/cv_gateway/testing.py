@@ -11,8 +11,10 @@ from typing import Any
 import jwt
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from servicekit.settings import HttpSettings
+from servicekit.web.heads import BoundedHeads
 
 ISSUER = "https://provider.test"
 AUDIENCE = "cvhub"
@@ -221,7 +223,7 @@ def call_headers(token: str, **changed: str | None) -> dict[str, str]:
 
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
-    """Serve an ASGI app in this loop as uvicorn would, without its signal handlers; gives the base URL."""
+    """Serve an ASGI app in this loop as a service is served, without signal handlers; gives the base URL."""
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None
     )
@@ -234,7 +236,9 @@ async def serving(app: Any) -> AsyncIterator[str]:
     await to_app.put({"type": "lifespan.startup"})
     await from_app.get()
     server = await loop.create_server(
-        lambda: HttpToolsProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: BoundedHeads(config=config, server_state=state, app_state={}, settings=HttpSettings()),
+        "127.0.0.1",
+        0,
     )
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -15,7 +15,11 @@ from cv_gateway.jwks import KeySource
 from servicekit.web.identity import Organisation
 
 LOGON_FAILED = 1012
-LONGEST_TOKEN = 8192
+LONGEST_TOKEN = 32 * 1024
+"""Bytes; enough for as many organisations as may be named."""
+SMALL_TOKEN = 2048
+"""Bytes of a token that takes one place among those that are remembered."""
+LONGEST_SCOPES = 8192
 LONGEST_CLIENT = 255
 LONGEST_CODE = 20
 MOST_ORGANISATIONS = 500
@@ -34,13 +38,17 @@ class BadToken(Fault):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What an accepted token says; `expires` is in seconds since 1970, leeway included."""
+    """What an accepted token says; `expires` is in seconds since 1970, leeway included.
+
+    `weight` is how many small tokens take as much memory.
+    """
 
     client: str
     scopes: frozenset[str]
     own: Organisation
     may_act_as: frozenset[Organisation]
     expires: float
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ class TokenVerifier:
         if known is not None and known.expires > self._clock():
             return known
         token = await self._check(authorization)
-        self._verified.put(authorization, token)
+        self._verified.put(authorization, token, token.weight)
         return token
 
     async def _check(self, authorization: bytes) -> VerifiedToken:
@@ -101,11 +109,11 @@ class TokenVerifier:
                 leeway=self._rules.leeway,
                 options={"require": REQUIRED},
             )
-            return self._read(claims)
+            return self._read(claims, -(-len(raw) // SMALL_TOKEN))
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise BadToken from None
 
-    def _read(self, claims: Mapping[str, Any]) -> VerifiedToken:
+    def _read(self, claims: Mapping[str, Any], weight: int) -> VerifiedToken:
         acting = claims.get("may_act_as", [])
         if not isinstance(acting, list) or len(acting) > MOST_ORGANISATIONS:
             raise TypeError("may_act_as")
@@ -116,6 +124,7 @@ class TokenVerifier:
             own=own,
             may_act_as=frozenset({own, *map(_organisation, acting)}),
             expires=float(claims["exp"]) + self._rules.leeway,
+            weight=weight,
         )
 
 
@@ -140,7 +149,7 @@ def _organisation(claim: object) -> Organisation:
 
 def _scopes(claim: object) -> frozenset[str]:
     """Read what the client may do: a token that names no scope is a good one, and grants nothing."""
-    return frozenset() if claim in (None, "") else frozenset(_text(claim, LONGEST_TOKEN).split())
+    return frozenset() if claim in (None, "") else frozenset(_text(claim, LONGEST_SCOPES).split())
 
 
 def _text(claim: object, longest: int) -> str:

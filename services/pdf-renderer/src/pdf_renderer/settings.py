@@ -4,10 +4,11 @@ from datetime import timedelta
 from typing import Self
 
 from pydantic import model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from pdf_renderer.workers import WorkerSettings
 from servicekit.settings import (
+    FROM_ENVIRONMENT,
     HttpSettings,
     IdentitySettings,
     KafkaSettings,
@@ -23,13 +24,7 @@ LONGEST_BODY = 4 * 1024 * 1024
 class Settings(BaseSettings):
     """All that differs between one running pdf-renderer and another."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-        hide_input_in_errors=True,
-    )
+    model_config = FROM_ENVIRONMENT
 
     http: HttpSettings = HttpSettings(port=PORT, body_limit=LONGEST_BODY)
     postgres: PostgresSettings

@@ -13,8 +13,10 @@ import orjson
 from pdf_renderer.templates import NEWEST
 from pdf_renderer.typesetting import Typesetter
 from servicekit.dumps import no_core_dumps
+from servicekit.memory import bound_memory
 from servicekit.worker import FAILED, WORKED, serve
 
+_STATM: Final = "/proc/self/statm"
 _WARM_UP: Final = {
     "kind": "cv",
     "time": "2020-01-01T00:00:00+00:00",
@@ -59,14 +61,18 @@ def main() -> None:
 
 def _bound(megabytes: int) -> None:
     """Bound the memory, and let no dump or file hold what a document says."""
-    resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    bound_memory(megabytes)
     no_core_dumps()
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def _megabytes() -> int:
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - nothing is faster
-        return int(file.read().split()[1]) * resource.getpagesize() >> 20
+    """Give how much memory is in use; 0 where the system does not tell, as macOS: there only the pieces of work count."""
+    try:
+        with open(_STATM, "rb") as file:  # noqa: PTH123 - nothing is faster
+            return int(file.read().split()[1]) * resource.getpagesize() >> 20
+    except FileNotFoundError:
+        return 0
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from cvhub.explain import explain
 from cvhub.servers.process import CannotStart, last_lines
 from cvhub.showing import cell
 from cvhub.state import State
+from servicekit.dumps import no_core_dumps
 
 app = typer.Typer(
     help="The CV hub on this machine: a real Kafka and PostgreSQL, every service, synthetic citizens.",
@@ -296,6 +297,7 @@ app.command()(explain)
 
 
 def main() -> None:
+    no_core_dumps()
     try:
         app()
     except CannotStart as error:

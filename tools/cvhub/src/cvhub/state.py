@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -141,7 +142,12 @@ class State:
         """Give the process if it is of this stack: after a restart of the machine the number may be anyone's."""
         try:
             process = psutil.Process(pid)
-            ours = str(self.folder) in " ".join([*process.cmdline(), *process.environ().values()])
+            command = process.cmdline()
+            try:
+                ours = str(self.folder) in " ".join([*command, *process.environ().values()])
+            except psutil.AccessDenied:
+                # A service lets nobody look into it; it is a module of this very Python's.
+                ours = command[:2] == [sys.executable, "-m"]
         except psutil.Error:
             return None
         return process if ours else None

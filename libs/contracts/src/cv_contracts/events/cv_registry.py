@@ -55,7 +55,8 @@ class AsylumTransitionSet(Event):
 class CitizenHeartbeat(Event):
     """Sent to each partition of the citizens' topic, so that a follower knows how fresh it is. Subject: the UUID of zeros.
 
-    `time` is when it was made; all earlier changes of its partition come before it.
+    `time` is when it was made. What was committed until then comes before it in its partition, unless Kafka refused the
+    record; a change whose transaction was under way then may come after it.
     """
 
     TYPE: ClassVar[str] = "dk.cvhub.cv-registry.citizen-heartbeat.v1"

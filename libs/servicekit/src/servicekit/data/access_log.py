@@ -26,6 +26,7 @@ SOON = 0.005
 """Seconds between two flushes where many wait: each waits for the disk, and keeps others waiting for it."""
 MONTHS_AHEAD = 3
 CHECK_MONTHS_EVERY = timedelta(days=1)
+ONE_DAY = timedelta(days=1)
 TRY_AGAIN_AFTER = timedelta(minutes=10)
 """How long months ahead and those to be dropped are left alone when it did not work."""
 
@@ -55,6 +56,7 @@ _INSERT = (
     + ")"
 )
 _MAKE_MONTHS = "select access_log_make_months($1, $2)"
+_TODAY = "select (now() at time zone 'UTC')::date"
 _MONTHS = """
 select c.relname::text as name, case when i.inhdetachpending then 'finalize' when not i.inhdetachpending then 'concurrently' end
 from pg_class c left join pg_inherits i on i.inhrelid = c.oid
@@ -173,11 +175,20 @@ class AccessLog:
     async def _check_months(self, today: date) -> None:
         try:
             await self.make_months(today)
-            await self.drop_months(today)
+            if (sure := await self._sure_date(today)) is not None:
+                await self.drop_months(sure)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, Unavailable) as error:
             log.warning("access_log_months_wait", error_type=type(error).__name__)
         else:
             self._check_again = time.monotonic() + CHECK_MONTHS_EVERY.total_seconds()
+
+    async def _sure_date(self, today: date) -> date | None:
+        """Give the earlier of this host's date and the database's; None where one of them must be wrong."""
+        there: date = await self._database.fetchval(_TODAY)
+        if abs(today - there) > ONE_DAY:
+            log.error("access_log_date_wrong", seconds=(today - there).total_seconds())
+            return None
+        return min(today, there)
 
 
 def _month_before(day: date, months: int) -> date:

@@ -25,15 +25,16 @@ REQUEST_ID_HEADER = "x-requestId"
 REMEMBERED_FOR = timedelta(days=7)
 CLEAN_CHUNK = 1_000
 
+# By the database's clock alone: a host whose own is wrong would do again what was done, or have it done again.
 _REPLAY = """
-select body_hash, status, body, headers from request_log where request = $1 and answered_at > $2"""
+select body_hash, status, body, headers from request_log where request = $1 and answered_at > now() - $2::interval"""
 _REMEMBER = """
 insert into request_log (request, body_hash, status, body, headers, answered_at, subject)
-values ($1, $2, $3, $4, $5::text::jsonb, $6, $8)
+values ($1, $2, $3, $4, $5::text::jsonb, now(), $7)
 on conflict (request) do update set
     body_hash = excluded.body_hash, status = excluded.status, body = excluded.body,
     headers = excluded.headers, answered_at = excluded.answered_at, subject = excluded.subject
-where request_log.answered_at <= $7"""
+where request_log.answered_at <= now() - $6::interval"""
 _CLEAN = """
 delete from request_log where request in (
     select request from request_log where answered_at <= now() - $1::interval
@@ -111,7 +112,7 @@ class RequestLog:
         """
         if key is None:
             return None
-        row = await tx.conn.fetchrow(_REPLAY, self._request(key), tx.now - REMEMBERED_FOR)
+        row = await tx.conn.fetchrow(_REPLAY, self._request(key), REMEMBERED_FOR)
         if row is None:
             return None
         if row["body_hash"] != self._hash(body):
@@ -141,8 +142,7 @@ class RequestLog:
             answer.status,
             answer.body,
             orjson.dumps(dict(answer.headers)).decode(),
-            tx.now,
-            tx.now - REMEMBERED_FOR,
+            REMEMBERED_FOR,
             name.subject,
         )
         if status != "INSERT 0 1":

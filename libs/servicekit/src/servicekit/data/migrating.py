@@ -1,5 +1,6 @@
 """Numbered SQL migrations: applied once, in order, under an advisory lock, and never changed afterwards."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,10 +11,21 @@ import asyncpg
 import structlog
 
 from cv_contracts.errors import Misconfigured
+from servicekit.data.sessions import LEASE_SESSION
 
 log = structlog.get_logger(__name__)
 
 OWN_MIGRATIONS = "servicekit.migrations"
+SHORTEST_REST = 1.0
+LONGEST_REST = 10.0
+"""Seconds between two tries of a migration whose tables are in use. The session must not be silent for longer than a lease's."""
+
+_SESSION = {
+    **LEASE_SESSION,
+    "application_name": "migrate",
+    # Whoever is cut off in the middle holds neither the tables nor those who wait for their turn.
+    "idle_in_transaction_session_timeout": "10000",
+}
 
 _LOCK = "select pg_advisory_lock(hashtext('servicekit'), hashtext('migrate'))"
 _TABLE = """
@@ -24,6 +36,8 @@ create table if not exists schema_migrations (
     applied_at timestamptz not null default now(),
     primary key (package, name)
 )"""
+# A migration that waits for a long reader, as a back-up is one, has everybody else wait behind it.
+_WAIT_SHORTLY = "set local lock_timeout = '2s'"
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 
 
@@ -58,8 +72,9 @@ async def migrate(dsn: str, package: str | None = None) -> list[str]:
     A package names the libraries' packages that it builds upon as `REQUIRES` in its `__init__`.
 
     Safe with several starters at once (they wait for each other) and over an interrupted run (each file is one transaction).
+    A file whose tables somebody uses for long, as a back-up does, is tried until they are free; nobody waits behind it for long.
     """
-    conn = await asyncpg.connect(dsn, timeout=10, server_settings={"application_name": "migrate"})
+    conn = await asyncpg.connect(dsn, timeout=10, server_settings=_SESSION)
     try:
         await conn.execute(_LOCK)
         await conn.execute(_TABLE)
@@ -87,13 +102,25 @@ async def _bring_up_to_date(conn: "asyncpg.Connection[asyncpg.Record]", package:
                 "and ship the change as a new migration with the next number"
             )
     for migration in todo:
-        await _apply(conn, migration)
+        await _apply_when_free(conn, migration)
     return [migration.name for migration in todo]
+
+
+async def _apply_when_free(conn: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
+    rest = SHORTEST_REST
+    while True:
+        try:
+            return await _apply(conn, migration)
+        except asyncpg.LockNotAvailableError:
+            log.warning("migration_waits", package=migration.package, migration=migration.name)
+        await asyncio.sleep(rest)
+        rest = min(2 * rest, LONGEST_REST)
 
 
 async def _apply(conn: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
     try:
         async with conn.transaction():
+            await conn.execute(_WAIT_SHORTLY)
             await conn.execute(migration.sql)
             await conn.execute(
                 "insert into schema_migrations (package, name, checksum) values ($1, $2, $3)",
@@ -101,6 +128,8 @@ async def _apply(conn: "asyncpg.Connection[asyncpg.Record]", migration: Migratio
                 migration.name,
                 migration.checksum,
             )
+    except asyncpg.LockNotAvailableError:
+        raise
     except Exception:
         log.error("migration_failed", package=migration.package, migration=migration.name)  # noqa: TRY400 - whoever ends says why
         raise

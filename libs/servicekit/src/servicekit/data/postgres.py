@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -13,6 +13,7 @@ import structlog
 
 from cv_contracts.faults import Unavailable
 from servicekit.data.migrating import MigrationChanged, migrate
+from servicekit.data.sessions import LEASE_SESSION, server_settings
 from servicekit.observe import metrics
 from servicekit.settings import PostgresSettings
 
@@ -70,26 +71,6 @@ def passing_trouble(error: BaseException) -> Unavailable | None:
 def lock_number(key: str) -> int:
     """Give the advisory lock's number of a key: signed 64 bits, the same in every process."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
-
-
-LEASE_SESSION: Mapping[str, str] = {
-    # A holder whose machine is gone loses its lease within some 10 s.
-    "tcp_keepalives_idle": "4",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    # One that is cut off behind something which answers in its place loses it too: a holder speaks every few seconds.
-    "idle_session_timeout": "30000",
-}
-"""Settings of a session whose advisory lock is a lease."""
-
-
-def server_settings(settings: PostgresSettings, application_name: str) -> dict[str, str]:
-    """Give the session's settings as the server takes them (times in milliseconds)."""
-    times = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-    return {
-        "application_name": application_name,
-        **{name: str(round(getattr(settings, name).total_seconds() * 1000)) for name in times},
-    }
 
 
 class WriteTx:

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, Field
 
+from cv_contracts.wire.common import TEXT
 from servicekit.data import access_queries
 from servicekit.data.access_queries import Asked
 from servicekit.data.postgres import Database
@@ -27,8 +28,8 @@ class AskBody(PeriodBody):
     """Whose rows of the period, of which user or organisation (type and code), and how many at most."""
 
     subject: UUID | None = None
-    user: Annotated[str, Field(max_length=255)] | None = None
-    organisation: tuple[int, Annotated[str, Field(max_length=20)]] | None = None
+    user: Annotated[str, Field(max_length=255, pattern=TEXT)] | None = None
+    organisation: tuple[int, Annotated[str, Field(max_length=20, pattern=TEXT)]] | None = None
     limit: Annotated[int, Field(ge=1, le=ROWS_MOST)] = ROWS_MOST
 
 

@@ -77,6 +77,11 @@ class Following:
         self.positions.forget()
         self.assigned.set()
 
+    def heed(self, known: Mapping[int, int], stored: Mapping[int, int]) -> None:
+        """Compare what the database holds with what was known of it before it was asked: where it is behind, it was restored."""
+        if any(stored.get(partition, 0) < offset for partition, offset in known.items()):
+            self._rewound()
+
     async def handle(self, records: Records, consumer: Consumer) -> None:
         """Deal with a batch: everything in it is applied or a row when this returns, and NotSettled means nothing is."""
         begun = time.monotonic()
@@ -139,12 +144,19 @@ class Following:
                 await asyncio.sleep(1)
                 self.assigned.set()
 
+    def _rewound(self) -> None:
+        log.error("positions_rewound", stream=self.projection.name)
+        # Partitions in which nothing comes lost as much, so all are sought as after an assignment.
+        self.reassigned()
+
     async def _wait_for_due(self) -> None:
         await set_within(self._due, RETRY_EVERY)
         self._due.clear()
 
     async def _once(self, records: Records, consumer: Consumer, one_by_one: bool) -> tuple[Batch, Settled]:
         batch = read_batch(records)
+        # Whoever finds out meanwhile that the database was restored forgets what was known when these were the next ones.
+        known = self.positions.known_of(batch.positions)
         await self.positions.mark_gaps(consumer, batch)
         behind = await self._behind(batch.announced)
         states, reasons = await self.owner.ask(behind)
@@ -153,7 +165,7 @@ class Following:
             behind,
             unreadable=batch.unreadable,
             positions=batch.positions,
-            known_offsets=self.positions.known_of(batch.positions),
+            known_offsets=known,
         )
         work.waiting = {s: Waiting(suspect, "unreadable") for s, suspect in batch.suspects.items()}
         work.waiting |= {subject: work.wait(subject, reason) for subject, reason in reasons.items()}
@@ -184,9 +196,7 @@ class Following:
             try:
                 return await step(one_by_one)
             except Rewound:
-                log.error("positions_rewound", stream=self.projection.name)  # noqa: TRY400 - the trace tells nothing
-                # Partitions in which nothing comes lost as much, so all are sought as after an assignment.
-                self.reassigned()
+                self._rewound()
             except Exception as error:  # noqa: BLE001 - what kind it is decides, and none of them may end the loop
                 blame = not _passes(error) or attempt >= WHOLE_TRIES
                 log.warning(

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 LOOK_EVERY = 5.0
+STOOD_STILL = 3 * LOOK_EVERY
+"""Longer than two looks are ever apart: a process that was stopped meanwhile could get nowhere."""
 STUCK_AFTER = timedelta(seconds=120)
 OWNER_FAILED_WITHIN = 30.0
 """A follower with records in hand asks every few seconds: an older failure is no reason why it gets nowhere."""
@@ -105,6 +107,7 @@ class FollowHealth:
         self._standings: dict[str, Standing] = {}
         self._measured: dict[str, Progress] = {}
         self._progress_at: dict[str, float] = {}
+        self._looked_at = float("inf")
         self._alarm_at: dict[str, float] = {}
         metrics.observe("builds.held", lambda: _total(self._standings, lambda one: one.held))
         metrics.observe("events.lag", lambda: _total(self._measured, lambda one: one.lag))
@@ -171,8 +174,8 @@ class FollowHealth:
                     self._note(following, await self._progress(following, at))
 
     async def _stand(self, following: Following) -> dict[int, int]:
-        """Note how a projection is by its own database, and give its positions."""
-        projection = following.projection
+        """Note how a projection is by its own database, and give its positions. Those that it has lost are read again."""
+        projection, known = following.projection, dict(following.positions.known)
         row = await self._database.fetchrow(_STATE, projection.name, projection.topic.name)
         if row is None:
             raise LookupError
@@ -180,7 +183,9 @@ class FollowHealth:
         self._standings[projection.name] = Standing(*standing)
         self._progress_at.setdefault(projection.name, time.monotonic())
         self._alarm(projection.name, self._standings[projection.name])
-        return {int(p): int(offset) for p, offset in orjson.loads(offsets).items()}
+        positions = {int(p): int(offset) for p, offset in orjson.loads(offsets).items()}
+        following.heed(known, positions)
+        return positions
 
     def _note(self, following: Following, progress: Progress) -> None:
         name = following.projection.name
@@ -204,11 +209,18 @@ class FollowHealth:
         except Exception as error:  # noqa: BLE001 - broker or database are away: no progress is nobody's fault here
             log.warning("progress_not_measured", error_type=type(error).__name__)
             await self._drop_consumer()
-            self._progress_at = dict.fromkeys(self._progress_at, time.monotonic())
-        stuck = [n for n, at in self._progress_at.items() if time.monotonic() - at > self._stuck_after]
+            self._forgive()
+        last, self._looked_at = self._looked_at, time.monotonic()
+        if self._looked_at - last > STOOD_STILL:
+            self._forgive()
+        stuck = [n for n, at in self._progress_at.items() if self._looked_at - at > self._stuck_after]
         if stuck:
             log.critical("follower_stuck", stream=stuck[0], seconds=self._stuck_after)
             raise FollowerStuck
+
+    def _forgive(self) -> None:
+        """Count the time without progress from now on: nobody here is to blame for what has gone by."""
+        self._progress_at = dict.fromkeys(self._progress_at, time.monotonic())
 
     async def _progress(self, following: Following, positions: dict[int, int]) -> Progress:
         lags = await self._lags(following, positions)

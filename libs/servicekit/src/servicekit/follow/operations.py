@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import Field, StringConstraints
 
+from cv_contracts.wire.common import TEXT
 from servicekit.data.postgres import Database
 from servicekit.follow import deciding
 from servicekit.follow.access_operations import access_routes
@@ -34,7 +35,8 @@ _COUNTS = """
 select
     (select count(*) from pending_subjects where projection = $1) as pending,
     (select extract(epoch from now() - min(first_seen))::float8 from pending_subjects where projection = $1) as pending_age,
-    (select count(*) from unreadable_records where projection = $1) as unreadable
+    (select count(*) from unreadable_records where projection = $1) as unreadable,
+    (select count(*) from follow_positions where projection = $1 and gap_at is not null) as gaps
 """
 
 
@@ -89,8 +91,10 @@ class Operations:
 class WhyBody(InternalBody):
     """Who decides, and why."""
 
-    who: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+    who: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=TEXT)]
+    reason: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=TEXT)
+    ]
 
     @property
     def why(self) -> Why:

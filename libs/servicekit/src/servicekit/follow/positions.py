@@ -52,21 +52,24 @@ class Positions:
         """Go to the database's positions, for partitions of which nothing was read yet in this assignment."""
         stored = await self._read()
         for place in consumer.assignment():
-            if place.partition not in self._compared:
-                self._seek(consumer, place.partition, stored.get(place.partition, 0))
+            partition = place.partition
+            if partition not in self._compared:
+                self._seek(consumer, partition, stored.get(partition, 0))
+                if partition in stored:
+                    self.known[partition] = stored[partition]
 
     async def only_next(self, consumer: Consumer, records: Records) -> Records:
         """Give the records without those of partitions where the database wants other ones next."""
-        new = {record.partition for record in records} - self._compared
-        if not new:
-            return records
-        stored = await self._read()
-        self._compared |= new
-        self.known |= {p: offset for p, offset in stored.items() if p in new}
-        first = _first_offsets(records)
-        elsewhere = {p for p in new if first[p] != stored.get(p, 0)}
-        for partition in elsewhere:
-            self._seek(consumer, partition, stored.get(partition, 0))
+        first, elsewhere = _first_offsets(records), set[int]()
+        # Whoever makes everything be compared anew may do so while the database is asked.
+        while new := first.keys() - elsewhere - self._compared:
+            stored = await self._read()
+            self._compared |= new
+            self.known |= {p: offset for p, offset in stored.items() if p in new}
+            for partition in new:
+                if first[partition] != stored.get(partition, 0):
+                    elsewhere.add(partition)
+                    self._seek(consumer, partition, stored.get(partition, 0))
         return [record for record in records if record.partition not in elsewhere]
 
     async def mark_gaps(self, consumer: Consumer, batch: Batch) -> None:

@@ -38,6 +38,8 @@ REST_BESIDE_BATCHES = 3
 REMOVED_AT_ONCE = 100
 PAGE_TIMEOUT = 20.0
 LOOK_EVERY = 2.0
+SPEAK_EVERY = 5.0
+"""A builder works on other connections, and says nothing on that of its lease, which is taken from whoever is silent for long."""
 LONGEST_REST = 30.0
 
 _WAITS = """
@@ -46,12 +48,6 @@ select $1, w.subject, w.version, 1, now() + $4 * interval '1 second', 'not-appli
 from unnest($2::uuid[], $3::bigint[]) as w(subject, version) order by w.subject
 on conflict (projection, subject) do update set version = greatest(excluded.version, p.version)
 """
-
-_SESSION = {
-    **LEASE_SESSION,
-    # A builder works on other connections, and says nothing on this one meanwhile.
-    "idle_session_timeout": "0",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +242,15 @@ class Rebuild:
             settings.dsn,
             timeout=settings.connect_timeout.total_seconds(),
             command_timeout=settings.command_timeout.total_seconds(),
-            server_settings={**server_settings(settings, name), **_SESSION},
+            server_settings={**server_settings(settings, name), **LEASE_SESSION},
         )
         try:
-            yield bool(await conn.fetchval("select pg_try_advisory_lock($1)", lock_number(name)))
+            mine = bool(await conn.fetchval("select pg_try_advisory_lock($1)", lock_number(name)))
+            speaking = asyncio.create_task(_speak(conn), name=f"lease of {name}")
+            try:
+                yield mine
+            finally:
+                await _ended(speaking)
         finally:
             conn.terminate()
 
@@ -277,6 +278,13 @@ class Rebuilds:
         async with asyncio.TaskGroup() as tasks:
             for name, rebuild in self.of.items():
                 tasks.create_task(rebuild.run(), name=f"rebuild {name}")
+
+
+async def _speak(conn: "asyncpg.Connection[Any]") -> None:
+    """Say something again and again, until told to stop or the connection is lost."""
+    while True:
+        await asyncio.sleep(SPEAK_EVERY)
+        await conn.execute("select 1")
 
 
 async def _ended(task: "asyncio.Task[Any]") -> None:

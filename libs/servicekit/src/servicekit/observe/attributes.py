@@ -27,9 +27,11 @@ Attributes = Mapping[AttributeName, str | int]
 
 
 def allowed(attributes: Mapping[AttributeName, str | int]) -> dict[str, str | int]:
-    """Drop what is not on the list of names, and mask what is, should somebody have put a person into it."""
-    return {
-        name: mask(value) if isinstance(value, str) else value
-        for name, value in attributes.items()
-        if name in ALLOWED_ATTRIBUTES
-    }
+    """Drop what is not on the list of names, and mask what is, should somebody have put a person or a CV number into it."""
+    return {name: _masked(value) for name, value in attributes.items() if name in ALLOWED_ATTRIBUTES}
+
+
+def _masked(value: str | int) -> str | int:
+    # Person and CV numbers are whole numbers in some places; nothing else that may be said has so many digits.
+    masked = mask(str(value))
+    return value if masked == str(value) else masked

@@ -21,6 +21,7 @@ class BoundedHeads(HttpToolsProtocol):
     """Closes connections whose head is too long (431) or does not come; costs whole heads nothing but a comparison.
 
     Those whose other end takes nothing of an answer for as long as an idle one is kept are dropped, with what is left of it.
+    What comes after an answer, and is no next request, does not make a connection less idle: its time runs on.
     """
 
     _before = 0
@@ -32,6 +33,8 @@ class BoundedHeads(HttpToolsProtocol):
     _answered = 0
     _taking: asyncio.TimerHandle | None = None
     """Looks whether what is written is taken; once begun it serves all answers until none is left."""
+    _idle_until = 0.0
+    """When it ends if no further request comes; later only where the body of one answered early has come to its end."""
 
     def __init__(self, *args: Any, settings: HttpSettings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,6 +61,11 @@ class BoundedHeads(HttpToolsProtocol):
                 self._wait_for_head()
             if self._before > self._limit and not self.transport.is_closing():
                 self._refuse()
+        elif self.cycle is not None and self.cycle.response_complete and not self.transport.is_closing():
+            # Any byte ends uvicorn's own timer.
+            self.timeout_keep_alive_task = self.loop.call_at(
+                self._idle_until, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         self._before, self._in_head = -self._piece, True
@@ -73,8 +81,14 @@ class BoundedHeads(HttpToolsProtocol):
             raise HttpParserError
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._rest()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._rest()
         self._answered += 1
         self._watch()
 
@@ -102,6 +116,9 @@ class BoundedHeads(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+    def _rest(self) -> None:
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
 
     def _watch(self) -> None:
         if self._taking is None:

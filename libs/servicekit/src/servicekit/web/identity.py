@@ -37,24 +37,28 @@ V = TypeVar("V")
 
 
 class _Expiring(Generic[K, V]):
-    """A bounded cache; when full, the least recently used entry leaves."""
+    """A bounded cache; when full, the least recently used entry leaves.
+
+    An entry is good from when it was put until it expires: one that a clock put while it was ahead is not good once it is right again.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._entries: OrderedDict[K, tuple[V, float]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V, float, float]] = OrderedDict()
 
     def get(self, key: K, now: float) -> V | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if entry[1] <= now:
+        value, since, expires = entry
+        if not since <= now < expires:
             del self._entries[key]
             return None
         self._entries.move_to_end(key)
-        return entry[0]
+        return value
 
-    def put(self, key: K, value: V, expires: float) -> None:
-        self._entries[key] = (value, expires)
+    def put(self, key: K, value: V, now: float, expires: float) -> None:
+        self._entries[key] = (value, now, expires)
         self._entries.move_to_end(key)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
@@ -122,7 +126,7 @@ class ServiceSigner:
         signed = self._signed.get(wanted, now)
         if signed is None:
             signed = self._sign(audience, caller, int(now))
-            self._signed.put(wanted, signed, now + REUSE.total_seconds())
+            self._signed.put(wanted, signed, now, now + REUSE.total_seconds())
         return signed
 
     def _sign(self, audience: str, caller: Caller | None, now: int) -> str:
@@ -167,7 +171,7 @@ class ServiceVerifier:
             identity, expires = self._check(token, now)
         except (jwt.PyJWTError, KeyError, TypeError, ValueError):
             raise Fault(NO_VALID_TOKEN) from None
-        self._verified.put(token, identity, expires)
+        self._verified.put(token, identity, now, expires)
         return identity
 
     def authenticate(self, authorization: str | bytes | None) -> ServiceIdentity:

@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from cv_search.opensearch_engine.calling import Cluster, Json
-from cv_search.opensearch_engine.checkpoint import Checkpoint, form
+from cv_search.opensearch_engine.checkpoint import Checkpoint
 from cv_search.opensearch_engine.mapping import CHECKPOINT, settings, source
 from cv_search.opensearch_engine.reading import OpenSearchReader
 from cv_search.port import Document, EngineError, IndexBroken
@@ -52,7 +52,7 @@ class OpenSearchEngine:
         self._demand_open()
         self._send(position)
         generation = 1 if self._last is None else self._last.generation + 1
-        checkpoint = Checkpoint(position, generation, form(self.digest))
+        checkpoint = Checkpoint(position, generation, self.digest)
         if self._cluster.bulk(
             self._index, [{"index": _versioned(CHECKPOINT, position)}, checkpoint.source()]
         ):
@@ -61,7 +61,7 @@ class OpenSearchEngine:
         self._last = checkpoint
 
     def reader(self) -> OpenSearchReader:
-        return OpenSearchReader(self._cluster, self._index, self.digest)
+        return OpenSearchReader(self._cluster, self._index)
 
     def close(self) -> None:
         self._open = False
@@ -100,6 +100,6 @@ def open_engine(cluster: Cluster, index: str, reference: Reference) -> OpenSearc
         return OpenSearchEngine(cluster, index, reference)
     found = cluster.ask("GET", f"/{index}/_doc/{CHECKPOINT}")
     last = Checkpoint.read(found["_source"]) if found else None
-    if last is None or last.form != form(reference.digest):
+    if last is None or last.digest != reference.digest:
         raise IndexBroken
     return OpenSearchEngine(cluster, index, reference, last)

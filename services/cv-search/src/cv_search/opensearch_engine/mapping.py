@@ -7,13 +7,13 @@ from cv_search.reference import Reference
 from cv_search.settings import MOST_PERSONS
 from cv_search.tantivy_engine.mapping import microseconds, organisation_name, place_name, roles
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 NO_CV_NUMBER: Final = 100_000_000
 CHECKPOINT: Final = "checkpoint"
 WORD_FIELDS: Final = ("target", "title", "skill", "text")
 PART_FIELDS: Final = ("title_part", "text_part")
 UNSTEMMED_FIELDS: Final = {name: f"{name}_unstemmed" for name in WORD_FIELDS}
-"""Words that are longer than their stem, of each word field: only beginnings are looked for here."""
+"""Spellings that are not the stem, of each word field: only beginnings are looked for here."""
 VALUE_FIELDS: Final = {dimension: f"v_{dimension.name.lower()}" for dimension in Dimension}
 
 

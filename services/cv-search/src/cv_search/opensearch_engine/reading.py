@@ -1,13 +1,14 @@
 """Moments of an index of OpenSearch: points in time, which the cluster keeps open."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
 from cv_contracts.wire.search import GROUP_LIMIT_MAX
 from cv_search.geo import distance_km
 from cv_search.opensearch_engine.calling import Cluster, Json
-from cv_search.opensearch_engine.checkpoint import Checkpoint, form
+from cv_search.opensearch_engine.checkpoint import Checkpoint
 from cv_search.opensearch_engine.mapping import CHECKPOINT, VALUE_FIELDS
 from cv_search.opensearch_engine.planning import CVS, order_of, query_of, text_alone
 from cv_search.port import (
@@ -17,7 +18,6 @@ from cv_search.port import (
     Dimension,
     EngineError,
     Found,
-    IndexBroken,
     Query,
     TooCostly,
 )
@@ -25,7 +25,8 @@ from cv_search.recent import Recent
 from cv_search.relaxing import Relaxed, relax
 from cv_search.tantivy_engine.mapping import place_of
 
-KEEP_ALIVE: Final = "15m"
+KEEP_ALIVE: Final = "1m"
+"""Longer than any search takes. A process that is killed leaves its moment open for so long; a later search opens another."""
 REMEMBERED: Final = 64
 PLACES_MOST: Final = 65_000
 Groups = Mapping[Dimension, tuple[Count, ...]]
@@ -62,7 +63,7 @@ class OpenSearchSnapshot:
     def release(self) -> None:
         point, self._point = self._point, None
         if point is not None:
-            self._cluster.ask("DELETE", "/_search/point_in_time", {"pit_id": [point]})
+            _let_go(self._cluster, point)
 
     def _first(self, query: Query, count: int, end: float) -> tuple[int, bytes]:
         wanted = {"size": count, "_source": False, "sort": order_of(query)}
@@ -125,24 +126,33 @@ class OpenSearchSnapshot:
 class OpenSearchReader:
     """Reads one index of a cluster."""
 
-    def __init__(self, cluster: Cluster, index: str, digest: str) -> None:
+    def __init__(self, cluster: Cluster, index: str) -> None:
         self._cluster = cluster
         self._index = index
-        self._form = form(digest)
 
     def snapshot(self) -> OpenSearchSnapshot:
-        point = self._cluster.call("POST", f"/{self._index}/_search/point_in_time", keep_alive=KEEP_ALIVE)
+        opened = self._cluster.call("POST", f"/{self._index}/_search/point_in_time", keep_alive=KEEP_ALIVE)
+        point: str = opened["pit_id"]
+        try:
+            return OpenSearchSnapshot(self._cluster, point, self._checkpoint(point))
+        except Exception:
+            with suppress(EngineError):
+                _let_go(self._cluster, point)
+            raise
+
+    def close(self) -> None:
+        """Do nothing: the cluster is the caller's."""
+
+    def _checkpoint(self, point: str) -> Checkpoint:
         body: dict[str, Any] = {
             "query": {"ids": {"values": [CHECKPOINT]}},
-            "pit": {"id": point["pit_id"], "keep_alive": KEEP_ALIVE},
+            "pit": {"id": point, "keep_alive": KEEP_ALIVE},
         }
         hits = self._cluster.call("POST", "/_search", body)["hits"]["hits"]
         if not hits:
             raise EngineError("nothing was committed")
-        checkpoint = Checkpoint.read(hits[0]["_source"])
-        if checkpoint.form != self._form:
-            raise IndexBroken
-        return OpenSearchSnapshot(self._cluster, point["pit_id"], checkpoint)
+        return Checkpoint.read(hits[0]["_source"])
 
-    def close(self) -> None:
-        """Do nothing: the cluster is the caller's."""
+
+def _let_go(cluster: Cluster, point: str) -> None:
+    cluster.ask("DELETE", "/_search/point_in_time", {"pit_id": [point]})

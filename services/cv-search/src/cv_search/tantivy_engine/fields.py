@@ -8,7 +8,7 @@ from tantivy import Schema, SchemaBuilder
 
 from cv_search.port import Dimension
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Raised when fields, or what they hold, change: an index of another format is built anew."""
 
 ID: Final = "id"
@@ -38,7 +38,7 @@ TEXT_PART: Final = "text_part"
 WORD_FIELDS: Final = (TARGET, TITLE, SKILL, TEXT)
 PART_FIELDS: Final = (TITLE_PART, TEXT_PART)
 UNSTEMMED: Final = "unstemmed"
-"""Words that are longer than their stem, each behind a mark of its word field: only beginnings are looked for here."""
+"""Spellings that are not the stem, each behind a mark of its word field: only beginnings are looked for here."""
 
 NO_CV_NUMBER: Final = 100_000_000
 """Stands behind every CV number."""

@@ -8,10 +8,10 @@ from threading import Lock
 from tantivy import Index, Schema, Searcher
 from tantivy import Query as TQuery
 
-from cv_search.port import BUDGET_SECONDS, ID_BYTES, EngineError, Found, IndexBroken, Query
+from cv_search.port import BUDGET_SECONDS, ID_BYTES, EngineError, Found, Query
 from cv_search.recent import Recent
 from cv_search.tantivy_engine import fields as f
-from cv_search.tantivy_engine.checkpoint import Checkpoint, form
+from cv_search.tantivy_engine.checkpoint import Checkpoint
 from cv_search.tantivy_engine.counting import Groups, groups
 from cv_search.tantivy_engine.guarding import Budget, guarded, integers, total_of
 from cv_search.tantivy_engine.names import Names
@@ -108,11 +108,10 @@ class TantivySnapshot:
 class TantivyReader:
     """Reads one index. Each call of `snapshot` looks for a newer commit; what it pinned before stays as it was."""
 
-    def __init__(self, folder: Path, index: Index, digest: str) -> None:
+    def __init__(self, folder: Path, index: Index) -> None:
         self._file = folder / "meta.json"
         self._seen: Stamp | None = None
         self._index = index
-        self._form = form(digest)
         self._names = Names()
         self._profiles = Profiles()
         self._newest: Moment | None = None
@@ -140,8 +139,6 @@ class TantivyReader:
             self._index.reload()
             searcher, schema = self._index.searcher(), self._index.schema
             checkpoint = Checkpoint.read(searcher, schema)
-            if checkpoint.form != self._form:
-                raise IndexBroken
             self._seen = stamp
             if self._newest is not None and self._newest.checkpoint == checkpoint:
                 return self._newest
@@ -159,9 +156,9 @@ def _stamp(file: Path) -> Stamp | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def open_reader(folder: Path, digest: str) -> TantivyReader:
-    """Open the index in a folder, made with reference data of this digest, for reading; raises EngineError where there is none."""
+def open_reader(folder: Path) -> TantivyReader:
+    """Open the index in a folder for reading; raises EngineError where there is none."""
     with guarded():
         index = Index.open(str(folder))
         index.config_reader("manual")
-    return TantivyReader(folder, index, digest)
+    return TantivyReader(folder, index)

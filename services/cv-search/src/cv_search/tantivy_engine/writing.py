@@ -9,7 +9,7 @@ from tantivy import Index, IndexWriter
 
 from cv_search.port import Document, EngineError, IndexBroken
 from cv_search.reference import Reference
-from cv_search.tantivy_engine.checkpoint import CHECKPOINT_ID, Checkpoint, form
+from cv_search.tantivy_engine.checkpoint import CHECKPOINT_ID, Checkpoint
 from cv_search.tantivy_engine.fields import ID, schema
 from cv_search.tantivy_engine.files import check
 from cv_search.tantivy_engine.guarding import guarded
@@ -34,11 +34,11 @@ class TantivyEngine:
         self._last: Checkpoint | None = None
 
     def recall(self) -> None:
-        """Read what the newest commit says; raises IndexBroken where it is of another form."""
+        """Read what the newest commit says; raises IndexBroken where it is of another form or other reference data."""
         searcher = self._index.searcher()
         try:
             last = Checkpoint.read(searcher, self._index.schema)
-            if last.form != form(self.digest):
+            if last.digest != self.digest:
                 raise IndexBroken
             self._names.read(searcher, self._index.schema)
         except ValueError as error:
@@ -66,7 +66,7 @@ class TantivyEngine:
     def commit(self, position: int) -> None:
         writer = self._open_writer()
         generation = 1 if self._last is None else self._last.generation + 1
-        checkpoint = Checkpoint(position, generation, form(self.digest))
+        checkpoint = Checkpoint(position, generation, self.digest)
         with guarded():
             for name in self._names.take_new():
                 writer.add_document(name)
@@ -76,7 +76,7 @@ class TantivyEngine:
         self._last = checkpoint
 
     def reader(self) -> TantivyReader:
-        return open_reader(self._folder, self.digest)
+        return open_reader(self._folder)
 
     def close(self) -> None:
         writer, self._writer = self._writer, None

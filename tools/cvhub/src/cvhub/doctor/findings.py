@@ -16,6 +16,7 @@ Check = Literal[
     "unreadable",
     "outbox",
     "feed",
+    "index",
     "providers",
     "clock",
     "disk",

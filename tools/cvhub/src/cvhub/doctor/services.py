@@ -20,6 +20,7 @@ LAG = 5_000
 OUTBOX_SECONDS = 30.0
 FRESH_SECONDS = 30.0
 FEED_SECONDS = 60.0
+INDEX_SECONDS = 10.0
 PENDING_SECONDS = 300.0
 CLOCK_SECONDS = 2.0
 FREE = 0.1
@@ -81,6 +82,7 @@ def _service(asking: Asking, service: Service, lists: dict[str, Mapping[str, Any
         return
     yield from _outbox(name, checks.get("relay"))
     yield from _feed(name, checks.get("feed"))
+    yield from _index(name, checks.get("index"))
     yield from _providers(name, checks.get("sender"))
     try:
         begun = time.time()
@@ -161,6 +163,20 @@ def _feed(name: str, feed: Mapping[str, Any] | None) -> Iterator[Finding]:
         yield well("feed", name, f"as of {age:.0f} s ago")
 
 
+def _index(name: str, index: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Look how far the index of the instance that answered is; one that was never built is told of as not ready."""
+    if index is None or "lag_seconds" not in index:
+        return
+    lag, advice = index["lag_seconds"], "docs/runbook.md, CvhubIndexBehind"
+    trouble = f" ({index['trouble']})" if index["trouble"] else ""
+    if lag > INDEX_SECONDS:
+        yield wrong("index", name, f"{lag:.0f} s behind its database{trouble}", advice)
+    elif trouble:
+        yield warning("index", name, f"what was tried last did not pass{trouble}", advice)
+    else:
+        yield well("index", name, f"{lag:.0f} s behind its database")
+
+
 def _providers(name: str, sender: Mapping[str, Any] | None) -> Iterator[Finding]:
     """Look whether mail and SMS get away."""
     if sender is None or "away" not in sender:
@@ -239,24 +255,7 @@ def _versions(service: Service, about: Mapping[str, Any]) -> Iterator[Finding]:
 def _following(name: str, projections: list[dict[str, Any]]) -> Iterator[Finding]:
     for one in projections:
         subject = f"{name} {one['name']}"
-        if one["live"] is None:
-            yield wrong(
-                "replicas", subject, "never built", f"`cvhub rebuild {name} {one['name']}`; is its owner up?"
-            )
-        elif (one["heartbeatAge"] or 0) > FRESH_SECONDS:
-            yield wrong(
-                "replicas",
-                subject,
-                f"the newest heartbeat is {one['heartbeatAge']:.0f} s old",
-                "docs/runbook.md, CvhubReplicaStale",
-            )
-        elif (one["building"] or {}).get("held"):
-            text = (
-                f"a new build is held: it has {one['building']['rows']} subjects, far fewer than the live one"
-            )
-            yield wrong("replicas", subject, text, "docs/runbook.md, CvhubBuildHeld")
-        else:
-            yield well("replicas", subject, "fresh")
+        yield _replica(name, subject, one)
         lag = one["lag"]
         if lag is None or lag > LAG:
             text = "not measured" if lag is None else f"{lag} records behind"
@@ -273,6 +272,24 @@ def _following(name: str, projections: list[dict[str, Any]]) -> Iterator[Finding
             )
         else:
             yield well("unreadable", subject, "none")
+
+
+def _replica(name: str, subject: str, one: Mapping[str, Any]) -> Finding:
+    building = one["building"] or {}
+    if one["live"] is None:
+        advice = f"`cvhub rebuild {name} {one['name']}`; is its owner up?"
+        return wrong("replicas", subject, "never built", advice)
+    if (one["heartbeatAge"] or 0) > FRESH_SECONDS:
+        text = f"the newest heartbeat is {one['heartbeatAge']:.0f} s old"
+        return wrong("replicas", subject, text, "docs/runbook.md, CvhubReplicaStale")
+    if building.get("held"):
+        text = f"a new build is held: it has {building['rows']} subjects, far fewer than the live one"
+        return wrong("replicas", subject, text, "docs/runbook.md, CvhubBuildHeld")
+    # A service of an earlier version does not tell.
+    if gaps := one.get("gaps", 0):
+        text = f"records of {gaps} partitions were gone before it read them"
+        return wrong("replicas", subject, text, "docs/runbook.md, CvhubRecordsGone")
+    return well("replicas", subject, "fresh")
 
 
 def _pending(name: str, subject: str, one: Mapping[str, Any]) -> Finding:

@@ -1,0 +1,95 @@
+"""Owners that take long: who waits for them, and from whom they take nothing."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from cv_contracts.methods import METHOD_BY_NUMBER
+from cv_gateway.calls import BY_NUMBER
+from cv_gateway.settings import LimitSettings
+from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
+from cv_gateway.testing import Provider, Received, ScriptedOwner, call_headers, hang, plain
+from cv_gateway.upstream_testing import is_now
+from servicekit.testing import eventually
+from servicekit.web.tls import trusting
+
+pytestmark = pytest.mark.slow
+
+Start = Any
+JOBNET = {"organisation": {"type": 101, "code": "1"}, "may_act_as": []}
+
+
+def jobnet_headers(provider: Provider) -> dict[str, str]:
+    return call_headers(
+        provider.token(**JOBNET), x_activeorganisation_type="101", x_activeorganisation_code="1"
+    )
+
+
+async def test_a_slow_owner_takes_nothing_from_the_others(
+    start: Start, provider: Provider, registry: ScriptedOwner
+) -> None:
+    slow = ScriptedOwner(answering=hang)
+    await slow.start()
+    limits = {"connections": 2, "waiting": 0}
+    async with start(limits=limits, owners={"cv-registry": registry.url, "cv-status": slow.url}) as (
+        _,
+        client,
+    ):
+        headers = call_headers(provider.token())
+        held = [asyncio.create_task(client.get("/v6/Cv/cvstatus", headers=headers)) for _ in range(5)]
+        await eventually(lambda: is_now(len(slow.received), 2))
+        assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
+        assert sum(not task.done() for task in held) == 2
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+    await slow.stop()
+
+
+async def test_a_renderer_that_hangs_takes_neither_getcv_nor_replacecv_away(
+    start: Start, provider: Provider, registry: ScriptedOwner
+) -> None:
+    async def answering(request: Received, writer: asyncio.StreamWriter) -> bool:
+        return await (hang if "/pdf" in request.line else plain())(request, writer)
+
+    registry.answering, limits, headers = answering, LimitSettings(), call_headers(provider.token())
+    calls = limits.connections + limits.waiting
+    async with (
+        start() as (_, client),
+        httpx.AsyncClient(
+            verify=trusting(),
+            base_url=client.base_url,
+            timeout=60,
+            limits=httpx.Limits(max_connections=calls),
+        ) as readers,
+    ):
+        held = [asyncio.create_task(readers.get("/v6/Cv/pdf", headers=headers)) for _ in range(calls)]
+        await eventually(lambda: is_now(len(registry.received), limits.documents))
+        assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
+        assert (await client.put("/v6/Cv", headers=headers, content=b"{}")).status_code == 200
+        assert (await client.get("/v6/Cv/pdf", headers=headers)).json()["code"] == 4430
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_a_call_by_soap_that_its_owner_has_no_room_for_takes_nothing_of_the_quota(
+    start: Start, provider: Provider, registry: ScriptedOwner
+) -> None:
+    headers = jobnet_headers(provider)
+    method = METHOD_BY_NUMBER[BY_NUMBER]
+    sent = call_envelope(method, Generator(3).request(method), caller_blocks(101, "1"))
+    registry.answering = hang
+    async with start(limits={"by_number": 1, "connections": 1, "waiting": 0}) as (_, client):
+        held = asyncio.create_task(client.get("/v6/Cv", headers=headers))
+        await eventually(lambda: is_now(len(registry.received), 1))
+        crowded = await client.post("/soap/v6", content=sent, headers=headers)
+        assert b"<ErrorCode>1011<" in crowded.content
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        await eventually(lambda: is_now(registry.open, 0))
+        registry.answering = plain(json.dumps(Generator(3).answer(method)).encode())
+        assert (await client.post("/soap/v6", content=sent, headers=headers)).status_code == 200
