@@ -27,7 +27,6 @@ from cvhub_feedclient import Event, Follower, Place, Present, Reader
 
 TABLES = """
 create table if not exists cvs (cv_id text primary key, cv_number text, version integer not null, change text);
-create table if not exists applied (event_id text primary key);
 create table if not exists place (only_row integer primary key check (only_row = 1), place text not null);
 """
 SAVE = """
@@ -76,7 +75,6 @@ class SqliteCopy:
     async def begin(self, place: Place) -> None:
         with self._transaction(place) as connection:
             connection.execute("delete from cvs")
-            connection.execute("delete from applied")
 
     async def present(self, items: Sequence[Present], place: Place) -> None:
         with self._transaction(place) as connection:
@@ -84,13 +82,9 @@ class SqliteCopy:
 
     async def happened(self, events: Sequence[Event], place: Place) -> None:
         with self._transaction(place) as connection:
+            # One that comes again (`place.repeats`) brings the new copy to where the old one was. Whoever did more by it than write a
+            # row, a letter say, keeps the ids of events and does that once.
             for event in events:
-                # Only a feed that was restored from a back-up repeats itself; remembering the ids costs little.
-                if connection.execute(
-                    "select 1 from applied where event_id = ?", (event.event_id,)
-                ).fetchone():
-                    continue
-                connection.execute("insert into applied values (?)", (event.event_id,))
                 self._apply(connection, event)
 
     def close(self) -> None:

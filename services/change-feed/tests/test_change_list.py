@@ -10,10 +10,9 @@ import asyncpg
 import pytest
 
 from change_feed import store
-from change_feed.retention import drop_old
 from change_feed.settings import Settings
 from change_feed.store import FeedStore
-from change_feed.testing import Person, World, event
+from change_feed.testing import Person, World, drop_old, event
 from cv_citizens.testing import COMPANY, JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.cv_status import StatusSet
 from servicekit.testing import eventually
@@ -352,7 +351,7 @@ async def test_counted_by_members_a_list_has_the_pages_that_its_changes_give(
         await _counted_alike(world, edges)
         conn: Any = await asyncpg.connect(settings.postgres.dsn)
         try:
-            assert await drop_old(conn, timedelta(seconds=2), timedelta(days=1)) >= 1
+            assert await drop_old(conn, timedelta(seconds=2)) >= 1
         finally:
             await conn.close()
         assert await world.rows("select position from audience_kept")

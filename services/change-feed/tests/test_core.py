@@ -155,7 +155,10 @@ async def test_a_broker_that_takes_no_offsets_holds_nothing_up(
     start: Callable[..., AbstractAsyncContextManager[World]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def asks_for_ever(*_: object) -> None:
+    asked: list[object] = []
+
+    async def asks_for_ever(*offsets: object) -> None:
+        asked.append(offsets)
         await asyncio.Event().wait()
 
     monkeypatch.setattr(AIOKafkaConsumer, "commit", asks_for_ever)
@@ -168,6 +171,7 @@ async def test_a_broker_that_takes_no_offsets_holds_nothing_up(
             [[edge]] = await world.rows("select edge from feed")
             await eventually(partial(_has_moved, world, edge))
         assert [row["pid"] for row in await world.rows(WRITERS)] == [writer]
+        assert len(asked) == 1, "the feed waits for each"
 
 
 async def _has_moved(world: World, edge: int) -> None:

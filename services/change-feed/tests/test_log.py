@@ -12,7 +12,7 @@ from servicekit.data.postgres import LEASE_SESSION
 from servicekit.settings import KafkaSettings
 from servicekit.testing import in_skipped_time
 
-ONE, OTHER = ("a-topic", 0), ("a-topic", 1)
+ONE, OTHER, ELSEWHERE = ("a-topic", 0), ("a-topic", 1), ("another-topic", 0)
 
 
 def log(committed: Offsets | None = None) -> Bounds:
@@ -28,12 +28,35 @@ def test_a_feed_goes_on_where_it_was_also_at_the_first_record_and_after_the_last
     assert begin(log(), offsets) == Start(offsets, gap=False, restored=False)
 
 
-@pytest.mark.parametrize("stored", [9, 21])
-def test_where_the_feed_was_outside_of_the_log_it_begins_with_what_there_is_and_something_is_gone(
-    stored: int,
+def test_where_records_were_dropped_before_they_were_read_it_begins_with_what_there_is() -> None:
+    assert begin(log(), {ONE: 9, OTHER: 3}) == Start({ONE: 10, OTHER: 3}, gap=True, restored=False)
+
+
+@pytest.mark.parametrize("committed", [{}, {ONE: 21, OTHER: 3}])
+def test_a_topic_of_which_one_partition_is_shorter_than_what_was_read_was_made_anew_as_a_whole(
+    committed: Offsets,
 ) -> None:
-    """As when records were dropped before they were read, or a topic was made anew."""
-    assert begin(log(), {ONE: stored, OTHER: 3}) == Start({ONE: 10, OTHER: 3}, gap=True, restored=False)
+    """The others may have grown past the old places meanwhile."""
+    bounds = Bounds({ONE: 0, OTHER: 0, ELSEWHERE: 0}, {ONE: 2, OTHER: 5, ELSEWHERE: 5}, committed)
+    assert begin(bounds, {ONE: 10, OTHER: 3}).offsets == {ONE: 0, OTHER: 0, ELSEWHERE: 0}
+    assert begin(bounds, {ONE: 10, OTHER: 3}).gap
+
+
+def test_a_topic_in_which_the_group_has_lost_its_places_was_made_anew_and_no_other_one() -> None:
+    bounds = Bounds({ONE: 0, OTHER: 0, ELSEWHERE: 0}, {ONE: 20, OTHER: 5, ELSEWHERE: 5}, {ELSEWHERE: 5})
+    start = begin(bounds, {ONE: 10, OTHER: 3, ELSEWHERE: 5})
+    assert start == Start({ONE: 0, OTHER: 0, ELSEWHERE: 5}, gap=True, restored=False)
+
+
+def test_a_log_in_which_the_group_has_no_place_at_all_is_another_one_if_it_is_shorter_anywhere() -> None:
+    bounds = Bounds({ONE: 0, ELSEWHERE: 0}, {ONE: 20, ELSEWHERE: 5}, {})
+    assert begin(bounds, {ONE: 10, ELSEWHERE: 6}).offsets == {ONE: 0, ELSEWHERE: 0}
+    assert begin(bounds, {ONE: 10, ELSEWHERE: 5}).offsets == {ONE: 10, ELSEWHERE: 5}
+
+
+def test_a_topic_that_is_new_to_the_feed_is_no_other_one() -> None:
+    bounds = Bounds({ONE: 0, ELSEWHERE: 0}, {ONE: 20, ELSEWHERE: 5}, {ONE: 10})
+    assert begin(bounds, {ONE: 10}) == Start({ONE: 10, ELSEWHERE: 0}, gap=False, restored=False)
 
 
 def test_a_partition_that_the_feed_never_read_is_read_from_its_beginning() -> None:
@@ -79,7 +102,7 @@ async def test_a_broker_that_is_away_is_not_waited_for_as_long_as_a_silent_lease
     log = Log(KafkaSettings(bootstrap_servers="127.0.0.1:1"), 1)
     lasts = int(LEASE_SESSION["idle_session_timeout"]) / 1000
     async with asyncio.timeout(lasts * 0.9):
-        await log.commit({(FOLLOWED[0].name, 0): 1})
+        assert not await log.commit({(FOLLOWED[0].name, 0): 1})
     async with asyncio.timeout(lasts * 0.9):
         with pytest.raises(TimeoutError):
             await log.bounds()

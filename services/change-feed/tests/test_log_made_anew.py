@@ -1,35 +1,13 @@
 """The log under a writer that is running is lost and made anew, as when Kafka is: nothing that could be told is left out."""
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
-from cv_contracts.topics import TOPICS
-from servicekit import kafka
-from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
 HERE = a_caller(MUNICIPALITY)
-
-
-async def make_anew(world: World) -> None:
-    """Delete the topics with all that is in them, and make them again."""
-    settings = world.settings.kafka
-    admin = AIOKafkaAdminClient(**kafka.connection(settings))
-    await admin.start()
-    try:
-        await admin.delete_topics([settings.topic_prefix + topic.name for topic in TOPICS])
-
-        async def none_there() -> None:
-            there = await admin.list_topics()
-            assert not [name for name in there if name.startswith(settings.topic_prefix)]
-
-        await eventually(none_there)
-    finally:
-        await admin.close()
-    await kafka.ensure_topics(settings, TOPICS)
 
 
 async def test_the_writer_notices_and_asks_the_owners_for_what_the_lost_log_told_of(world: World) -> None:
@@ -37,7 +15,7 @@ async def test_the_writer_notices_and_asks_the_owners_for_what_the_lost_log_told
     await world.log.send(*[world.cv(told) for _ in range(5)])
     await world.arrived(5)
     world.cv(unheard, "created")
-    await make_anew(world)
+    await world.log.make_anew()
     await world.log.send(world.cv(told))
     await world.arrived(7)
     subjects = [event["subject"] for event in await world.all_of(HERE)]

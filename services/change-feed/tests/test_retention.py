@@ -9,9 +9,8 @@ import asyncpg
 import pytest
 
 from change_feed import leading
-from change_feed.retention import drop_old
 from change_feed.settings import Settings
-from change_feed.testing import World
+from change_feed.testing import World, drop_old
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from servicekit.testing import eventually
 
@@ -38,7 +37,7 @@ async def drop(world: World) -> None:
     await eventually(old)
     conn: Any = await asyncpg.connect(world.settings.postgres.dsn)
     try:
-        assert await drop_old(conn, WIDTH, timedelta(days=1)) >= 1
+        assert await drop_old(conn, WIDTH) >= 1
     finally:
         await conn.close()
     assert not await world.rows("select from entries where position >= (select floor from feed)")
@@ -107,7 +106,7 @@ async def test_a_new_writer_does_not_begin_with_dropping(
         begun.append(since - before)
         raise ConnectionResetError
 
-    monkeypatch.setattr(leading, "drop_old", lost)
+    monkeypatch.setattr(leading, "drop_oldest", lost)
     monkeypatch.setattr(leading, "RETENTION_EVERY", 3.0)
     async with start(settings) as world:
         person = world.person(*AT_HOME)
@@ -116,3 +115,23 @@ async def test_a_new_writer_does_not_begin_with_dropping(
             await world.arrived(entries)
         assert min(begun, default=3) >= 3
         await eventually(lambda: bool(begun))
+
+
+async def test_after_a_drop_the_next_one_comes_at_once_and_after_one_that_was_too_slow_not_for_long(
+    settings: Settings, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, outcomes = list[Any](), ["more", "more", "too slow"]
+
+    async def drop(*more: Any) -> str:
+        asked.append(more)
+        return outcomes[min(len(asked), len(outcomes)) - 1]
+
+    monkeypatch.setattr(leading, "drop_oldest", drop)
+    monkeypatch.setattr(leading, "RETENTION_EVERY", 0.1)
+    async with start(settings) as world:
+        await eventually(lambda: len(asked) == len(outcomes))
+        person = world.person(*AT_HOME)
+        for entries in (1, 2, 3):
+            await world.log.send(world.cv(person))
+            await world.arrived(entries)
+        assert len(asked) == len(outcomes)

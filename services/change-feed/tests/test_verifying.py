@@ -117,10 +117,20 @@ async def test_cvs_that_differ_from_their_owner_are_named(world: World) -> None:
     await world.log.send(*newest)
     await world.arrived(2)
     theirs = {same.cv_id: newest[0].version, behind.cv_id: newest[1].version + 5}
-    compared = await verifying.compare_owners(world.database, Owner(theirs))
+    compared = await verifying.compare_owners(world.database, Owner(theirs), Owner({}))
     assert compared.differences == [
         verifying.Difference(behind.cv_id, newest[1].version, newest[1].version + 5)
     ]
+
+
+async def test_citizens_placed_by_a_version_that_their_owner_has_lost_are_named(world: World) -> None:
+    same, further, older, gone = persons = [world.person(relation(MUNICIPALITY)) for _ in range(4)]
+    await world.log.send(*[world.at_registry(person) for person in persons])
+    await world.arrived(4)
+    theirs = {same.person_id: 2, further.person_id: 3, older.person_id: 1, world.person().person_id: 1}
+    compared = await verifying.compare_owners(world.database, Owner({}), Owner(theirs))
+    lost = {one.subject: (one.ours, one.owners) for one in compared.lost}
+    assert lost == {older.person_id: (2, 1), gone.person_id: (2, None)}
 
 
 async def test_a_cv_whose_citizen_has_no_number_is_followed_like_any_other(world: World) -> None:
@@ -132,7 +142,9 @@ async def test_a_cv_whose_citizen_has_no_number_is_followed_like_any_other(world
     newest = world.cv(person, "deleted", "DELETED")
     await world.log.send(newest)
     await world.arrived(4)
-    compared = await verifying.compare_owners(world.database, Owner({person.cv_id: newest.version}))
+    compared = await verifying.compare_owners(
+        world.database, Owner({person.cv_id: newest.version}), Owner({})
+    )
     assert compared.differences == []
     [item] = (await world.snapshot(HERE)).json()["items"]
     assert (item["version"], item["change"], item["cvNumber"]) == (newest.version, "deleted", None)

@@ -198,3 +198,38 @@ async def test_values_are_found_before_while_and_after_they_are_hashed_with_anot
         assert await newest.contacts(person) == state
         limits = await newest.database.fetch("select s.blind = p.blind from code_sends s, periods p")
         assert [row[0] for row in limits] == [True]
+
+
+@pytest.mark.infra
+async def test_values_that_were_hashed_in_another_form_are_found_once_they_are_hashed_anew_with_the_same_key(
+    world: World, start: Start
+) -> None:
+    person, mail = await world.citizen(relation(MUNICIPALITY)), "jens@straße.dk"
+    await world.save(CASE_WORKER, person, {EMAIL: mail})
+    blind = Keys.from_settings(world.settings).blind
+    await world.database.execute("update periods set blind = $1", blind.of(EMAIL, "jens@strasse.dk"))
+    twice = with_keys(world.settings, blind_secret=f"{OLD_BLIND},{OLD_BLIND}")
+    assert await rotate(world.database, Keys.from_settings(twice), lambda _: None) == 1
+    assert len((await world.find(CASE_WORKER, mail)).json()["CprCollection"]) == 1
+    assert (await world.find(CASE_WORKER, "jens@strasse.dk")).json()["CprCollection"] == []
+
+
+@pytest.mark.infra
+async def test_the_limits_of_an_address_count_what_was_sent_under_each_key(
+    world: World, start: Start
+) -> None:
+    people = [await world.citizen(relation(MUNICIPALITY)) for _ in range(7)]
+    to: dict[int, str | None] = {EMAIL: "same@example.com"}
+    sends = "select count(*) from code_sends"
+    for person in people[:5]:
+        await world.save(CASE_WORKER, person, to)
+        await world.database.execute("update code_sends set made_at = made_at - interval '61 seconds'")
+    both = with_keys(world.settings, blind_secret=f"{NEW_BLIND},{OLD_BLIND}")
+    async with start(both) as newer:
+        await newer.save(CASE_WORKER, people[5], to)
+        assert await newer.database.fetchval(sends) == 5
+        await newer.database.execute("delete from code_sends")
+        await newer.save(CASE_WORKER, people[6], to)
+        assert await newer.database.fetchval(sends) == 1
+        # Hashed with the earlier key, while what was sent last is counted under the present one.
+        assert (await newer.request_new(people[0], EMAIL)).status_code == 429

@@ -61,6 +61,24 @@ async def test_spellings_of_one_value_are_one(world: World) -> None:
         assert await numbers(world, MUNICIPALITY, value) == [person.person_number]
 
 
+async def test_two_domains_are_two_and_each_is_one_however_it_is_written(world: World) -> None:
+    written = ["jens@straße.dk", "jens@strasse.dk", "jens@århus.dk"]
+    people = [await world.citizen(relation(MUNICIPALITY)) for _ in written]
+    for person, mail in zip(people, written, strict=True):
+        await world.save(CASE_WORKER, person, {EMAIL: mail})
+    for spellings, person in zip(
+        (
+            ("jens@straße.dk", "Jens@STRAẞE.DK", "jens@xn--strae-oqa.dk"),
+            ("jens@strasse.dk", "jens@STRASSE.dk"),
+            ("JENS@ÅRHUS.DK", "jens@xn--rhus-poa.dk", "jens@a\u030arhus.dk"),
+        ),
+        people,
+        strict=True,
+    ):
+        for value in spellings:
+            assert await numbers(world, MUNICIPALITY, value) == [person.person_number]
+
+
 async def test_who_had_it_is_answered_with_the_period(world: World) -> None:
     first, second = [await world.citizen(relation(MUNICIPALITY)) for _ in range(2)]
     await world.save(CASE_WORKER, first, {EMAIL: "shared@example.com"})

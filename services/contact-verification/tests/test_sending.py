@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from contact_verification.circuit import Circuit
-from contact_verification.testing import EMAIL, MOBILE, Make, Person, Start, World, live
+from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Make, Person, Start, World, live
 from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from cvhub.sinks.kept import Message
 from cvhub.sinks.testing import Sinks
@@ -184,6 +184,47 @@ async def test_a_provider_that_takes_it_and_fails_then_gets_it_again_under_the_s
     assert len(sinks.kept.of()) == 2
 
 
+async def test_mail_that_a_server_took_is_not_sent_again_when_it_never_says_goodbye(
+    posted: World, sinks: Sinks
+) -> None:
+    sinks.mail.answers_quit = False
+    person = await a_citizen(posted, EMAIL)
+    await eventually(marked(posted, "sent"))
+    assert arrived(sinks, person.mail)().times == 1
+    assert await posted.database.fetchval("select attempts from messages") == 1
+
+
+async def test_what_a_server_refused_is_refused_when_it_never_says_goodbye(
+    posted: World, sinks: Sinks
+) -> None:
+    async def nobody(_to: str) -> int:
+        return 550
+
+    sinks.mail.trouble, sinks.mail.answers_quit = nobody, False
+    await a_citizen(posted, EMAIL)
+    await eventually(marked(posted, "refused"))
+
+
+async def test_a_reminder_is_given_up_that_nobody_takes_for_long(
+    fresh_database: FreshDatabase, make_settings: Make, start: Start, sinks: Sinks, sending_to: Sending
+) -> None:
+    async def full(_to: str) -> int:
+        return 452
+
+    postgres = await fresh_database("contact_verification.migrations")
+    settings = make_settings(postgres, **sending_to(sinks, first_back_off=0.01, reminder_attempts=4))
+    async with live(start, settings) as world:
+        person = await a_citizen(world, EMAIL)
+        await eventually(marked(world, "sent"))
+        await world.verify(person, EMAIL, await world.code(person, EMAIL))
+        await world.database.execute("update contacts set confirmed_at = now() - interval '17 months'")
+        sinks.mail.trouble = full
+        assert await world.parts.reconfirming.run_once() == (1, 0)
+        await eventually(marked(world, "refused"))
+        assert await world.database.fetchval("select max(attempts) from messages") == 4
+        assert (await world.contacts(person))[EMAIL][1] == 2
+
+
 async def test_two_services_share_the_messages_and_send_each_once(
     posted: World, sinks: Sinks, start: Start
 ) -> None:
@@ -218,9 +259,9 @@ async def test_a_sender_that_dies_between_sending_and_marking_is_followed_by_one
 async def test_nothing_is_sent_that_nobody_needs_any_more(
     settings: Any, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:
-    """A code voided by another one or expired, a value changed, removed, blocked or verified, a reminder after the answer."""
+    """A code voided by another one or expired, a value changed, removed, blocked or verified by whomever, a reminder after the answer."""
     async with live(start, settings) as world:
-        people = [await a_citizen(world, EMAIL) for _ in range(6)]
+        people = [await a_citizen(world, EMAIL) for _ in range(7)]
         await world.verify(people[5], EMAIL, await world.code(people[5], EMAIL))
         old = "update contacts set confirmed_at = now() - interval '17 months' where status = 2"
         await world.database.execute(old)
@@ -229,13 +270,14 @@ async def test_nothing_is_sent_that_nobody_needs_any_more(
         await world.save(CASE_WORKER, people[0], {EMAIL: "new@example.com"})
         await world.save(CASE_WORKER, people[1], {EMAIL: None})
         await world.set_status(CASE_WORKER, people[2], EMAIL, 4)
+        await world.set_status(CASE_WORKER, people[6], EMAIL, 2)
         await world.verify(people[3], EMAIL, await world.code(people[3], EMAIL))
         await world.database.execute(
             "update messages set expires_at = now() where person_id = $1", people[4].person_id
         )
         await world.database.execute("update messages set next_try = now()")
     async with start(settings.model_copy(update=sending_to(sinks))) as world:
-        await eventually(marked(world, "void", 7))
+        await eventually(marked(world, "void", 8))
         await eventually(marked(world, "sent", 1))
     assert [message.to for message in sinks.kept.of()] == ["new@example.com"]
 
@@ -301,6 +343,55 @@ async def test_a_message_whose_key_is_gone_waits_alone_and_the_provider_goes_on(
         assert await world.database.fetchval("select count(*) from messages where status = 'waiting'") == 1
 
 
+@pytest.mark.parametrize(("kind", "answer"), [(EMAIL, 450), (MOBILE, 409)])
+async def test_what_is_said_of_one_recipient_costs_no_other_citizen_the_code(
+    fresh_database: FreshDatabase,
+    make_settings: Make,
+    start: Start,
+    sinks: Sinks,
+    sending_to: Sending,
+    *,
+    kind: int,
+    answer: int,
+) -> None:
+    held: list[str] = []
+
+    async def not_now(to: str) -> int | None:
+        return answer if to in held else None
+
+    sinks.mail.trouble = sinks.sms.trouble = not_now
+    postgres = await fresh_database("contact_verification.migrations")
+    settings = make_settings(postgres, **sending_to(sinks, circuit_failures=3, circuit_rest=600.0))
+    async with live(start, settings) as world:
+        for _ in range(4):
+            person = await world.citizen(relation(MUNICIPALITY))
+            held += [person.mail, person.mobile]
+            await world.save(CASE_WORKER, person, {kind: {EMAIL: person.mail, MOBILE: person.mobile}[kind]})
+
+        async def all_tried() -> None:
+            assert (
+                await world.database.fetchval("select count(*) from messages where reason is not null") == 4
+            )
+
+        await eventually(all_tried)
+        person = await a_citizen(world, kind)
+        await eventually(marked(world, "sent"))
+        assert world.parts.sender.away() == []
+
+
+async def test_codes_go_before_reminders_however_long_these_have_been_due(world: World) -> None:
+    nobodys = 9
+    *_, person = [await a_citizen(world, EMAIL) for _ in range(4)]
+    await world.database.execute(
+        "update messages set type = $2, kind = case when person_id = $1 then 'code' else 'reminder' end,"
+        " next_try = now() - case when person_id = $1 then interval '0' else interval '1 hour' end",
+        person.person_id,
+        nobodys,
+    )
+    [claimed] = await world.parts.messages.claim([nobodys], 1, timedelta(seconds=60))
+    assert (claimed.kind, claimed.person) == ("code", person.person_id)
+
+
 async def test_a_wrong_password_of_ours_costs_no_citizen_the_address(
     fresh_database: FreshDatabase, make_settings: Make, start: Start, sinks: Sinks, sending_to: Sending
 ) -> None:
@@ -339,6 +430,24 @@ async def test_old_data_are_reminded_of_and_then_not_verified(posted: World, sin
     assert await posted.parts.reconfirming.run_once() == (0, 1)
     assert (await posted.contacts(person))[EMAIL][1] == 1
     assert (await posted.events(person))[-1] == "contact-saved"
+
+
+async def test_only_who_can_confirm_is_reminded(world: World) -> None:
+    """Nobody can verify a landline; the dead and who was merged into another confirm nothing."""
+    people = [await a_citizen(world, EMAIL) for _ in range(4)]
+    living, landline, dead, merged = people
+    await world.save(CASE_WORKER, landline, {LANDLINE: landline.landline})
+    for person in (living, dead, merged):
+        await world.set_status(CASE_WORKER, person, EMAIL, 2)
+    await world.set_status(CASE_WORKER, landline, LANDLINE, 2)
+    await world.change(dead, 2, dead=True)
+    await world.change(merged, 2, cvNumber=None, mergedInto=str(living.person_id))
+    await world.database.execute(
+        "update contacts set confirmed_at = now() - interval '17 months' where status = 2"
+    )
+    assert await world.parts.reconfirming.run_once() == (1, 0)
+    reminded = await world.database.fetch("select person_id from messages where kind = 'reminder'")
+    assert [row["person_id"] for row in reminded] == [living.person_id]
 
 
 async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: World) -> None:

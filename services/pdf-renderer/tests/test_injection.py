@@ -50,6 +50,7 @@ CORPUS = (
 )  # fmt: skip
 
 
+FIELDS = frozenset({"JobTitle", "Title", "CompanyName", "InstitutionName", "Place", "SummaryText"})
 _TARGET = re.compile(rb"/URI ?\(([^)]*)")
 
 
@@ -104,6 +105,33 @@ def everywhere(text: str) -> dict[str, Any]:
         }
     ]
     return content
+
+
+@pytest.mark.parametrize("kind", ["cv", "frozen"])
+@pytest.mark.parametrize("blank", ["", "\u200b\u00ad", " \u00a0"])
+def test_text_in_any_field_of_an_entry_alone_is_set(typesetter: Typesetter, kind: str, blank: str) -> None:
+    for held in FIELDS:
+        content = everywhere("overalt")
+        for entries in content["CV"].values():
+            for entry in (one for one in entries if "SummaryText" in one):
+                left = {name: "kun her" if name == held else blank for name in entry.keys() & FIELDS}
+                entry.update(left)
+        assert "kun her" in text_of(typesetter.render("v1", cv_of(kind, content).shown())), held
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["C++ " * 600, "A/S " * 2_000, "før C++C++" * 800, "1/2" * 2_600],
+    ids=["C++", "A/S", "C++C++", "1/2"],
+)
+def test_any_number_of_what_stays_on_one_line_is_set(typesetter: Typesetter, text: str) -> None:
+    job = {"JobTitle": "x", "SummaryText": text[:8_000], "StartDate": {"Year": "2001"}}
+    row = f"<p>{text[:1_600]}<br><span>{text[:1_600]}</span> efter</p>"
+    html = f"{row}<p><b>{text}</b></p><ul><li>{text * 4}"[:40_000]
+    summary = {"HTMLText": html, "PlainText": "x"}
+    content = profile(PreviousJobExperienceCollection=[job], ProfessionalSummaryText=summary)
+    found = folded(text_of(typesetter.render("v1", cv_of("cv", content).shown())))
+    assert folded(text)[:300] in found
 
 
 def text_of(pdf: bytes) -> str:

@@ -59,6 +59,24 @@ def test_what_goes_on_is_newest_and_what_has_no_date_is_last() -> None:
     assert section["entries"][1]["meta"] == ""
 
 
+@pytest.mark.parametrize("blank", ["", " \u00a0", "\u200b\u200d"])
+def test_an_entry_without_a_title_is_headed_by_what_there_is(blank: str) -> None:
+    date, text = {"StartDate": {"Year": "2001"}}, {"SummaryText": "tekst"}
+    jobs = [
+        {"JobTitle": blank, "CompanyName": "Firma", **date, **text},
+        {"JobTitle": blank, "CompanyName": blank, "Place": blank, **date, **text},
+        {"JobTitle": blank, "CompanyName": blank, **date, "SummaryText": blank},
+    ]
+    educations = [{"Title": blank, "EducationLevel": "Unknown", **text}]
+    cv = profile(PreviousJobExperienceCollection=jobs, EducationCollection=educations)
+    [experience, education] = sheet(cv)["sections"]
+    assert [(entry["title"], entry["dates"]) for entry in experience["entries"]] == [
+        ("Firma", "2001 \N{EN DASH} nu"),
+        ("2001 \N{EN DASH} nu", ""),
+    ]
+    assert [entry["title"] for entry in education["entries"]] == ["Titel ikke oplyst"]
+
+
 def test_a_citizen_without_a_name_has_a_document_with_a_title() -> None:
     assert sheet(profile())["name"] == "Navn ikke oplyst"
     assert sheet(SAMPLE)["title"] == "CV Karen Margrethe Østergaard Sørensen Æbelø"
@@ -122,6 +140,21 @@ def test_text_beside_blocks_and_white_space_do_not_get_lost_or_doubled() -> None
         {"p": [{"s": "i"}]},
         {"p": [{"s": "efter"}]},
     ]
+
+
+def test_only_what_typst_would_not_bear_in_a_row_is_set_apart() -> None:
+    borne, apart = "C++ " * 511 + "A/S", {"s": "", "i": True}
+
+    def runs(html: str) -> Any:
+        [block] = rich_text(f"<p>{html}</p>", glyphs())
+        return block["p"]
+
+    assert runs(borne) == [{"s": borne}]
+    assert runs(f"{borne} slut") == [{"s": borne}, apart, {"s": " slut"}]
+    assert runs(f"{borne}<br>slut") == [{"s": borne}, apart, {"br": True}, {"s": "slut"}]
+    assert runs(f"{borne}<span> C++</span>") == [{"s": borne}, apart, {"s": " C++"}]
+    assert runs(f"{borne}<b> C++</b> A/S") == [{"s": borne}, {"s": " C++", "b": True}, {"s": " A/S"}]
+    assert [len(run["s"]) for run in runs("C++ " * 1_100)] == [2047, 0, 2048, 0, 304]
 
 
 def test_lists_beyond_the_depth_that_fits_go_on_at_the_deepest() -> None:

@@ -11,7 +11,7 @@ import orjson
 import pypdfium2
 import pytest
 
-from pdf_renderer.cv_testing import Check, cv_of, letter_json, made, words_of
+from pdf_renderer.cv_testing import Check, cv_of, letter_json, made, profile, words_of
 from pdf_renderer.document import read
 from pdf_renderer.workers import Workers
 
@@ -75,9 +75,13 @@ async def _pass_both_standards(workers: Workers, verapdf: Check, folder: Path, c
 
     for begin in range(0, count, 50):
         await asyncio.gather(*(render(seed) for seed in range(begin, min(begin + 50, count))))
-    letter = await workers.render("v1", orjson.dumps(read(letter_json()).shown()))
-    files.append(folder / "letter.pdf")
-    files[-1].write_bytes(letter)
+    long = {"HTMLText": "<p>" + "C++ og A/S " * 600 + "<ul><li>" + "24/7 " * 600, "PlainText": "x"}
+    for name, document in (
+        ("letter", read(letter_json())),
+        ("long", cv_of("cv", profile(ProfessionalSummaryText=long))),
+    ):
+        files.append(folder / f"{name}.pdf")
+        files[-1].write_bytes(await workers.render("v1", orjson.dumps(document.shown())))
     for_access, for_archive = await asyncio.gather(verapdf("ua1", files), verapdf("2a", files))
     assert set(map(str, files)) == for_access.keys() == for_archive.keys()
     assert {path for found in (for_access, for_archive) for path in found if found[path] != "PASS"} == set()

@@ -75,18 +75,11 @@ class Follower:
         """Take in one page; gives the new place, and whether there is more after it."""
         try:
             return await (self._snapshot(place) if place.building else self._follow(place, poll))
-        except Began:
-            self._noticed("began")
-            place = Place()
+        except (Began, Restored) as anew:
+            was_restored = isinstance(anew, Restored)
+            self._noticed("restored" if was_restored else "began")
+            place = Place(repeats=was_restored)
             await self._copy.begin(place)
-        except Restored as restored:
-            self._noticed("restored")
-            if place.building:
-                place = Place()
-                await self._copy.begin(place)
-            else:
-                place = replace(place, position=restored.position, repeats=True)
-                await self._copy.happened((), place)
         return place, True
 
     async def _snapshot(self, place: Place) -> tuple[Place, bool]:

@@ -14,7 +14,8 @@ class Place:
     """How far a copy is. Keep it as it is, with the copy, in one transaction; `to_dict` gives plain JSON.
 
     `position` is where to follow from. While `building` a snapshot is read, up to `mark`. `repeats` is true after the feed was
-    restored from a back-up: events may then come that you had before, under the same event ids.
+    restored from a back-up: events may then come that you had before, under the same event ids. They bring the copy on from a
+    snapshot that is older; what you do besides must not be done again.
     """
 
     position: str | None = None
@@ -54,5 +55,8 @@ class Copy(Protocol):
         ...
 
     async def happened(self, events: Sequence[Event], place: Place) -> None:
-        """Apply events in their order, and keep the place. With `place.repeats` leave out those whose event id you know."""
+        """Apply events in their order, and keep the place.
+
+        With `place.repeats` they may be events that you know by their id: apply them to the copy, and do nothing else by them.
+        """
         ...

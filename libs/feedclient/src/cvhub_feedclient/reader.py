@@ -30,11 +30,7 @@ class Began(Exception):  # noqa: N818 - what has happened
 
 
 class Restored(Exception):  # noqa: N818 - what has happened
-    """The feed was restored from a back-up: go on from `position`, and expect events that you have had."""
-
-    def __init__(self, position: str) -> None:
-        super().__init__("the feed was restored from a back-up")
-        self.position = position
+    """The feed was restored from a back-up: what you have must be built anew too, and events may come that you have had."""
 
 
 class Reader:
@@ -80,8 +76,9 @@ class Reader:
             raise Began
         if answer.status_code == httpx.codes.CONFLICT:
             with _of_the_feed():
-                onwards = answer.json()["lastEventId"]
-            raise Restored(onwards)
+                # The feed's own 409 says where it is; any other is a proxy's.
+                _ = answer.json()["lastEventId"]
+            raise Restored
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise Away(_seconds(answer))
         raise FeedRefused(answer.status_code, _code(answer))

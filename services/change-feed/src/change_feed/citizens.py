@@ -12,6 +12,7 @@ import orjson
 
 from change_feed.placing import Found, Gone
 from cv_citizens.citizen import Citizen
+from cv_citizens.danish_time import Clock, utc_now
 from cv_citizens.replica import NAME, TOPIC
 from cv_citizens.replica_source import Registry
 from cv_contracts.event import Event
@@ -25,6 +26,8 @@ from servicekit.follow.states import Erased, Known, SubjectState
 __all__ = ["REPLICA", "Citizens", "Owner", "RegistryAway", "SubjectUnknown", "is_about_person"]
 
 ASK_AT_MOST: Final = 500
+UNKNOWN_AT_MOST: Final = 100_000
+"""So many who are unknown are remembered; of more the first are waited for again."""
 
 _FRESH: Final = fresh_sql(NAME, TOPIC, subject="c.person_id", partition="c.partition")
 REPLICA: Final = f"""
@@ -65,13 +68,16 @@ class Citizens:
         database: Database,
         owner: Owner,
         patience: timedelta,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = utc_now,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._owner = owner
         self._patience = patience.total_seconds()
         self._clock = clock
+        self._seconds = seconds
         self._unknown: dict[UUID, float] = {}
+        """Whom the registry did not know when asked last, and since when it could."""
 
     async def of(self, events: Sequence[Event]) -> dict[UUID, Found]:
         """Give whom each subject belongs to; raises RegistryAway, and SubjectUnknown within the time of patience."""
@@ -84,7 +90,7 @@ class Citizens:
         missing = [subject for subject in wanted if subject not in found]
         if missing:
             found |= await self._asked(missing, persons)
-        self._wait_for(found)
+        self._wait_for(events, found)
         return found
 
     async def of_persons(self, least: Mapping[UUID, int]) -> dict[UUID, Found]:
@@ -130,12 +136,19 @@ class Citizens:
         by_person = {state.subject: _found(state) for state in states}
         return found | {subject: by_person.get(person) for subject, person in person_of.items()}
 
-    def _wait_for(self, found: Mapping[UUID, Found]) -> None:
-        now = self._clock()
-        since = {subject: self._unknown.get(subject, now) for subject, one in found.items() if one is None}
-        self._unknown = {s: first for s, first in self._unknown.items() if s not in found}
-        if any(now - first < self._patience for first in since.values()):
-            self._unknown |= since
+    def _wait_for(self, events: Sequence[Event], found: Mapping[UUID, Found]) -> None:
+        """Raise SubjectUnknown while the registry has not had its time, which began when the event was made."""
+        now, moment = self._seconds(), self._clock()
+        for event in events:
+            if found[event.subject] is None:
+                age = max(0.0, (moment - event.time).total_seconds())
+                self._unknown.setdefault(event.subject, now - age)
+            else:
+                self._unknown.pop(event.subject, None)
+        since = [self._unknown[subject] for subject, one in found.items() if one is None]
+        while len(self._unknown) > UNKNOWN_AT_MOST:
+            del self._unknown[next(iter(self._unknown))]
+        if any(now - begun < self._patience for begun in since):
             raise SubjectUnknown
 
 

@@ -72,14 +72,14 @@ class Beyond(Problem):
             status=409,
             kind="problem:feed-restored",
             title="The position is beyond what the feed knows",
-            detail="The feed was restored from a back-up. Go on from the position given here: what came after it comes again,"
-            " under the same event ids, and nothing is left out",
+            detail="The feed was restored from a back-up. Read the snapshot and follow from its position: who came to you or left you"
+            " may be forgotten. After the position given here everything else comes again, under the same event ids",
             retry_after=1,
         )
         self._edge = edge
 
     def body(self, trace_id: str | None = None) -> dict[str, Any]:
-        return {**super().body(trace_id), "lastEventId": self._edge}
+        return {**super().body(trace_id), "snapshot": SNAPSHOT_PATH, "lastEventId": self._edge}
 
 
 class Cursors:

@@ -49,7 +49,8 @@ async def partitions(parts: PartsDep) -> Response:
 
 @router.post("/operations/feed/verify-owners", dependencies=[_operator])
 async def verify_owners(parts: PartsDep) -> Response:
-    return json_response(asdict(await verifying.compare_owners(parts.database, parts.cvs)))
+    compared = await verifying.compare_owners(parts.database, parts.cvs, parts.citizens)
+    return json_response(asdict(compared))
 
 
 @router.post("/operations/feed/verify-log", dependencies=[_operator])

@@ -14,7 +14,7 @@ import structlog
 from change_feed.citizens import RegistryAway, SubjectUnknown
 from change_feed.log import Log, Start, begin, begin_new
 from change_feed.rereading import handed_over
-from change_feed.retention import drop_old
+from change_feed.retention import drop_oldest
 from change_feed.settings import Settings
 from change_feed.taking import Taking
 from change_feed.writing import MILLISECOND, Changes, Writer, now_position
@@ -35,10 +35,16 @@ LEASE_POLL: Final = 0.5
 SHORTEST_WAIT: Final = 0.1
 LONGEST_WAIT: Final = 5.0
 COMMIT_EVERY: Final = 1.0
+SLOW_COMMIT_REST: Final = 30.0
+"""Seconds. The feed waits for a commit that is too slow to the end of its time, and needs none to go on."""
 CALENDAR_EVERY: Final = 5.0
 REREADS_EVERY: Final = 2.0
 RETENTION_EVERY: Final = 600.0
+SLOW_DROP_REST: Final = 86_400.0
+"""Seconds. The feed and its readers wait for a drop that is too slow to the end of its time, so not again and again."""
 EDGE_EVERY: Final = 1.0
+SILENCE: Final = 60_000_000
+"""Microseconds. A feed whose edge stood still for so long may be a back-up, also where Kafka was lost with it and cannot tell."""
 SEED_REST: Final = 1.0
 GATHER: Final = 0.25
 """Seconds between two batches where one follows the other: a record costs almost what a hundred do, and each batch wakes all who
@@ -52,9 +58,14 @@ STATEMENT_WITHIN: Final = 30.0
 _FEED: Final = "select epoch, seeded, seed_after from feed"
 _POSITIONS: Final = "select topic, partition, next_offset from log_positions"
 _NEW_EPOCH: Final = "insert into feed (epoch, edge, floor) values ($1, $2, 0)"
-_RESTORED: Final = (
-    "insert into restores (after_position, before_position) select edge, greatest($1, edge) from feed"
+# No database that is whole has given out positions between its edge and the moment at which a writer begins; nor does this one.
+_FORGOTTEN: Final = """
+with forgotten as (
+    insert into restores (after_position, before_position)
+    select edge, greatest($1, edge) from feed where $2 or $1 - edge > $3 returning before_position
 )
+update feed set edge = before_position from forgotten
+"""
 
 _SESSION: Final = {
     **LEASE_SESSION,
@@ -193,7 +204,7 @@ class _Reading:
             self._seed, self._seeded = feed["seed_after"], feed["seeded"]
             if start.restored:
                 log.error("feed_restored")
-                await self._conn.execute(_RESTORED, now_position())
+            await self._conn.execute(_FORGOTTEN, _next_edge(), start.restored, SILENCE)
             if start.gap:
                 log.error("feed_has_gap")
                 # Written down at once: while nobody reads, the log may grow past the old positions.
@@ -202,12 +213,13 @@ class _Reading:
                 self._seed, self._seeded = None, False
         self._offsets = start.offsets
         self._source.seek(start.offsets)
+        # Before anything is read: a topic that was read and of which Kafka has no place is then one that was made anew.
+        await self._commit()
 
     async def _new_epoch(self, start: Start) -> None:
         log.warning("feed_epoch_begun", lost=start.restored)
-        edge = -(-now_position() // MILLISECOND) * MILLISECOND
         async with self._conn.transaction():
-            await self._conn.execute(_NEW_EPOCH, uuid4(), edge)
+            await self._conn.execute(_NEW_EPOCH, uuid4(), _next_edge())
             await self._writer.write(Changes(begun=start.offsets))
         self._seeded = False
 
@@ -237,9 +249,12 @@ class _Reading:
         if self._is_due("calendar", CALENDAR_EVERY):
             taken += await self._follow_calendar()
         if self._is_due("retention", RETENTION_EVERY):
-            await drop_old(self._conn, self._settings.retention, self._settings.extract_life)
+            outcome = await drop_oldest(self._conn, self._settings.retention, self._settings.extract_life)
+            self._due["retention"] = time.monotonic() + {"more": 0.0, "too slow": SLOW_DROP_REST}.get(
+                outcome, RETENTION_EVERY
+            )
         if self._is_due("commit", COMMIT_EVERY):
-            await self._source.commit(self._offsets)
+            await self._commit()
         return taken
 
     def _has_caught_up(self) -> bool:
@@ -250,6 +265,10 @@ class _Reading:
         await self._writer.write(changes)
         self.has_moved = True
         return len(changes.entries)
+
+    async def _commit(self) -> None:
+        if not await self._source.commit(self._offsets):
+            self._due["commit"] = time.monotonic() + SLOW_COMMIT_REST
 
     async def _take_snapshot(self) -> int:
         try:
@@ -284,6 +303,11 @@ class _Reading:
             return False
         self._due[name] = now + every
         return True
+
+
+def _next_edge() -> int:
+    """Give the next whole millisecond, as all edges are."""
+    return -(-now_position() // MILLISECOND) * MILLISECOND
 
 
 def _cause_of(error: Exception) -> str | None:

@@ -106,8 +106,8 @@ class Log:
         )
         return [read_record(self._topics[tp.topic], raw) for tp, raws in batches.items() for raw in raws]
 
-    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Tell the broker how far the feed is, unless that takes long: it is told again soon."""
+    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> bool:
+        """Tell the broker how far the feed is; False where that took too long."""
         committed = {
             TopicPartition(self._prefix + topic, number): next_ for (topic, number), next_ in offsets.items()
         }
@@ -116,22 +116,36 @@ class Log:
                 await self._consumer.commit(committed)
         except TimeoutError:
             log.info("offsets_not_committed", reason="too slow")
+            return False
+        return True
 
     def _key(self, tp: TopicPartition) -> tuple[str, int]:
         return self._topics[tp.topic].name, tp.partition
 
 
 def begin(bounds: Bounds, stored: Mapping[tuple[str, int], int]) -> Start:
-    """Say where a feed that has positions goes on. What it has read and the log no longer has cannot be read again."""
-    offsets, gap = {}, False
+    """Say where a feed that has positions goes on. What it has read and the log no longer has cannot be read again.
+
+    A topic that was made anew is read from its beginning as a whole: places in it are of another log. What is read twice by that is
+    known by its event ids.
+    """
+    offsets, gap, anew = {}, False, _made_anew(bounds, stored)
     for key, first in bounds.first.items():
         at = stored.get(key, first)
-        if not first <= at <= bounds.next[key]:
+        if key[0] in anew or at < first:
             gap = True
             at = first
         offsets[key] = at
     restored = any(stored.get(key, 0) < committed for key, committed in bounds.committed.items())
     return Start(offsets, gap, restored)
+
+
+def _made_anew(bounds: Bounds, stored: Mapping[tuple[str, int], int]) -> set[str]:
+    """Give the topics that are other ones than were read: a partition is shorter than that, or the group has lost its places."""
+    shorter = {key[0] for key, at in stored.items() if at > bounds.next.get(key, at)}
+    placeless = {key[0] for key, at in stored.items() if at > 0} - {topic for topic, _ in bounds.committed}
+    # A group without any places may be one that has just begun.
+    return shorter | placeless if shorter or bounds.committed else set()
 
 
 def begin_new(bounds: Bounds) -> Start:

@@ -45,6 +45,7 @@ class Parts:
     arrivals: Arrivals
     store: FeedStore
     cvs: HttpStates
+    citizens: HttpStates
     feed: Feed
     snapshot: Snapshot
     change_list: ChangeList
@@ -81,7 +82,8 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
     arrivals = Arrivals(store)
     cursors = Cursors(settings.request_secret.get_secret_value().encode())
     feed = Feed(store, arrivals, cursors)
-    taking = Taking(database, Citizens(database, Owner(citizens, cvs), settings.unknown_patience), cvs, clock)
+    found = Citizens(database, Owner(citizens, cvs), settings.unknown_patience, clock)
+    taking = Taking(database, found, cvs, clock)
     return Parts(
         database=database,
         access_log=AccessLog(database),
@@ -92,6 +94,7 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
         arrivals=arrivals,
         store=store,
         cvs=cvs,
+        citizens=citizens,
         feed=feed,
         snapshot=Snapshot(store, feed, cursors),
         change_list=ChangeList(store, settings.page_size, clock),

@@ -40,7 +40,8 @@ class Settings(BaseSettings):
     registry_timeout: timedelta = timedelta(seconds=3)
     """How long the registry may take for one answer."""
     unknown_patience: timedelta = timedelta(seconds=30)
-    """How long an entry waits for a subject that the registry does not know, before only STAR and Jobnet are shown it."""
+    """How long after it was made an entry waits for a subject that the registry does not know, before only STAR and Jobnet are shown it. Each
+    subject is waited for once."""
     page_size: int = Field(default=1_000, ge=1, le=10_000)
     """CVs on a page of GetCVUpdateList, and most events of a page of the feed."""
     extract_life: timedelta = timedelta(days=1)

@@ -1,4 +1,7 @@
-"""SQL of the readers: pages of the feed, pages of the change list, pages of a snapshot. Each costs the same wherever it begins."""
+"""SQL of the readers: pages of the feed, pages of the change list, pages of a snapshot. Each costs the same wherever it begins.
+
+Tables are locked in the order in which a query names them: audience before entries, as where a partition is dropped.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,7 +119,7 @@ def _pages_by_members(scope: int) -> str:
         and not exists (select from cvs c where c.cv_id = m.cv_id and c.erased)
         union all
         select a.position from members m cross join lateral (
-            select a.position from entries e join audience a on a.position = e.position and a.scope = $1
+            select a.position from audience a join entries e on a.position = e.position and a.scope = $1
             where e.cv_id = m.cv_id and e.position > $2 and e.position <= $3 and e.position >= (select floor from feed)
             and a.position > $2 and a.position <= $3 and a.is_change and not a.hidden and a.next > $3
             order by a.position desc limit 1

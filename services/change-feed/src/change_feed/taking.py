@@ -9,8 +9,9 @@ from uuid import UUID, uuid5
 import asyncpg
 
 from change_feed.citizens import Citizens, RegistryAway, is_about_person
-from change_feed.placing import Entry, Found, Placed, hand_over, number_of, place
+from change_feed.placing import Entry, Found, Gone, Placed, hand_over, number_of, place
 from change_feed.scopes import ALL
+from change_feed.store import NO_ID
 from change_feed.writing import Changes
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_date
@@ -36,6 +37,12 @@ _DUE: Final = f"select {_PLACED_COLUMNS} from cvs where next_day <= $1 order by 
 _VERSIONS: Final = (
     "select cv_id, newest_version from cvs where cv_id = any($1::uuid[]) and newest_version is not null"
 )
+_WITHOUT_CV: Final = f"""
+select {_PLACED_COLUMNS} from cvs
+where newest_position is null and not erased and cv_id > $1 and ($2::uuid is null or cv_id <= $2)
+order by cv_id limit $3
+"""
+"""Citizens of whom no change of a CV was ever told."""
 
 _CHANGE_OF_STATE: Final = {
     "ACTIVE": "replaced",
@@ -99,21 +106,33 @@ class Taking:
         return entries, after
 
     async def snapshot(self, after: UUID | None) -> Changes:
-        """Take in what nobody heard of from a page of the registry's CVs: newer ones, hand-overs, erasures."""
+        """Take in what nobody heard of from a page of the registry's CVs: newer ones, hand-overs, erasures.
+
+        Citizens without a CV are taken in with the page in which theirs would be.
+        """
         page = await self._page(after)
-        changes = Changes(seed=(page.following, page.following is None))
-        states = {UUID(one.state["personId"]): one for one in page.states if isinstance(one, Known)}
+        rows = await self._database.fetch(_WITHOUT_CV, after or NO_ID, page.following, SEED_PAGE)
+        without = [_placed(row) for row in rows]
+        end = without[-1].cv_id if len(without) == SEED_PAGE else page.following
+        changes = Changes(seed=(end, end is None))
+        cvs = [one for one in page.states if end is None or one.subject <= end]
+        states = {UUID(one.state["personId"]): one for one in cvs if isinstance(one, Known)}
         rows = await self._database.fetch(_VERSIONS, [state.subject for state in states.values()])
         known = {row["cv_id"]: row["newest_version"] for row in rows}
-        found = await self._citizens.at_registry(list(states))
-        placed = await self._placed(list(states))
-        for person, state in states.items():
-            citizen, before = found[person], placed.get(person)
+        persons = list(dict.fromkeys([*states, *(one.person_id for one in without)]))
+        found = await self._citizens.at_registry(persons)
+        placed = await self._placed(persons)
+        for person in persons:
+            citizen, before, state = found[person], placed.get(person), states.get(person)
             if isinstance(citizen, Citizen) and not (before is not None and before.erased):
                 self._move(changes, citizen, before)
-                if known.get(state.subject, -1) < state.version:
+                if state is not None and known.get(state.subject, -1) < state.version:
                     self._seed(changes, state, changes.placed[person])
-        await self._erase(changes, {one.subject: one for one in page.states if isinstance(one, Erased)})
+        erased = {one.subject: one.version for one in cvs if isinstance(one, Erased)}
+        gone = {
+            one.cv_id: one.citizen_version + 1 for one in without if isinstance(found[one.person_id], Gone)
+        }
+        await self._erase(changes, gone | erased)
         await self._tell_apart(changes)
         return changes
 
@@ -128,16 +147,19 @@ class Taking:
         ]
 
     def _move(self, changes: Changes, citizen: Citizen, before: Placed | None) -> None:
+        """Place a citizen as the registry has them now, also where it was restored and has lost what the feed was told."""
+        if before is not None:
+            before = replace(before, citizen_version=min(before.citizen_version, citizen.version))
         now = self._clock()
         today = danish_date(now)
         cause = uuid5(citizen.person_id, f"present on {today} at {citizen.version}")
         entries, changes.placed[citizen.person_id] = hand_over(before, citizen, today, cause, now)
         changes.entries += entries
 
-    async def _erase(self, changes: Changes, erased: Mapping[UUID, Erased]) -> None:
+    async def _erase(self, changes: Changes, erased: Mapping[UUID, int]) -> None:
         for placed in (await self._placed(list(erased))).values():
             if not placed.erased:
-                version = erased[placed.cv_id].version
+                version = erased[placed.cv_id]
                 event = CVChanged(
                     id=uuid5(placed.cv_id, f"erased at {version}"),
                     subject=placed.cv_id,

@@ -4,14 +4,16 @@ import itertools
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
+from aiokafka.admin import AIOKafkaAdminClient
 
 from change_feed.citizens import REPLICA
 from change_feed.log import Log
+from change_feed.retention import drop_oldest
 from change_feed.settings import Settings
 from cv_contracts import envelope
 from cv_contracts.event import Event
@@ -27,6 +29,8 @@ from servicekit.web.health import Health
 from servicekit.web.identity import Caller, ServiceSigner
 
 E = TypeVar("E", bound=Event)
+
+_PARTITIONS = "select count(*) from pg_inherits where inhparent = 'entries'::regclass"
 
 _numbers = itertools.count(1)
 
@@ -211,6 +215,14 @@ def event(kind: type[E], subject: UUID, version: int, **more: Any) -> E:
     return kind(**{"id": uuid4(), "subject": subject, "version": version, "time": datetime.now(UTC), **more})
 
 
+async def drop_old(conn: Any, retention: timedelta) -> int:
+    """Drop what is old, as the writer does by and by; gives how many partitions that were."""
+    before = await conn.fetchval(_PARTITIONS)
+    while await drop_oldest(conn, retention, timedelta(days=1)) == "more":
+        pass
+    return int(before - await conn.fetchval(_PARTITIONS))
+
+
 class Writer:
     """Writes events to the topics of the contracts, and whatever else may get there."""
 
@@ -241,6 +253,23 @@ class Writer:
                 envelope.headers(one, "cv-registry"),
                 partition,
             )
+
+    async def make_anew(self) -> None:
+        """Delete the topics with all that is in them, and make them again."""
+        admin = AIOKafkaAdminClient(**kafka.connection(self._settings))
+        await admin.start()
+        try:
+            await admin.delete_topics([self._settings.topic_prefix + topic.name for topic in TOPICS])
+
+            async def none_there() -> None:
+                names = await admin.list_topics()
+                if any(name.startswith(self._settings.topic_prefix) for name in names):
+                    raise AssertionError("topics are still there")
+
+            await eventually(none_there)
+        finally:
+            await admin.close()
+        await kafka.ensure_topics(self._settings, TOPICS)
 
     async def raw(
         self,

@@ -20,11 +20,29 @@ NAMED_AT_MOST: Final = 1_000
 READ_AT_ONCE: Final = 5_000
 READS_WITHOUT_ANY: Final = 40
 
-_CVS: Final = "newest_version is not null and not erased"
-_DIGESTS: Final = digests_sql("cvs", "cv_id", "newest_version", _CVS)
-_VERSIONS: Final = f"""
-select cv_id, newest_version from cvs where cv_id >= $1 and ($2::uuid is null or cv_id < $2) and {_CVS}
-"""
+
+@dataclass(frozen=True, slots=True)
+class _Versions:
+    """Which versions of the feed's are compared with an owner's."""
+
+    key: str
+    version: str
+    condition: str
+
+    @property
+    def digests(self) -> str:
+        return digests_sql("cvs", self.key, self.version, self.condition)
+
+    @property
+    def of_a_range(self) -> str:
+        return (
+            f"select {self.key} as subject, {self.version} as version from cvs"
+            f" where {self.key} >= $1 and ($2::uuid is null or {self.key} < $2) and {self.condition}"
+        )
+
+
+_CVS: Final = _Versions("cv_id", "newest_version", "newest_version is not null and not erased")
+_CITIZENS: Final = _Versions("person_id", "citizen_version", "not erased")
 _POSITIONS: Final = "select topic, partition, next_offset from log_positions order by topic, partition"
 _READ: Final = "select begun_at, next_offset from log_positions where topic = $1 and partition = $2"
 _SEEN: Final = "select event_id from seen_events where event_id = any($1::uuid[])"
@@ -35,7 +53,7 @@ select topic, partition, "offset" from unreadable_records where projection = 'fe
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A CV whose newest change in the feed is not the owner's; None: not there at all."""
+    """A subject whose version in the feed is not the owner's; None: not there at all."""
 
     subject: UUID
     ours: int | None
@@ -44,10 +62,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class OwnersCompared:
-    """How many CVs the owner has, and what differs; a change that is on its way is among that."""
+    """How many CVs the owner has, and which differ by their newest change; one that is on its way is among them.
+
+    `lost` are citizens whom the feed has placed by a version that the owner does not have any more.
+    """
 
     compared: int
     differences: Sequence[Difference]
+    lost: Sequence[Difference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +81,38 @@ class LogCompared:
     following: int | None
 
 
-async def compare_owners(database: Database, owner: StateOwner) -> OwnersCompared:
-    """Compare the newest version of each CV with its owner's, by ranges of ids first."""
+async def compare_owners(database: Database, cvs: StateOwner, citizens: StateOwner) -> OwnersCompared:
+    """Compare the newest version of each CV with its owner's, and that by which each citizen was placed, by ranges of ids first."""
+    compared, differences = await _compared(database, cvs, _CVS)
+    _, citizens_differ = await _compared(database, citizens, _CITIZENS)
+    # What the feed was not told of a citizen is no difference: it asks when it has to place them.
+    lost = [one for one in citizens_differ if (one.ours or 0) > (one.owners or 0)]
+    return OwnersCompared(compared, differences[:NAMED_AT_MOST], lost[:NAMED_AT_MOST])
+
+
+async def _compared(
+    database: Database, owner: StateOwner, versions: _Versions
+) -> tuple[int, list[Difference]]:
     compared, found = 0, list[Difference]()
     for begin in range(0, RANGES, RANGES_AT_ONCE):
         last = begin + RANGES_AT_ONCE - 1
         theirs = await owner.ranges(begin, last)
-        rows = await database.fetch(_DIGESTS, *bounds(begin, last))
+        rows = await database.fetch(versions.digests, *bounds(begin, last))
         ours = {row["range"]: Digest(row["count"], row["digest"]) for row in rows}
         compared += sum(digest.count for digest in theirs.values())
         for number in sorted(theirs.keys() | ours.keys()):
             if theirs.get(number) != ours.get(number):
-                found += await _differing(database, owner, number)
-    return OwnersCompared(compared, found[:NAMED_AT_MOST])
+                found += await _differing(database, owner, versions, number)
+    return compared, found
 
 
-async def _differing(database: Database, owner: StateOwner, number: int) -> list[Difference]:
+async def _differing(
+    database: Database, owner: StateOwner, versions: _Versions, number: int
+) -> list[Difference]:
+    # Ours first: what the owner makes meanwhile is none that it has lost.
+    rows = await database.fetch(versions.of_a_range, *bounds(number, number))
+    ours = {row["subject"]: row["version"] for row in rows}
     theirs = await owner.versions(number)
-    rows = await database.fetch(_VERSIONS, *bounds(number, number))
-    ours = {row["cv_id"]: row["newest_version"] for row in rows}
     return [
         Difference(subject, ours.get(subject), theirs.get(subject))
         for subject in sorted(theirs.keys() | ours.keys())

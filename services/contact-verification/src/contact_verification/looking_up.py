@@ -90,7 +90,7 @@ class LookingUp:
     async def by_mail(self, call: Call, body: bytes) -> bytes:
         """Answer method 18. What nobody can have as an address is looked for all the same, and not found."""
         request = read_body(GetPersonByEmailAddressRequest, body)
-        value = find_mail(request.email) or Value("", request.email.casefold())
+        value = find_mail(request.email) or Value("", request.email.lower())
         return await self._found(call, self._mail, value)
 
     async def _found(self, call: Call, contact_type: int, value: Value) -> bytes:

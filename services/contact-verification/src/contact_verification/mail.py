@@ -1,7 +1,9 @@
 """Mail by SMTP: STARTTLS, log-in, a Message-ID that stays the same however often a message is sent."""
 
+import asyncio
 import re
 import ssl
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import formatdate
 from functools import cache
@@ -10,12 +12,16 @@ from typing import Final
 import aiosmtplib
 from email_validator import EmailNotValidError, validate_email
 
-from contact_verification.messages import Outgoing, Passing, Refused
+from contact_verification.messages import Held, Outgoing, Passing, Refused
 from contact_verification.settings import MailSettings
 
 NOBODY_THERE: Final = frozenset({550, 551, 553, 556})
 """Answers to RCPT that say that mail cannot reach the address."""
 PERMANENT: Final = 500
+_CLOSING: Final = 421
+"""The server ends the connection, in answer to whatever it was told."""
+LEAVING: Final = 0.1
+"""Part of the time for a message that is kept for QUIT: its answer says nothing about the message."""
 _REFUSED_LOG_IN: Final = frozenset({530, 534, 535, 538})
 _ENCODED: Final = re.compile(r"=\?.*\?=")
 _trusting = cache(ssl.create_default_context)
@@ -34,21 +40,12 @@ class SmtpMail:
         self._domain = settings.sender.rpartition("@")[2]
 
     async def send(self, message: Outgoing) -> None:
-        settings = self._settings
-        password = settings.password.get_secret_value() if settings.password else None
         to = _written(message.to)
+        client = self._client()
         try:
-            await aiosmtplib.send(
-                self._mail(message, to),
-                hostname=settings.host,
-                port=settings.port,
-                use_tls=settings.security == "tls",
-                start_tls=settings.security == "starttls",
-                tls_context=None if settings.security == "none" else self._context,
-                username=settings.username,
-                password=password,
-                timeout=self._timeout,
-            )
+            async with asyncio.timeout(self._timeout * (1 - LEAVING)):
+                await client.connect()
+                await client.send_message(self._mail(message, to))
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _of_recipient(error.recipients[0].code) from None
         except aiosmtplib.SMTPResponseException as error:
@@ -60,6 +57,29 @@ class SmtpMail:
             raise Refused("no SMTPUTF8", unreachable=True) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise Passing(type(error).__name__) from None
+        finally:
+            await self._leave(client)
+
+    def _client(self) -> aiosmtplib.SMTP:
+        settings = self._settings
+        return aiosmtplib.SMTP(
+            hostname=settings.host,
+            port=settings.port,
+            use_tls=settings.security == "tls",
+            start_tls=settings.security == "starttls",
+            tls_context=None if settings.security == "none" else self._context,
+            username=settings.username,
+            password=settings.password.get_secret_value() if settings.password else None,
+            timeout=self._timeout,
+        )
+
+    async def _leave(self, client: aiosmtplib.SMTP) -> None:
+        """Take leave of the server. It may be silent or gone: what it said to the message is said."""
+        try:
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit(timeout=self._timeout * LEAVING)
+        finally:
+            client.close()
 
     def _mail(self, message: Outgoing, to: str) -> EmailMessage:
         mail = EmailMessage()
@@ -89,7 +109,7 @@ def _written(address: str) -> str:
 
 def _of_recipient(code: int) -> Passing | Refused:
     if code < PERMANENT:
-        return Passing(f"recipient {code}")
+        return (Passing if code == _CLOSING else Held)(f"recipient {code}")
     return Refused(f"recipient {code}", unreachable=code in NOBODY_THERE)
 
 

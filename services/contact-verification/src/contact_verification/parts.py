@@ -9,7 +9,7 @@ from fastapi import Request
 
 from contact_verification.admission import Admission
 from contact_verification.circuit import Circuit
-from contact_verification.domain import BLOCKED, NOT_VERIFIED, role_ids
+from contact_verification.domain import BLOCKED, NOT_VERIFIED, VERIFIED, role_ids
 from contact_verification.erasing import HOLDINGS
 from contact_verification.followers import projections
 from contact_verification.keys import Keys
@@ -127,7 +127,7 @@ def _parts(
         lists=lists,
         statuses=statuses,
     )
-    messages = MessageStore(database, statuses[BLOCKED])
+    messages = MessageStore(database, blocked=statuses[BLOCKED], verified=statuses[VERIFIED])
     sender = Sender(
         messages=messages,
         keys=keys,
@@ -174,7 +174,7 @@ def _parts(
         settling=Settling(prepares, registry.post_json),
         messages=messages,
         sender=sender,
-        reconfirming=Reconfirming(store, statuses, settings.reconfirm_after, settings.remind_before),
+        reconfirming=Reconfirming(store, lists, settings.reconfirm_after, settings.remind_before),
         erasures=Receipts(database, SERVICE, HOLDINGS),
     )
 

@@ -1,13 +1,14 @@
 """Contact data that nobody has confirmed for long: first a reminder, then they are "not verified" again."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from contact_verification.domain import NOT_VERIFIED, VERIFIED
+from contact_verification.domain import NOT_VERIFIED, VERIFIED, role_ids
 from contact_verification.store import ContactStore
 from contact_verification.store_messages import REMIND
+from cv_citizens.replica import NAME
+from cv_contracts.codelists import CodeLists
 from cv_contracts.events.contact_verification import ContactSaved
 
 CHUNK: Final = 500
@@ -20,10 +21,16 @@ _LAPSE: Final = """
 update contacts set status = $4, confirmed_at = null, reminded_at = null
 where person_id = $1 and type = $2 and confirmed_at < now() - $3::interval and status = $5 returning 1
 """
-_TO_REMIND: Final = """
-select person_id, type, period_id from contacts
-where confirmed_at < now() - $1::interval and confirmed_at >= now() - $2::interval and status = $3 and reminded_at is null
-order by confirmed_at limit $4
+# Who is dead, or has no CV number any more because of a merger, can confirm nothing.
+_TO_REMIND: Final = f"""
+select o.person_id, o.type, o.period_id from contacts o
+where o.confirmed_at < now() - $1::interval and o.confirmed_at >= now() - $2::interval and o.status = $3
+    and o.reminded_at is null and o.type = any($4::int[]) and not exists (
+        select from citizens c join projection_generations g using (generation)
+        where g.projection = '{NAME}' and g.status = 'live' and c.person_id = o.person_id
+        and (c.cv_number is null or (c.state ->> 'dead')::boolean)
+    )
+order by o.confirmed_at limit $5
 """
 _REMINDED: Final = """
 update contacts set reminded_at = now()
@@ -35,9 +42,11 @@ class Reconfirming:
     """Looks for what has grown old. Several may run: each change is made under the person's lock, once."""
 
     def __init__(
-        self, store: ContactStore, statuses: Mapping[str, int], lapses_after: timedelta, before: timedelta
+        self, store: ContactStore, lists: CodeLists, lapses_after: timedelta, before: timedelta
     ) -> None:
         self._store = store
+        self._lists = lists
+        statuses = role_ids(lists)
         self._verified = statuses[VERIFIED]
         self._not_verified = statuses[NOT_VERIFIED]
         self._lapses_after = lapses_after
@@ -49,7 +58,8 @@ class Reconfirming:
         return await self._remind_all(), await self._lapse_all()
 
     async def _remind_all(self) -> int:
-        args = (self._remind_after, self._lapses_after, self._verified, CHUNK)
+        types = [kind.id for kind in self._lists.contact_data_types.values() if kind.verifiable]
+        args = (self._remind_after, self._lapses_after, self._verified, types, CHUNK)
         reminded = 0
         while rows := await self._store.database.fetch(_TO_REMIND, *args):
             for row in rows:

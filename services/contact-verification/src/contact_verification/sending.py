@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 
 from contact_verification.circuit import Circuit
 from contact_verification.keys import Keys, Sealed, UnknownKey
-from contact_verification.messages import Outgoing, Passing, Provider, Refused, mail_text, sms_text
+from contact_verification.messages import Held, Outgoing, Passing, Provider, Refused, mail_text, sms_text
 from contact_verification.settings import CodeSettings, SendingSettings
 from contact_verification.statuses import ContactStatuses
 from contact_verification.store_messages import Claimed, MessageStore
@@ -115,6 +115,8 @@ class Sender:
                 await channel.provider.send(outgoing)
         except Refused as refusal:
             await self._refused(channel, message, refusal)
+        except Held as error:
+            await self._later(channel, message, error)
         except (Passing, TimeoutError) as error:
             channel.circuit.failed()
             await self._later(channel, message, error)
@@ -132,14 +134,22 @@ class Sender:
         await self._messages.done(message.id, "refused", refusal.reason)
 
     async def _later(self, channel: Channel, message: Claimed, error: Exception) -> None:
+        """Wait with a message; a reminder, which lives for months, is given up at some time."""
         reason = str(error) or type(error).__name__
-        log.warning("message_waits", channel=channel.provider.name, reason=reason, attempts=message.attempts)
-        await self._messages.later(message.id, self._back_off(message.attempts), reason)
+        name, attempts = channel.provider.name, message.attempts
+        if message.kind == "reminder" and attempts >= self._settings.reminder_attempts:
+            log.warning("reminder_given_up", channel=name, reason=reason, attempts=attempts)
+            await self._messages.done(message.id, "refused", reason)
+            return
+        log.warning("message_waits", channel=name, reason=reason, attempts=attempts)
+        await self._messages.later(message.id, self._back_off(message), reason)
 
-    def _back_off(self, attempts: int) -> timedelta:
+    def _back_off(self, message: Claimed) -> timedelta:
         settings = self._settings
-        doubled: timedelta = settings.first_back_off * 2.0 ** min(attempts - 1, 20)
-        return min(doubled, settings.longest_back_off) * random.uniform(0.8, 1.2)  # noqa: S311 - only spreads the tries
+        wait: timedelta = settings.first_back_off * 2.0 ** min(message.attempts - 1, 20)
+        if message.kind == "code":
+            wait = min(wait, settings.longest_back_off)
+        return wait * random.uniform(0.8, 1.2)  # noqa: S311 - only spreads the tries
 
     def _outgoing(self, channel: Channel, message: Claimed) -> Outgoing:
         to = self._keys.vault.open(Sealed(message.key_id, message.box), message.period)

@@ -5,12 +5,14 @@ from typing import Final, Self
 
 import httpx
 
-from contact_verification.messages import Outgoing, Passing, Refused
+from contact_verification.messages import Held, Outgoing, Passing, Refused
 from contact_verification.settings import SmsSettings
 from servicekit.web.tls import trusting
 
-PASSING: Final = frozenset({401, 403, 404, 405, 407, 408, 409, 421, 425, 429})
+PASSING: Final = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
 """Answers below 500 that pass: too early, too many, or our own log-in or address of the gateway that must be put right."""
+UNDER_WAY: Final = 409
+"""Answer that says that the gateway is busy with this very message."""
 NOBODY_THERE: Final = frozenset({410, 422})
 """Answers that say that the number cannot be reached."""
 
@@ -42,6 +44,8 @@ class HttpSms:
         except httpx.HTTPError as error:
             raise Passing(type(error).__name__) from None
         status = answer.status_code
+        if status == UNDER_WAY:
+            raise Held(f"answer {status}")
         if status in PASSING or not (answer.is_success or answer.is_client_error):
             raise Passing(f"answer {status}")
         if not answer.is_success:

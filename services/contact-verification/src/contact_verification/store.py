@@ -1,6 +1,6 @@
 """SQL of contact data: what a person has now, what was before, and the one way to change it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID, uuid4
@@ -62,6 +62,8 @@ left join contacts c on c.person_id = $1 left join periods p on p.id = c.period_
 where not exists (select from prepares where person_id = $1)
 """
 
+_SEALED: Final = "select key_id, box from periods where id = $1"
+
 _KEEP: Final = """
 update contacts set version = $3, confirmed_at = case when $4 and confirmed_at is not null then now() else confirmed_at end,
     reminded_at = case when $4 then null else reminded_at end
@@ -115,11 +117,15 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A value that was not there before: its type, its period, and its hash."""
+    """A value that was not there before: its type, its period, and its hash under each key, the present one's first."""
 
     type: int
     period: UUID
-    blind: bytes
+    hashes: Sequence[bytes]
+
+    @property
+    def blind(self) -> bytes:
+        return self.hashes[0]
 
 
 class ContactStore:
@@ -145,6 +151,15 @@ class ContactStore:
     async def contacts(self, tx: WriteTx, person_id: UUID) -> dict[int, Contact]:
         """Give all types that the person has or had."""
         return {row["type"]: Contact(*row) for row in await tx.conn.fetch(_CONTACTS, person_id)}
+
+    async def hashes(self, tx: WriteTx, contact: Contact) -> list[bytes]:
+        """Give the hash of a present value under each key, that under which it is stored first."""
+        known = [] if contact.blind is None else [contact.blind]
+        if self._keys.blind.changes and contact.period is not None:
+            [row] = await tx.conn.fetch(_SEALED, contact.period)
+            value = Value.of(self.text(row["key_id"], row["box"], contact.period))
+            known += self._keys.blind.all_of(contact.type, value.form)
+        return known
 
     async def settled(self, person_id: UUID) -> Settled | None:
         """Give what was true at one moment, nothing held; None where a change is under way."""
@@ -228,7 +243,7 @@ class ContactStore:
 
     def _opened(self, contact_type: int, value: Value) -> tuple[Opened, Sealed]:
         period = uuid4()
-        new = Opened(contact_type, period, self._keys.blind.of(contact_type, value.form))
+        new = Opened(contact_type, period, self._keys.blind.all_of(contact_type, value.form))
         return new, self._keys.vault.seal(value.text, period)
 
     def text(self, key_id: str, box: bytes, period: UUID) -> str:

@@ -1,8 +1,9 @@
 """SQL of verification codes and of the messages that carry them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -38,10 +39,10 @@ with made as ({_MAKE}), counted as (
 insert into messages (id, person_id, period_id, type, kind, salt, made_at, expires_at, next_try)
 values ($7, $1, $3, $2, 'code', $4, clock_timestamp(), clock_timestamp() + $5, clock_timestamp())
 """
-_LOCK: Final = "select pg_advisory_xact_lock($1)"
+_LOCK: Final = "select pg_advisory_xact_lock(address) from unnest($1::bigint[]) as address"
 _SENT: Final = """
-select clock_timestamp() as now, made_at, person_id = $1 as to_person, blind = $2 as to_address
-from code_sends where (person_id = $1 or blind = $2) and made_at > clock_timestamp() - interval '24 hours'
+select clock_timestamp() as now, made_at, person_id = $1 as to_person, blind = any($2) as to_address
+from code_sends where (person_id = $1 or blind = any($2)) and made_at > clock_timestamp() - interval '24 hours'
 """
 _FORGET: Final = "delete from code_sends where made_at < clock_timestamp() - interval '25 hours'"
 
@@ -74,11 +75,23 @@ class CodeStore:
         await tx.conn.execute(_USED, person_id, contact_type)
 
     async def wait(
-        self, tx: WriteTx, person_id: UUID, blind: bytes, *, interval_of_person: bool
+        self, tx: WriteTx, person_id: UUID, hashes: Collection[bytes], *, interval_of_person: bool
     ) -> timedelta | None:
-        """Tell how long no code may be sent, and keep others from sending one to this address until the end of this."""
-        await tx.conn.execute(_LOCK, lock_number(f"address {blind.hex()}"))
-        rows = await tx.conn.fetch(_SENT, person_id, blind)
+        """Tell how long no code may be sent, and keep others from sending one to this address until the end of this.
+
+        `hashes` are those of the address under all keys: an earlier one may have counted what was sent before.
+        """
+        await self._hold(tx, hashes)
+        return await self._wait(tx, person_id, hashes, interval_of_person=interval_of_person)
+
+    async def _hold(self, tx: WriteTx, hashes: Iterable[bytes]) -> None:
+        """Keep others from these addresses; in one order, so that nobody waits for one while holding another's next."""
+        await tx.conn.execute(_LOCK, [lock_number(f"address {blind.hex()}") for blind in sorted(set(hashes))])
+
+    async def _wait(
+        self, tx: WriteTx, person_id: UUID, hashes: Collection[bytes], *, interval_of_person: bool
+    ) -> timedelta | None:
+        rows = await tx.conn.fetch(_SENT, person_id, hashes)
         if not rows:
             return None
         sent = [Sent(row["made_at"], row["to_person"], row["to_address"]) for row in rows]
@@ -91,8 +104,9 @@ class CodeStore:
 
     async def send_new(self, tx: WriteTx, person_id: UUID, opened: Sequence[Opened]) -> None:
         """Send a code for each new value, as far as the limits let it; else there is one that nobody can use."""
-        for value in sorted(opened, key=lambda value: value.blind):
-            if await self.wait(tx, person_id, value.blind, interval_of_person=False) is None:
+        await self._hold(tx, chain.from_iterable(value.hashes for value in opened))
+        for value in opened:
+            if await self._wait(tx, person_id, value.hashes, interval_of_person=False) is None:
                 await self.send(tx, person_id, value.type, value.period, value.blind)
             else:
                 salt = self._codes.new_salt()

@@ -8,23 +8,24 @@ from uuid import UUID
 from contact_verification.messages import Kind
 from servicekit.data.postgres import Database
 
-# Claimed by moving the next try behind the lease: who dies with a message in hand has it taken from him then.
+# Claimed by moving the next try behind the lease: who dies with a message in hand has it taken from him then. Codes, which a
+# citizen sits and waits for, go before reminders, however many of these are due.
 _CLAIM: Final = """
 update messages set attempts = attempts + 1, next_try = clock_timestamp() + $3
 where id in (
     select id from messages
     where type = any($1::int[]) and status = 'waiting' and next_try <= clock_timestamp()
-    order by next_try limit $2 for update skip locked
+    order by kind, next_try limit $2 for update skip locked
 )
 returning id, attempts
 """
 
-# What a claimed message needs, as it is now. A code that another one or a new value has voided has no row with this salt;
-# a reminder is void once the value was confirmed or has another status, for its row is not marked as reminded any more.
+# What a claimed message needs, as it is now. A code that another one or a new value has voided has no row with this salt,
+# and nobody needs one for a value that was verified without it; a reminder is void once the value was confirmed or has another status, for its row is not marked as reminded any more.
 _DETAILS: Final = """
 select m.id, m.person_id, m.period_id, m.type, m.kind, m.salt, m.attempts, p.key_id, p.box,
        coalesce(m.expires_at > clock_timestamp() and p.ends is null and c.status <> $2 and case m.kind
-            when 'code' then exists (
+            when 'code' then c.status <> $3 and exists (
                 select from codes k
                 where k.person_id = m.person_id and k.type = m.type and k.salt = m.salt and k.used_at is null
             )
@@ -72,16 +73,16 @@ class Claimed:
 class MessageStore:
     """Messages in the service's own database."""
 
-    def __init__(self, database: Database, blocked: int) -> None:
+    def __init__(self, database: Database, *, blocked: int, verified: int) -> None:
         self._database = database
-        self._blocked = blocked
+        self._statuses = (blocked, verified)
 
     async def claim(self, contact_types: list[int], most: int, lease: timedelta) -> list[Claimed]:
         """Take what is due, for the time of the lease; several senders never take the same."""
         rows = await self._database.fetch(_CLAIM, contact_types, most, lease)
         if not rows:
             return []
-        details = await self._database.fetch(_DETAILS, [row["id"] for row in rows], self._blocked)
+        details = await self._database.fetch(_DETAILS, [row["id"] for row in rows], *self._statuses)
         return [Claimed(*row) for row in details]
 
     async def done(self, message: UUID, status: str, reason: str | None = None) -> None:

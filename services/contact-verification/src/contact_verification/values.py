@@ -36,7 +36,8 @@ class Value:
     @classmethod
     def of(cls, text: str) -> Self:
         """Give the value of a text that is kept already."""
-        return cls(text, text.casefold())
+        # Not casefold(), by which two domains are one: straße.dk and strasse.dk.
+        return cls(text, text.lower())
 
 
 def normalise(kind: ContactDataType, written: str) -> Value | None:

@@ -102,7 +102,8 @@ class Verifying:
         contact = (await self._contacts(tx, citizen, kind, renewing=True))[kind.id]
         if contact.period is None or contact.blind is None:
             raise Fault(9242)
-        wait = await self._codes.wait(tx, person, contact.blind, interval_of_person=True)
+        hashes = await self._store.hashes(tx, contact)
+        wait = await self._codes.wait(tx, person, hashes, interval_of_person=True)
         if wait is not None:
             raise TooMany(retry_after=math.ceil(wait.total_seconds()))
         await self._codes.send(tx, person, kind.id, contact.period, contact.blind)

@@ -57,25 +57,27 @@ _ANSWERS: dict[str, tuple[str, Json]] = {
         },
     ),
 }
-_GO_ON: Json = {"type": "string", "description": "The position to go on from"}
-_NEW_EPOCH: Json = {
-    "lastEventId": _GO_ON,
+_ANEW: Json = {
+    "lastEventId": {
+        "type": "string",
+        "description": "The position to go on from for who does not read the snapshot",
+    },
     "snapshot": {"type": "string", "description": "The path of the snapshot"},
 }
 _MOVED: dict[str, dict[str, tuple[str, Json]]] = {
     "Feed": {
         "409": (
-            "The feed was restored from a back-up and does not know the position: go on from `lastEventId` of the answer.",
-            {"lastEventId": _GO_ON},
+            "The feed was restored from a back-up and does not know the position: read the snapshot and follow from its position.",
+            _ANEW,
         ),
-        "410": ("The feed has begun anew: read the snapshot and follow from its position.", _NEW_EPOCH),
+        "410": ("The feed has begun anew: read the snapshot and follow from its position.", _ANEW),
     },
     "FeedSnapshot": {
         "409": (
             "The feed was restored from a back-up: begin the snapshot anew, without `after`.",
-            {"lastEventId": _GO_ON},
+            _ANEW,
         ),
-        "410": ("The feed has begun anew: begin the snapshot anew.", _NEW_EPOCH),
+        "410": ("The feed has begun anew: begin the snapshot anew.", _ANEW),
     },
 }
 

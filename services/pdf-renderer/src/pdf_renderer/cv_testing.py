@@ -160,7 +160,18 @@ def made(seed: int) -> dict[str, Any]:
         cv["CV"]["ProfessionalSummaryText"] = {"HTMLText": _html(chance, length), "PlainText": "x"}
     cv["JobConditions"] = {element: True for element in _CONDITIONS if chance.random() < 0.4}
     cv["JobTargetCollection"] = [_target(chance) for _ in range(chance.choice((0, 1, 4)))]
+    if chance.random() < 0.2:
+        _leave_blank(chance, cv["CV"])
     return cv
+
+
+def _leave_blank(chance: random.Random, cv: dict[str, Any]) -> None:
+    """Take the text of any fields that entries are told apart by; which ones still hold it differs."""
+    for collection in ("PreviousJobExperienceCollection", "EducationCollection", "OtherExperienceCollection"):
+        for entry in cv[collection]:
+            for element in ("JobTitle", "Title", "CompanyName", "InstitutionName", "Place"):
+                if element in entry and chance.random() < 0.5:
+                    entry[element] = chance.choice(("", " "))
 
 
 def _personal(chance: random.Random, cv: dict[str, Any]) -> None:

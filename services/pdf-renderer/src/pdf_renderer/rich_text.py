@@ -3,19 +3,26 @@
 The tree is data. No text in it is ever read as code, neither as HTML nor as typst.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any, Final
 
 from pdf_renderer.glyphs import Glyphs
 
-__all__ = ["Block", "rich_text"]
+__all__ = ["Block", "paragraph", "rich_text"]
 
 Block = dict[str, Any]
 """`{"p": [run…]}`, or `{"list": [[block…]…], "ordered": bool}`; a run is `{"s": text, "b", "i", "u"}` or `{"br": true}`."""
 
 DEEPEST_LIST: Final = 4
 """Lists within lists; deeper ones become items of the deepest."""
+MOST_WHOLE: Final = 512
+"""What a template keeps on one line (A/S, C++) in a row of runs without a style; typst refuses a row that goes on after so many."""
+_WHOLE: Final = re.compile(r"[0-9A-Za-zÆØÅæøå]{1,4}(?:/[0-9A-Za-zÆØÅæøå]{1,4}|\+\+)")
+_APART: Final = {"s": "", "i": True}
+"""Is not seen, and has a style: what stands after it is another row."""
 _STYLES: Final = {"strong": "b", "b": "b", "em": "i", "i": "i", "u": "u"}
 _UNSEEN: Final = frozenset({"script", "style", "template", "title", "noscript", "iframe", "textarea"})
 
@@ -103,7 +110,7 @@ class _Reader(HTMLParser):
         runs = _trimmed(self._runs)
         self._runs = []
         if runs:
-            self._put({"p": runs})
+            self._put(paragraph(runs))
 
     def _put(self, block: Block) -> None:
         if not self._lists:
@@ -113,6 +120,26 @@ class _Reader(HTMLParser):
         if not items:
             items.append([])
         items[-1].append(block)
+
+
+def paragraph(runs: Iterable[dict[str, Any]]) -> Block:
+    """Give the block of these runs, set apart only where typst would refuse them."""
+    kept: list[dict[str, Any]] = []
+    in_row = 0
+    for run in runs:
+        text, begin, styled = run.get("s", ""), 0, len(run) > 1
+        count = 0 if styled else in_row
+        if count == MOST_WHOLE:
+            kept.append(_APART)
+            count = 0
+        for whole in _WHOLE.finditer(text):
+            count += 1
+            if count == MOST_WHOLE and whole.end() < len(text):
+                kept += [{**run, "s": text[begin : whole.end()]}, _APART]
+                begin, count = whole.end(), 0
+        kept.append({**run, "s": text[begin:]} if begin else run)
+        in_row = 0 if styled else count
+    return {"p": kept}
 
 
 def _trimmed(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

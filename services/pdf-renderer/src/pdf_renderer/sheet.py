@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from pdf_renderer.danish import Words, day, experience, joined, moment, period
 from pdf_renderer.glyphs import Glyphs
-from pdf_renderer.rich_text import rich_text
+from pdf_renderer.rich_text import paragraph, rich_text
 
 __all__ = ["Sheet", "cv_sheet"]
 
@@ -21,6 +21,7 @@ _NOT_FOR_EMPLOYERS: Final = frozenset(
 _SEPARATOR: Final = " · "
 _SAFE: Final = "/:?#[]@!$&'()*+,;=~%-._"
 _ONGOING: Final = ("9999", "--12")
+_UNTITLED: Final = "Titel ikke oplyst"
 
 
 def cv_sheet(shown: _Element, words: Words, glyphs: Glyphs) -> Sheet:
@@ -152,10 +153,13 @@ class _CvSheet:
 
     def _entry(self, title: str, dates: str, meta: Sequence[str], summary: str) -> Sheet:
         said = [text for text in map(self._clean, meta) if text]
-        blocks = [{"p": [{"s": line}]} for line in self._glyphs.lines(summary)]
+        blocks = [paragraph([{"s": line}]) for line in self._glyphs.lines(summary)]
         heading = self._clean(title)
         if not heading and said:
             heading = said.pop(0)
+        if not heading and blocks:
+            # A heading of nothing is no heading: PDF/UA has none.
+            heading, dates = dates or _UNTITLED, ""
         return {"title": heading, "dates": dates, "meta": joined(said, _SEPARATOR), "blocks": blocks}
 
     def _names(self, elements: Sequence[_Element]) -> list[str]:

@@ -304,13 +304,15 @@ def verify_feed(operator: Operator) -> None:
                 )
         status.update("Comparing with the owners")
         owners = operator.post("/feed/verify-owners")
-    if not missing and not owners["differences"]:
+    if not missing and not owners["differences"] and not owners["lost"]:
         console.print(
             f"All {records} records of the log are in the feed, and all {owners['compared']} CVs are as at their owner."
         )
         return
     _show([{"event": event} for event in missing], ("event",), "All records of the log are in the feed.")
-    _show(owners["differences"], ("subject", "ours", "owners"), "All CVs are as at their owner.")
+    columns = ("subject", "ours", "owners")
+    _show(owners["differences"], columns, "All CVs are as at their owner.")
+    _show(owners["lost"], columns, "No citizen is placed by a version that the owner has lost.")
     raise typer.Exit(1)
 
 

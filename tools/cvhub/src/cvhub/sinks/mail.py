@@ -28,6 +28,8 @@ class MailSink:
         """Whether it takes addresses beyond ASCII (SMTPUTF8)."""
         self.drops_answers = False
         """Takes a message and cuts the connection before it says so. For tests."""
+        self.answers_quit = True
+        """Whether it says anything when it is taken leave of. For tests."""
 
     async def start(self, host: str, port: int) -> Self:
         self._server = await asyncio.get_running_loop().create_server(self._session, host, port)
@@ -82,3 +84,8 @@ class MailSink:
         if self.drops_answers and isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         return "250 kept"
+
+    async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802 - as above
+        if not self.answers_quit:
+            await asyncio.Event().wait()
+        return "221 Bye"
