@@ -44,3 +44,18 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_open() -> Iterator[None]:
+    """Let what a file's tests have left open fail the last of them, not one of a file that comes later.
+
+    What is there after a file stays for long: it is not looked at again before the end of the run.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()

@@ -11,7 +11,7 @@ from tests.e2e.system import System
 from servicekit.web.tls import trusting
 
 CITIZENS = 200
-WITHOUT_A_SYSTEM = ("test_history.py", "test_needles.py")
+WITHOUT_A_SYSTEM = ("test_door.py", "test_history.py", "test_needles.py")
 SYSTEMS_OF_THEIR_OWN = ("test_newcomer.py", "test_privacy.py")
 
 

@@ -24,6 +24,7 @@ class Door:
         self.said = bytearray()
         self._keeps = keeps
         self._turn = 0
+        self._leads: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -47,19 +48,28 @@ class Door:
         self._loop.close()
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._lead, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
 
     async def _close(self) -> None:
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        # A server that closes forgets the sockets of those whom it has let in and nobody leads yet.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for lead in self._leads:
+                lead.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lead = self._loop.create_task(self._lead(reader, writer))
+        self._leads.add(lead)
+        lead.add_done_callback(self._leads.discard)
+        # However it ends, and if it is cancelled before it begins.
+        lead.add_done_callback(lambda _: writer.close())
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner = await self._connected()
         if inner is None:
-            writer.close()
             return
         from_server, to_server = inner
         try:
@@ -67,7 +77,6 @@ class Door:
                 self._pass(reader, to_server, keeps=self._keeps), self._pass(from_server, writer)
             )
         finally:
-            writer.close()
             to_server.close()
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:

@@ -13,7 +13,7 @@ from cv_registry.html import TAGS
 from cvhub.synthetic import SyntheticCitizen
 
 _RANDOM_IDS = re.compile(
-    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{,12}"
     r"|(?<![0-9a-fA-F])(?:[0-9a-f]{32}|[0-9a-f]{16})(?![0-9a-fA-F])"
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}")

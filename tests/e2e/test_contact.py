@@ -180,6 +180,7 @@ async def test_a_registry_killed_between_prepare_and_commit_leaves_what_was_ther
     async def calm() -> None:
         assert await system.value("select count(*) from prepares", service=CONTACT) == 0
 
+    await system.rows("update prepares set next_ask = now()", service=CONTACT)
     await eventually(calm, PATIENCE)
     holder = await asyncpg.connect(system.dsn(REGISTRY))
     transaction = holder.transaction()

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, MutableMapping
+from collections.abc import Set as AbstractSet
 from copy import deepcopy
 from datetime import timedelta
 from typing import Any
@@ -60,6 +61,18 @@ def _owner(label: str) -> str:
 
 
 OPERATIONS_OF = Counter(map(_owner, OPERATIONS))
+NEVER_DONE = {
+    "PUT /v6/Cv",  # its codes are of the lists that the owner holds
+    "GET /v6/Cv/versions/onstatus",  # a version that was frozen
+    "POST /v6/AsylumTransition",  # two days that follow one upon the other
+    "PUT /v6/AsylumTransition",
+    "POST /v1/kontaktinformation/verificering",  # a code that was sent
+    "POST /v1/kontaktinformation/verificering/ny",  # contact data that wait for a code
+    "POST /v1/kontaktinformation/status",  # contact data that there are
+}
+"""What is generated is not done by these: it would have to fit more than its description."""
+RARELY_DONE = {"POST /v6/Cv/cvstatus", "POST /v1/kontaktinformation"}
+"""Nor, in a sample, by these."""
 
 
 def _configured(examples: int) -> settings:
@@ -138,23 +151,30 @@ def _judge(case: Case[Any], choose: random.Random, system: System) -> int:
     return status
 
 
-def _fuzz(operation: APIOperation[Any, Any, Any, Any], system: System, examples: int) -> None:
-    """Send calls that fit the description, and calls that do not; some must have got behind token and access."""
-    statuses: set[int] = set()
+def _fuzz(
+    operation: APIOperation[Any, Any, Any, Any], system: System, examples: int, refused: AbstractSet[str]
+) -> None:
+    """Send so many calls that fit the description, and so many that do not.
+
+    Some must have got behind token and access, and some been done what they asked for unless the operation is among `refused`.
+    """
+    statuses: Counter[int] = Counter()
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
         @_configured(examples)
         @given(case=operation.as_strategy(generation_mode=mode), seed=st.integers(0, 2**32))
         def judged(case: Case[Any], seed: int) -> None:
-            statuses.add(_judge(case, random.Random(seed), system))  # noqa: S311 - no secret
+            statuses[_judge(case, random.Random(seed), system)] += 1  # noqa: S311 - no secret
 
         judged()
-    assert statuses - {401, 403}, statuses
+    assert statuses.total() >= 2 * examples, statuses
+    assert statuses.keys() - {401, 403}, statuses
+    assert operation.label in refused or any(status < 300 for status in statuses), statuses
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_generated_calls_are_answered_as_described(operation: str, system: System) -> None:
-    _fuzz(OPERATIONS[operation], system, examples=12)
+    _fuzz(OPERATIONS[operation], system, 12, NEVER_DONE | RARELY_DONE)
 
 
 @pytest.mark.long
@@ -162,7 +182,7 @@ def test_generated_calls_are_answered_as_described(operation: str, system: Syste
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_thousands_of_generated_calls_are_answered_as_described(operation: str, system: System) -> None:
     of_each_mode = CASES_PER_SERVICE // (2 * OPERATIONS_OF[_owner(operation)]) + 1
-    _fuzz(OPERATIONS[operation], system, examples=of_each_mode)
+    _fuzz(OPERATIONS[operation], system, of_each_mode, NEVER_DONE)
 
 
 def _mutations(seed: int, count: int) -> list[bytes]:

@@ -103,6 +103,15 @@ def test_what_only_looks_alike_is_not_found() -> None:
         assert needles.leaks("log", random_id.encode()) == set(), random_id
 
 
+def test_nothing_is_found_that_bytes_and_random_ids_say_by_chance() -> None:
+    """As in what aiokafka logs of a message, cut off somewhere: `2. hf` is an education, and stands there too."""
+    assert any("2. hf" in json.dumps(one.cv) for one in PEOPLE)
+    said = rb"b'\x00\x024\xe52\x87Hf83ff82f\x01'"
+    assert NEEDLES.leaks("log", said) == set()
+    cut_off = rb"b'\x00\x024\xe52\x87Hf83ff82f-1c3d-4e5f-8a9b-0c1'"
+    assert Needles({"title": ["2. hf"]}).leaks("log", cut_off) == set()
+
+
 def test_random_tokens_hold_nothing_by_chance() -> None:
     random = Random(1)  # noqa: S311 - always the same tokens
     tokens = [urlsafe_b64encode(random.randbytes(24)) for _ in range(20_000)]

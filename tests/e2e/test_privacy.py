@@ -206,10 +206,12 @@ def _import_of_bad_lines(system: System, one: SyntheticCitizen) -> None:
     ]
     file.write_text("".join(json.dumps(entry) + "\n" for entry in bad) + one.name + "\n")
     service = next(service for service in SERVICES if service.name == REGISTRY)
-    with (system.state.logs / "import-bad.log").open("wb") as log:
+    said = system.state.logs / "import-bad.log"
+    with said.open("wb") as log:
         environment = system.stack.environment(service)
         command = [*service.command, "import", str(file)]
         subprocess.run(command, env=environment, stdout=log, stderr=log, check=False, timeout=60)  # noqa: S603
+    assert f" {len(bad) + 1} refused" in said.read_text()
 
 
 async def _without(watched: Watched, part: str, caller: Caller, one: SyntheticCitizen) -> None:

@@ -1,11 +1,13 @@
 """A database with servicekit's own tables, and what is told as metrics."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import pytest
 import pytest_asyncio
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 
+from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
+from cv_contracts.topics import Topic, topic_of
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.observe import metrics
@@ -17,6 +19,11 @@ async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
     database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
     yield database
     await database.close()
+
+
+@pytest.fixture
+def kafka_topics() -> Sequence[Topic]:
+    return topic_of(CitizenChanged), topic_of(CVChanged)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from servicekit.follow.projection import Announced
 from servicekit.follow.testing import CITIZENS, Copies, EventLog, OwnedStates, following, make_live
 from servicekit.follow.topology import Subscription, assert_follows_contracts, subscriptions
 from servicekit.settings import KafkaSettings
-from servicekit.testing import eventually
+from servicekit.testing import end, eventually
 
 pytestmark = pytest.mark.infra
 
@@ -128,7 +128,7 @@ async def test_a_follower_that_gets_nowhere_is_not_hidden_by_another_instance_th
     going = asyncio.create_task(another_goes_on())
     with pytest.raises(FollowerStuck):
         await asyncio.wait_for(health.watch_forever(), 60)
-    going.cancel()
+    await end(going)
 
 
 async def test_an_owner_that_does_not_answer_is_not_the_followers_fault(

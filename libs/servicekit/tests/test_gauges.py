@@ -17,7 +17,7 @@ from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.settings import KafkaSettings
-from servicekit.testing import eventually, free_port
+from servicekit.testing import end, eventually, free_port
 
 pytestmark = pytest.mark.infra
 
@@ -65,7 +65,7 @@ async def test_the_outbox_is_told_of_once_it_was_looked_at_and_while_its_databas
     await eventually(lambda: told().items() >= NOTHING_WAITS.items())
     await database.close()
     await eventually(lambda: told_of(told) == set())
-    watching.cancel()
+    await end(watching)
 
 
 async def test_a_follower_tells_what_the_broker_and_the_database_say_while_they_answer(

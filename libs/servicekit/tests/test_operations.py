@@ -21,7 +21,7 @@ from servicekit.follow.projection import Projection
 from servicekit.follow.records import Record
 from servicekit.follow.testing import CITIZENS, Copies, changed
 from servicekit.settings import HttpSettings, KafkaSettings
-from servicekit.testing import eventually, free_port
+from servicekit.testing import end, eventually, free_port
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 
@@ -107,8 +107,7 @@ async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
         ):
             building = asyncio.create_task(follower.rebuilds.run())
             yield World(database, things, follower, http)
-            building.cancel()
-            await asyncio.gather(building, return_exceptions=True)
+            await end(building)
         client.close()
     await owners.close()
     await database.close()

@@ -1,13 +1,14 @@
-"""`eventually` waits for what will be true soon, and tells what was wrong when it never was; skipped time is not waited for."""
+"""`eventually` waits for what will be true soon, and tells what was wrong when it never was; and what else tests need."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from servicekit.testing import StillFailing, eventually, in_skipped_time
+from servicekit.testing import StillFailing, end, eventually, free_port, in_skipped_time, ports_of_worker
 
 SOON = timedelta(milliseconds=60)
 
@@ -89,3 +90,24 @@ def test_skipped_time_passes_for_the_test_and_not_for_who_waits_for_it() -> None
     an_hour()
     assert passed == [3600]
     assert time.monotonic() - begun < 60
+
+
+async def test_what_ran_beside_a_test_tells_at_its_end_what_it_had_died_of() -> None:
+    async def fails() -> None:
+        pytest.fail("out of order")
+
+    fine, failing = asyncio.create_task(asyncio.Event().wait()), asyncio.create_task(fails())
+    await asyncio.wait({failing})
+    with pytest.raises(pytest.fail.Exception, match="out of order"):
+        await end(fine, failing)
+    assert fine.cancelled()
+
+
+def test_no_two_workers_are_given_the_same_port() -> None:
+    every = ports_of_worker({})
+    mine = [
+        ports_of_worker({"PYTEST_XDIST_WORKER": f"gw{number}", "PYTEST_XDIST_WORKER_COUNT": "3"})
+        for number in range(3)
+    ]
+    assert sorted(port for ports in mine for port in ports) == sorted(every)
+    assert free_port() in ports_of_worker(os.environ)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from change_feed import leading
 from change_feed.app import create_app
 from change_feed.settings import Settings
 from change_feed.testing import Registry, World, Writer, log_writer
@@ -18,6 +19,13 @@ from servicekit.testing import eventually
 from servicekit.web.testing import Identities, in_process
 
 MIGRATIONS = "change_feed.migrations"
+
+
+@pytest.fixture(autouse=True)
+def no_long_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the writer look at once for what nobody tells it of."""
+    for name in ("CALENDAR_EVERY", "REREADS_EVERY"):
+        monkeypatch.setattr(leading, name, 0.25)
 
 
 @pytest.fixture

@@ -108,18 +108,20 @@ async def test_a_landline_is_not_found_as_a_mobile_number(world: World) -> None:
     assert await numbers(world, MUNICIPALITY, person.landline) == []
 
 
-@pytest.mark.parametrize("value", ["20123456", "004520123456", "", "+", "+4", "mobil", "+45\n20123456"])
-async def test_a_number_without_its_prefix_is_1014(world: World, value: str) -> None:
-    answer = await world.post(CASE_WORKER, "/mobiltelefon", {"mobiltelefon": value})
-    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+async def test_a_number_without_its_prefix_is_1014(world: World) -> None:
+    told = {}
+    for value in ("20123456", "004520123456", "", "+", "+4", "mobil", "+45\n20123456"):
+        answer = await world.post(CASE_WORKER, "/mobiltelefon", {"mobiltelefon": value})
+        told[value] = (answer.status_code, answer.json().get("code"))
+    assert told == dict.fromkeys(told, (400, 1014))
 
 
-@pytest.mark.parametrize(
-    "value", ["nobody", "a b@example.com", "a@b@c.dk", "<a>@b.dk", "x" * 192 + "@b.dk", ""]
-)
-async def test_an_address_that_the_seed_does_not_admit_is_1014(world: World, value: str) -> None:
-    answer = await world.post(CASE_WORKER, "/emailadresse", {"email": value})
-    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+async def test_an_address_that_the_seed_does_not_admit_is_1014(world: World) -> None:
+    told = {}
+    for value in ("nobody", "a b@example.com", "a@b@c.dk", "<a>@b.dk", "x" * 192 + "@b.dk", ""):
+        answer = await world.post(CASE_WORKER, "/emailadresse", {"email": value})
+        told[value] = (answer.status_code, answer.json().get("code"))
+    assert told == dict.fromkeys(told, (400, 1014))
 
 
 async def test_others_citizens_are_left_out_without_a_fault(world: World) -> None:

@@ -93,35 +93,32 @@ async def test_a_type_that_is_not_in_the_list_is_9153(world: World, number: int,
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "code"),
-    [
-        (MOBILE, "1234", 9156),
-        (MOBILE, "12345678", 9156),
-        (MOBILE, "+45 2012 345", 9156),
-        (MOBILE, "not a number", 9156),
-        (MOBILE, "+4520123456 ext 7", 9156),
-        (MOBILE, "+999123456789", 9156),
-        (LANDLINE, "1234", 9157),
-        (LANDLINE, "call me", 9157),
-        (LANDLINE, "+49301234567890123", 9157),
-        (EMAIL, "nobody", 9158),
-        (EMAIL, "@example.com", 9158),
-        (EMAIL, "a b@example.com", 9158),
-        (EMAIL, "a@b@example.com", 9158),
-        (EMAIL, "a..b@example.com", 9158),
-        (EMAIL, "a@example", 9158),
-        (EMAIL, "a@" + "x" * 61 + ".com", 9158),
-        (EMAIL, "<script>@example.com", 9158),
-    ],
-)
-async def test_a_value_that_is_not_valid_is_the_fault_of_its_type(
-    world: World, kind: int, value: str, code: int
-) -> None:
+async def test_a_value_that_is_not_valid_is_the_fault_of_its_type(world: World) -> None:
+    wrong = {
+        (MOBILE, "1234"): 9156,
+        (MOBILE, "12345678"): 9156,
+        (MOBILE, "+45 2012 345"): 9156,
+        (MOBILE, "not a number"): 9156,
+        (MOBILE, "+4520123456 ext 7"): 9156,
+        (MOBILE, "+999123456789"): 9156,
+        (LANDLINE, "1234"): 9157,
+        (LANDLINE, "call me"): 9157,
+        (LANDLINE, "+49301234567890123"): 9157,
+        (EMAIL, "nobody"): 9158,
+        (EMAIL, "@example.com"): 9158,
+        (EMAIL, "a b@example.com"): 9158,
+        (EMAIL, "a@b@example.com"): 9158,
+        (EMAIL, "a..b@example.com"): 9158,
+        (EMAIL, "a@example"): 9158,
+        (EMAIL, "a@" + "x" * 61 + ".com"): 9158,
+        (EMAIL, "<script>@example.com"): 9158,
+    }
     person = await a_citizen(world)
-    answer = await world.save(CASE_WORKER, person, {kind: value})
-    assert (answer.status_code, answer.json()["code"]) == (400, code)
-    assert value not in answer.text
+    told = {}
+    for kind, value in wrong:
+        answer = await world.save(CASE_WORKER, person, {kind: value})
+        told[kind, value] = (answer.status_code, answer.json().get("code"), value in answer.text)
+    assert told == {of: (400, code, False) for of, code in wrong.items()}
     assert await world.rows("contacts") == 0
 
 
@@ -150,22 +147,22 @@ async def test_one_wrong_value_saves_none(world: World) -> None:
     assert await world.events(person) == ["contact-saved"]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+async def test_a_body_that_cannot_be_read_is_1014(world: World) -> None:
+    person = await a_citizen(world)
+    headers = {"x_civilregistrationidentifier": person.person_number}
+    bodies: list[dict[str, Any]] = [
         {},
         {"PersonContactDataCollection": []},
         {"PersonContactDataCollection": [{"PersonContactData": "x"}]},
         {"PersonContactDataCollection": [{"PersonContactDataTypeIdentifier": "1"}]},
         {"PersonContactDataCollection": [{"PersonContactDataTypeIdentifier": 1, "Other": 1}]},
         {"PersonContactDataCollection": [{"PersonContactDataTypeIdentifier": 1}] * 2},
-    ],
-)
-async def test_a_body_that_cannot_be_read_is_1014(world: World, body: Any) -> None:
-    person = await a_citizen(world)
-    headers = {"x_civilregistrationidentifier": person.person_number}
-    answer = await world.post(CASE_WORKER, "", body, **headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+    ]
+    told = {}
+    for body in bodies:
+        answer = await world.post(CASE_WORKER, "", body, **headers)
+        told[str(body)] = (answer.status_code, answer.json().get("code"))
+    assert told == dict.fromkeys(told, (400, 1014))
 
 
 async def test_who_may_save_is_the_access_table(world: World) -> None:

@@ -302,20 +302,19 @@ async def test_an_unknown_number_is_4400(registry: RegistryClient) -> None:
         assert number not in response.text
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+async def test_a_malformed_request_by_number_is_1014(registry: RegistryClient) -> None:
+    told = {}
+    for body in (
         {"CVNumber": "1234567", "CitizenConsentObtained": True},
         {"CVNumber": "12345678"},
         {"CitizenConsentObtained": True},
         {"CVNumber": 12345678, "CitizenConsentObtained": True},
         {"CVNumber": "12345678", "CitizenConsentObtained": "true"},
         {"CVNumber": "12345678", "CitizenConsentObtained": True, "More": 1},
-    ],
-)
-async def test_a_malformed_request_by_number_is_1014(registry: RegistryClient, body: dict[str, Any]) -> None:
-    response = await registry.call("POST", "/v6/Cv/bynumber", body)
-    assert (response.status_code, response.json()["code"]) == (400, 1014)
+    ):
+        response = await registry.call("POST", "/v6/Cv/bynumber", body)
+        told[str(body)] = (response.status_code, response.json().get("code"))
+    assert told == dict.fromkeys(told, (400, 1014))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from cv_search.refreshing import Refresh, maker_of
 from cv_search.settings import Settings
 from cv_search.store import SearchDocuments
 from cv_search.testing import Someone, World
-from servicekit.testing import eventually
+from servicekit.testing import end, eventually
 
 pytestmark = pytest.mark.infra
 
@@ -121,7 +121,7 @@ async def test_changes_are_numbered_in_the_order_of_their_commits(world: World) 
 
     watching = asyncio.create_task(watch())
     await asyncio.gather(*(change(people[i::3]) for i in range(3)))
-    watching.cancel()
+    await end(watching)
     assert seen == sorted(set(seen))
     final = await world.parts.database.fetch("select change from search_documents order by change")
     missed = {row["change"] for row in final} - set(seen)
@@ -208,7 +208,7 @@ async def test_an_operator_rebuilds_the_index_and_the_projections_while_everybod
     answer = await world.operate("POST", "/internal/operations/projections/cvs/rebuild", why)
     assert answer.json() == {"generation": 2}
     await eventually(lambda: is_whole(world, [*people[10:59], newcomer]), PATIENCE)
-    searching.cancel()
+    await end(searching)
     assert set(answers) == {200}
     assert len(await world.found("undervejs", ResultsPerPage=100)) == 10
 

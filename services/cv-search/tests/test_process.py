@@ -30,7 +30,7 @@ from servicekit.follow.owned_states import Post
 from servicekit.follow.states import Unknown
 from servicekit.follow.testing import apply_states
 from servicekit.settings import KafkaSettings
-from servicekit.testing import eventually, free_port
+from servicekit.testing import end, eventually, free_port
 from servicekit.web.testing import Identities
 from servicekit.web.tls import trusting
 
@@ -151,14 +151,13 @@ async def test_killed_in_mid_commit_again_and_again_the_index_holds_each_cv_once
         await eventually(lambda: process.is_ready(client), PATIENCE)
         await hear("citizens", sorted(one.person_id for one in crowd.people))
         await hear("cvs", sorted(one.cv_id for one in crowd.people))
-        stop = asyncio.create_task(crowd.change_forever(hear))
+        changing = asyncio.create_task(crowd.change_forever(hear))
         for _ in range(KILLS):
             await asyncio.sleep(random.uniform(0.05, 0.6))  # noqa: S311 - any moment will do
             await process.end(signal.SIGKILL)
             await process.start()
             await eventually(lambda: process.is_ready(client), PATIENCE)
-        stop.cancel()
-        await asyncio.gather(stop, return_exceptions=True)
+        await end(changing)
         await hear("cvs", sorted(one.cv_id for one in crowd.people))
 
         async def is_whole() -> None:

@@ -18,7 +18,7 @@ from cv_search.reference import Reference
 from cv_search.settings import IndexSettings, Role, Settings
 from cv_search.tantivy_engine import open_engine, open_reader
 from cv_search.testing import World, token_of
-from servicekit.testing import eventually
+from servicekit.testing import end, eventually
 
 pytestmark = pytest.mark.infra
 
@@ -53,8 +53,7 @@ async def instance(world: World, folder: Path, lists: Lists | None = None) -> As
     try:
         yield indexer
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end(running)
 
 
 async def test_one_writes_the_other_follows_it_and_takes_over_when_it_is_gone(

@@ -17,7 +17,7 @@ from cv_search.reference import Reference
 from cv_search.settings import IndexSettings
 from cv_search.store import Changed, Edge, SearchDocuments
 from cv_search.tantivy_engine import open_engine, open_reader
-from servicekit.testing import eventually
+from servicekit.testing import end, eventually
 
 
 class Documents:
@@ -83,8 +83,7 @@ async def indexer(
     running = asyncio.create_task(indexer.run())
     await eventually(lambda: indexer.serving.position == documents.change)
     yield indexer
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await end(running)
 
 
 async def test_changes_that_never_cease_and_are_taken_leave_the_index_no_older(

@@ -112,9 +112,9 @@ async def test_why_the_registry_gave_no_answer_is_in_the_log(world: World) -> No
     world.registry.mode = "garbage"
     with capture_logs() as told:
         await world.get(CASE_WORKER, person)
-    assert [(one["event"], one["error_type"]) for one in told] == [
-        ("registry_gave_no_citizen", "ServiceGarbled")
-    ]
+    # Others say meanwhile that there is no Kafka.
+    causes = [one["error_type"] for one in told if one["event"] == "registry_gave_no_citizen"]
+    assert causes == ["ServiceGarbled"]
 
 
 async def test_a_stale_citizen_that_the_registry_knows_can_be_read_and_written(world: World) -> None:

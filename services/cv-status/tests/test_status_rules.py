@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
@@ -22,6 +23,7 @@ from cv_citizens.testing import (
     referral,
     relation,
 )
+from cv_status.settings import Settings
 from cv_status.testing import Person, World
 from servicekit.web.identity import Organisation
 
@@ -83,6 +85,13 @@ class Case:
         return None if self.group in FUND_GROUPS else 9009
 
 
+@pytest.fixture
+async def settings(settings: Settings) -> Settings:
+    """Give those who are asked for a CV and a document all the time they need, eight at a time on a busy machine."""
+    patience = timedelta(seconds=20)
+    return settings.model_copy(update={"registry_timeout": patience, "renderer_timeout": patience})
+
+
 async def _citizens(world: World) -> dict[tuple[int | None, str], Person]:
     own = [relation(a) for a in AUTHORITIES] + [referral(ACTOR, a) for a in AUTHORITIES]
     others = [relation(a) for a in OTHERS] + [referral(OTHER_ACTOR, a) for a in OTHERS]
@@ -99,8 +108,7 @@ async def test_every_combination_of_group_caller_relation_status_and_comment_get
 ) -> None:
     citizens = await _citizens(world)
     at_once = asyncio.Semaphore(8)
-    product = itertools.product(GROUPS, CALLERS, RELATIONS, STATUSES, (None, "Ser fint ud"))
-    cases = [Case(*combination) for combination in product]
+    product = list(itertools.product(CALLERS, RELATIONS, STATUSES, (None, "Ser fint ud")))
 
     async def answered(case: Case) -> int:
         async with at_once:
@@ -109,9 +117,15 @@ async def test_every_combination_of_group_caller_relation_status_and_comment_get
         code: int = answer.json().get("code", answer.status_code)
         return code
 
-    answers = await asyncio.gather(*map(answered, cases))
-    wrong = [(case, code) for case, code in zip(cases, answers, strict=True) if code != case.expected]
-    assert not wrong[:5]
+    answers: list[int] = []
+    for group in GROUPS:
+        # It is the replica that decides, however long the whole takes.
+        await world.heartbeat()
+        cases = [Case(group, *combination) for combination in product]
+        codes = await asyncio.gather(*map(answered, cases))
+        wrong = [(case, code) for case, code in zip(cases, codes, strict=True) if code != case.expected]
+        assert not wrong[:5]
+        answers += codes
     assert set(answers) == {200, 1014, 4368, 4369, 4370, 4385, 4511, 4575, 8291, 8292, 9008, 9009}
 
 

@@ -253,9 +253,9 @@ async def test_json_is_answered_where_it_is_asked_for(world: World) -> None:
     assert as_json["pdf"].startswith("JVBERi0")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+async def test_what_is_no_request_is_1014_and_quotes_nothing(world: World) -> None:
+    told = {}
+    for body in (
         b"",
         b"[]",
         b"{",
@@ -265,14 +265,11 @@ async def test_json_is_answered_where_it_is_asked_for(world: World) -> None:
         document_json("frozen", SAMPLE, status=None),
         document_json("cv", SAMPLE, personId="1"),
         letter_json("x" * 41),
-    ],
-)
-async def test_what_is_no_request_is_1014_and_quotes_nothing(world: World, body: bytes) -> None:
-    answer = await world.ask(body)
-    assert answer.status_code == 400
-    assert answer.json()["code"] == 1014
-    assert "Søndergade" not in answer.text
-    assert "xxxx" not in answer.text
+    ):
+        answer = await world.ask(body)
+        quoted = [text for text in ("Søndergade", "xxxx") if text in answer.text]
+        told[body] = (answer.status_code, answer.json().get("code"), quoted)
+    assert told == dict.fromkeys(told, (400, 1014, []))
 
 
 async def test_a_body_beyond_the_limit_is_refused(world: World) -> None:

@@ -27,7 +27,7 @@ from servicekit.follow.owner_testing import Keys, Things, client_of, owner_app, 
 from servicekit.follow.projection import Projection
 from servicekit.follow.testing import CITIZENS, Copies
 from servicekit.settings import HttpSettings, KafkaSettings
-from servicekit.testing import eventually, free_port
+from servicekit.testing import end, eventually, free_port
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 
@@ -76,8 +76,7 @@ async def world(
             monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": here}))
             building = asyncio.create_task(follower.rebuilds.run())
             yield World(database, things)
-            building.cancel()
-            await asyncio.gather(building, return_exceptions=True)
+            await end(building)
         client.close()
     await owners.close()
     await database.close()

@@ -3,11 +3,12 @@
 import asyncio
 import functools
 import inspect
+import os
 import secrets
 import selectors
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -19,10 +20,20 @@ _PORTS = range(10_000, 30_000)
 _given: set[int] = set()
 
 
+def ports_of_worker(environment: Mapping[str, str]) -> range:
+    """Give the ports that a process of a test run may choose from: no two workers of one run have any in common."""
+    worker = environment.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return _PORTS
+    workers = int(environment["PYTEST_XDIST_WORKER_COUNT"])
+    return _PORTS[int(worker.removeprefix("gw")) % workers :: workers]
+
+
 def free_port() -> int:
     """Give a port of the loopback that nobody listens on, another one at each call."""
+    ports = ports_of_worker(os.environ)
     while True:
-        port = secrets.choice(_PORTS)
+        port = secrets.choice(ports)
         with socket.socket() as probe:
             if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
                 _given.add(port)
@@ -56,6 +67,15 @@ def in_skipped_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
             runner.run(test(*args, **kwargs))
 
     return run
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel what ran beside a test; raises what one of them had died of before, which nobody else would hear of."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+            raise outcome
 
 
 class StillFailing(AssertionError):  # noqa: N818 - said in a test report

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 if TYPE_CHECKING:
+    from cv_contracts.topics import Topic
     from cvhub.servers.kafka import KafkaServer
     from cvhub.servers.postgres import PostgresServer
     from servicekit.settings import KafkaSettings, PostgresSettings
@@ -142,19 +143,28 @@ async def fresh_database(postgres_server: Postgres) -> AsyncIterator[FreshDataba
     await _drop(postgres_server.dsn, made)
 
 
-@pytest_asyncio.fixture
-async def kafka_settings(kafka_broker: Kafka) -> "AsyncIterator[KafkaSettings]":
-    """Give settings with a topic prefix of this test's own; every topic of the contracts exists under it."""
+@pytest.fixture
+def kafka_topics() -> "Sequence[Topic]":
+    """Give the topics that each test finds: all, or fewer where a suite says so, for they take most of a second to make."""
     from cv_contracts.topics import TOPICS  # noqa: PLC0415
+
+    return TOPICS
+
+
+@pytest_asyncio.fixture
+async def kafka_settings(
+    kafka_broker: Kafka, kafka_topics: "Sequence[Topic]"
+) -> "AsyncIterator[KafkaSettings]":
+    """Give settings with a topic prefix of this test's own, under which the topics of the suite exist."""
     from servicekit.kafka import ensure_topics  # noqa: PLC0415
     from servicekit.settings import KafkaSettings  # noqa: PLC0415
 
     settings = KafkaSettings(
         bootstrap_servers=kafka_broker.bootstrap_servers, topic_prefix=f"t{secrets.token_hex(4)}."
     )
-    await ensure_topics(settings, TOPICS)
+    await ensure_topics(settings, kafka_topics)
     yield settings
-    await _delete_topics(settings, [topic.name for topic in TOPICS])
+    await _delete_topics(settings, [topic.name for topic in kafka_topics])
 
 
 @pytest.fixture(scope="session")
