@@ -94,8 +94,9 @@ async def test_an_old_partition_stays_while_a_back_up_reads_and_goes_after_it(
 
 async def has_to_wait(conn: Any, *, seen_by: Any) -> None:
     """Wait until what the connection does waits for a lock."""
-    waits, pid = "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1", conn.get_server_pid()
-    await eventually(partial(seen_by.fetchval, waits, pid))
+    # Who does not wait for anything has no wait event, which compares to nothing.
+    waits = "select exists (select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')"
+    await eventually(partial(seen_by.fetchval, waits, conn.get_server_pid()))
 
 
 @pytest.mark.parametrize(
