@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -84,14 +85,17 @@ class Servers:
 
 
 def megabytes(pid: int) -> int:
-    """Memory of a process and its children, shared parts counted once where the system tells them."""
+    """Memory of a process and its children, shared parts counted once where the system tells them to this user."""
     process = psutil.Process(pid)
     return round(sum(_own(one) for one in (process, *process.children(recursive=True))) / 1_000_000)
 
 
 def _own(process: psutil.Process) -> int:
-    try:
-        full = process.memory_full_info()
-    except psutil.Error:
-        return 0
-    return int(getattr(full, "pss", full.rss))
+    with suppress(psutil.NoSuchProcess):
+        try:
+            full = process.memory_full_info()
+        except psutil.AccessDenied:
+            # A service lets nobody but root look into it; its size it cannot hide.
+            return int(process.memory_info().rss)
+        return int(getattr(full, "pss", full.rss))
+    return 0

@@ -113,26 +113,55 @@ async def test_without_this_month_a_read_fails_and_the_next_one_makes_it(databas
 class YearsAhead(datetime):
     """The clock of a host that thinks it is far later."""
 
+    DAYS = 4000
+
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:
-        return cls.fromtimestamp(datetime.now(tz).timestamp(), tz) + timedelta(days=4000)
+        return cls.fromtimestamp(datetime.now(tz).timestamp(), tz) + timedelta(days=cls.DAYS)
 
 
+class YearsBehind(YearsAhead):
+    """The clock of a host that thinks it is long ago."""
+
+    DAYS = -4000
+
+
+@pytest.mark.parametrize("clock", [YearsAhead, YearsBehind])
 async def test_a_host_whose_date_is_wrong_drops_nothing(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, clock: type[YearsAhead]
 ) -> None:
     await AccessLog(database).record(ROW)
     await eventually(lambda: all_months(database))
     before = await months(database)
-    monkeypatch.setattr(access_log, "datetime", YearsAhead)
+    monkeypatch.setattr(access_log, "datetime", clock)
     wrong = AccessLog(database)
     with capture_logs() as said:
         await wrong.record(ROW)
         await eventually(lambda: len(said) > 0)
     assert [(one["event"], one["log_level"], one["seconds"]) for one in said] == [
-        ("access_log_date_wrong", "error", 4000 * 86_400)
+        ("access_log_date_wrong", "error", clock.DAYS * 86_400)
     ]
-    assert set(await months(database)) >= set(before)
+    assert await months(database) == before
+
+
+@pytest.mark.parametrize("clock", [YearsAhead, YearsBehind])
+async def test_a_row_is_kept_from_the_databases_now_on_whatever_its_host_thinks(
+    database: Database, monkeypatch: pytest.MonkeyPatch, clock: type[YearsAhead]
+) -> None:
+    monkeypatch.setattr(access_log, "datetime", clock)
+    await AccessLog(database).record(ROW)
+    assert await database.fetchval("select now() - at < interval '1 minute' from access_log")
+    await eventually(lambda: all_months(database))
+
+
+async def test_the_first_rows_of_a_month_that_nobody_made_make_it(database: Database) -> None:
+    log = AccessLog(database)
+    await log.record(ROW)
+    await eventually(lambda: all_months(database))
+    (this_month, *_) = await months(database)
+    await database.execute(f"drop table {this_month}")
+    await log.record(ROW)
+    assert await months(database)
 
 
 @pytest.mark.parametrize("days", [-1, 0, 1])

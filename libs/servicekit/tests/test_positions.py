@@ -210,6 +210,31 @@ async def test_a_restored_database_is_no_gap_where_another_partition_is_read_for
     assert await stored(database) == {0: 2, 1: 1}
 
 
+async def test_a_restore_is_told_once_although_positions_from_before_it_came_late(
+    following: Following, database: Database, owner: OwnedStates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = Consumer(0)
+    await following.handle(records(owner, 0, 0, 1, 2), consumer)
+    before = await following.positions._read()
+    look = look_of(following, database)
+    await database.execute("delete from follow_positions")
+    assert await look() == ["positions_rewound"]
+
+    async def late() -> dict[int, int]:
+        return before
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(following.positions, "_read", late)
+        await following.positions.seek(consumer)
+    with capture_logs() as logs:
+        await following.handle(records(owner, 0, 3), consumer)
+        await following.handle(records(owner, 0, 0, 1, 2, 3), consumer)
+    assert logs == []
+    assert consumer.sought == [(0, 3), (0, 0)]
+    assert await stored(database) == {0: 4}
+    assert not await has_gap(database)
+
+
 @pytest.mark.parametrize("read_here", [True, False])
 async def test_what_a_quiet_partition_lost_is_sought_although_nothing_comes(
     following: Following, database: Database, owner: OwnedStates, read_here: bool

@@ -135,6 +135,26 @@ async def test_a_migration_that_waits_for_a_back_up_keeps_nobody_waiting_for_lon
     await reader.close()
 
 
+async def test_who_has_nothing_to_apply_starts_while_another_s_migration_waits_for_a_back_up(
+    fresh_database: FreshDatabase, package: Path
+) -> None:
+    dsn = (await fresh_database()).dsn
+    await migrate(dsn, package.name)
+    newer = package / "0003_third.sql"
+    newer.write_text("alter table one add column m int")
+    reader = await asyncpg.connect(dsn)
+    async with reader.transaction():
+        await reader.execute("lock table one in access share mode")
+        upgrade = asyncio.create_task(migrate(dsn, package.name))
+        await eventually(lambda: waits_for_a_lock(reader))
+        newer.unlink()
+        async with asyncio.timeout(5):
+            assert await migrate(dsn, package.name) == []
+        assert not upgrade.done()
+    assert await upgrade == ["0003_third.sql"]
+    await reader.close()
+
+
 async def waits_for_a_lock(conn: "asyncpg.Connection[asyncpg.Record]") -> bool:
     asked = "select exists (select from pg_locks where relation = 'one'::regclass and not granted)"
     return bool(await conn.fetchval(asked))

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -106,7 +108,7 @@ async def test_workers_hold_no_secret_and_leave_with_the_service() -> None:
     async with Workers(WorkerSettings(processes=1)) as workers:
         await workers.render("v1", shown(0))
         worker = psutil.Process(workers.pids[0])
-        if os.geteuid() == 0:
+        if sys.platform != "linux" or os.geteuid() == 0:
             assert set(worker.environ()) == {"RAYON_NUM_THREADS", "MALLOC_ARENA_MAX"}
             assert worker.open_files() == []
             assert worker.net_connections("inet") == []
@@ -120,6 +122,44 @@ async def test_workers_hold_no_secret_and_leave_with_the_service() -> None:
         return True
 
     await eventually(gone)
+
+
+TELL_WHAT_IS_HELD = """
+import json, os, socket, stat
+from pdf_renderer import worker
+from servicekit.worker import WORKED, serve
+
+def kinds():
+    for number in range(256):
+        try:
+            mode = os.fstat(number).st_mode
+        except OSError:
+            continue
+        if stat.S_ISREG(mode):
+            yield "file"
+        elif stat.S_ISSOCK(mode):
+            yield socket.socket(fileno=os.dup(number)).family.name
+
+def tell(_):
+    return WORKED, json.dumps([sorted(os.environ), sorted({*kinds()})]).encode()
+
+worker.serve = lambda render, seconds, worn: serve(tell, seconds)
+worker.main()
+"""
+SET_BY_THE_SYSTEM = {"LC_CTYPE", "__CF_USER_TEXT_ENCODING"}
+
+
+async def test_a_worker_itself_finds_nothing_but_its_two_settings_and_the_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTGRES__DSN", "postgresql://secret")
+    workers = Workers(WorkerSettings(processes=1))
+    _, _, *limits = workers._plan.program
+    workers._plan = replace(workers._plan, program=("-c", TELL_WHAT_IS_HELD, *limits))
+    async with workers:
+        environment, held = orjson.loads(await workers.render("v1", b"{}"))
+    assert {*environment} - SET_BY_THE_SYSTEM == {"RAYON_NUM_THREADS", "MALLOC_ARENA_MAX"}
+    assert held == ["AF_UNIX"]
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"{}", b'{"kind":"x"}'])

@@ -3,6 +3,7 @@
 import os
 import socket
 
+import psutil
 import pytest
 
 from cvhub.ports import DEFAULT_PORTS, check_free, choose
@@ -43,6 +44,21 @@ def test_a_taken_port_names_its_holder_and_how_to_choose_another() -> None:
     assert f"Port {port} (gateway) is taken" in said
     assert f"process {os.getpid()}" in said
     assert "--port gateway=PORT" in said
+
+
+def test_a_holder_that_nobody_may_look_into_may_be_another_cvhub(monkeypatch: pytest.MonkeyPatch) -> None:
+    nameless = psutil.net_connections
+
+    def without_processes(kind: str) -> list[object]:
+        return [one._replace(pid=None) for one in nameless(kind)]
+
+    monkeypatch.setattr("psutil.net_connections", without_processes)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(CannotStart, match=f"Port {port} .* is taken, perhaps by another cvhub: stop"):
+            check_free({"gateway": port})
 
 
 def test_a_free_port_is_accepted() -> None:

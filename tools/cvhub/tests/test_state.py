@@ -81,13 +81,14 @@ def test_what_a_killed_run_left_behind_is_ended(state: State, monkeypatch: pytes
     assert state.run() is None
 
 
+def denied(process: psutil.Process) -> NoReturn:
+    raise psutil.AccessDenied(process.pid)
+
+
 @pytest.mark.parametrize(("what", "ends"), [(("-m", "code"), True), (("-c", "input()"), False)])
 def test_of_what_nobody_may_look_into_only_a_service_is_ended(
     state: State, monkeypatch: pytest.MonkeyPatch, what: tuple[str, str], ends: bool
 ) -> None:
-    def denied(process: psutil.Process) -> NoReturn:
-        raise psutil.AccessDenied(process.pid)
-
     monkeypatch.setattr("cvhub.state.LEFTOVER_SECONDS", 0.1)
     monkeypatch.setattr(psutil.Process, "environ", denied)
     with subprocess.Popen([sys.executable, *what], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as left:
@@ -95,6 +96,37 @@ def test_of_what_nobody_may_look_into_only_a_service_is_ended(
         state.end_leftovers()
         assert (left.poll() is not None) == ends
         left.kill()
+
+
+def test_of_what_nobody_may_look_into_what_came_after_the_run_is_left_alone(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvhub.state.LEFTOVER_SECONDS", 0.1)
+    monkeypatch.setattr(psutil.Process, "environ", denied)
+    with subprocess.Popen(
+        [sys.executable, "-m", "code"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as stranger:
+        state.write_run(Run(1, {}, "", {"left": stranger.pid}))
+        before = psutil.Process(stranger.pid).create_time() - 1
+        os.utime(state.folder / "run.json", (before, before))
+        state.end_leftovers()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_leftover_that_nobody_may_kill_or_that_ended_meanwhile_keeps_nothing_from_starting(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvhub.state.LEFTOVER_SECONDS", 0.1)
+    monkeypatch.setattr("psutil.wait_procs", lambda processes, timeout: ([], processes))
+    monkeypatch.setattr(psutil.Process, "kill", denied)
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", str(state.folder)], stdin=subprocess.PIPE
+    ) as left:
+        state.write_run(Run(1, {}, "", {"left": left.pid}))
+        state.end_leftovers()
+        left.kill()
+    assert state.run() is None
 
 
 def test_a_process_that_only_has_the_number_of_an_old_one_is_left_alone(

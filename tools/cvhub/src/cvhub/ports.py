@@ -74,7 +74,8 @@ def _by(port: int) -> str:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
                 if connection.pid is None:
-                    break
+                    # A service lets nobody but root look into it.
+                    return ", perhaps by another cvhub"
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     except psutil.Error:
         pass

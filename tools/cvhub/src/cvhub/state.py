@@ -129,16 +129,18 @@ class State:
         run = self.run()
         if run is None:
             return
+        written = self._run_file.stat().st_mtime
         # From now on this process is the one to stop; should it be killed meanwhile, the next one knows what is left.
         self.write_run(replace(run, pid=os.getpid()))
-        left = [process for pid in run.pids.values() if (process := self._own(pid)) is not None]
+        left = [process for pid in run.pids.values() if (process := self._own(pid, written)) is not None]
         _, alive = psutil.wait_procs(left, timeout=LEFTOVER_SECONDS)
         for process in alive:
-            process.kill()
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         psutil.wait_procs(alive, timeout=5)
         self.forget_run()
 
-    def _own(self, pid: int) -> psutil.Process | None:
+    def _own(self, pid: int, written: float) -> psutil.Process | None:
         """Give the process if it is of this stack: after a restart of the machine the number may be anyone's."""
         try:
             process = psutil.Process(pid)
@@ -146,8 +148,8 @@ class State:
             try:
                 ours = str(self.folder) in " ".join([*command, *process.environ().values()])
             except psutil.AccessDenied:
-                # A service lets nobody look into it; it is a module of this very Python's.
-                ours = command[:2] == [sys.executable, "-m"]
+                # A service lets nobody look into it; it is a module of this very Python's, and was there when its number was `written`.
+                ours = command[:2] == [sys.executable, "-m"] and process.create_time() <= written
         except psutil.Error:
             return None
         return process if ours else None

@@ -50,11 +50,14 @@ COLUMNS = {
     "detail": "jsonb",
 }
 """Each column and its type."""
+_GIVEN = {column: kind for column, kind in COLUMNS.items() if column != "at"}
+# By the database's clock: a row that a host years behind had dated would be dropped with its month.
 _INSERT = (
-    f"insert into access_log ({', '.join(COLUMNS)}) select * from unnest("
-    + ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(COLUMNS.values(), 1))
+    f"insert into access_log (at, {', '.join(_GIVEN)}) select now(), * from unnest("
+    + ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(_GIVEN.values(), 1))
     + ")"
 )
+_MAKE_THIS_MONTH = "select access_log_make_months((now() at time zone 'UTC')::date, 1)"
 _MAKE_MONTHS = "select access_log_make_months($1, $2)"
 _TODAY = "select (now() at time zone 'UTC')::date"
 _MONTHS = """
@@ -90,7 +93,6 @@ class AccessLog:
         self._waiting: list[tuple[Sequence[tuple[Any, ...]], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._pace = Gathering(SOON)
-        self._this_month: date | None = None
         self._check_again = 0.0
         self._checking: asyncio.Task[None] | None = None
 
@@ -100,9 +102,8 @@ class AccessLog:
             return
         if len(self._waiting) >= MOST_WAITING:
             raise Unavailable(retry_after=1)
-        now = datetime.now(UTC)
         written = asyncio.get_running_loop().create_future()
-        self._waiting.append(([_columns(now, row) for row in rows], written))
+        self._waiting.append(([_columns(row) for row in rows], written))
         self._pace.came(len(self._waiting))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
@@ -154,41 +155,41 @@ class AccessLog:
         begun = time.perf_counter()
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT.total_seconds()):
-                await self._see_to_months()
-                await self._database.execute(_INSERT, *map(list, zip(*rows, strict=True)))
+                self._see_to_months()
+                await self._insert_into_this_month(list(map(list, zip(*rows, strict=True))))
         except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must be told
             return error
         metrics.record("access_log.flush.duration", time.perf_counter() - begun)
         metrics.count("access_log.rows", len(rows))
         return None
 
-    async def _see_to_months(self) -> None:
-        """Make this month if it is missing. For those ahead, and for the old ones, no read waits."""
-        today = datetime.now(UTC).date()
-        if self._this_month != today.replace(day=1):
-            await self._database.execute(_MAKE_MONTHS, today, 1)
-            self._this_month = today.replace(day=1)
+    async def _insert_into_this_month(self, columns: Sequence[Sequence[Any]]) -> None:
+        try:
+            await self._database.execute(_INSERT, *columns)
+        except asyncpg.CheckViolationError:
+            # That is how PostgreSQL says that the month is missing.
+            await self._database.execute(_MAKE_THIS_MONTH)
+            await self._database.execute(_INSERT, *columns)
+
+    def _see_to_months(self) -> None:
+        """Have the months ahead made and the old ones dropped, where it is time; no read waits for that."""
         if time.monotonic() >= self._check_again and (self._checking is None or self._checking.done()):
             self._check_again = time.monotonic() + TRY_AGAIN_AFTER.total_seconds()
-            self._checking = asyncio.create_task(self._check_months(today))
+            self._checking = asyncio.create_task(self._check_months(datetime.now(UTC).date()))
 
-    async def _check_months(self, today: date) -> None:
+    async def _check_months(self, here: date) -> None:
+        """Make months by the database's date, as rows are dated; drop them only where this host's date `here` confirms it."""
         try:
-            await self.make_months(today)
-            if (sure := await self._sure_date(today)) is not None:
-                await self.drop_months(sure)
+            there: date = await self._database.fetchval(_TODAY)
+            await self.make_months(there)
+            if abs(here - there) > ONE_DAY:
+                log.error("access_log_date_wrong", seconds=(here - there).total_seconds())
+            else:
+                await self.drop_months(min(here, there))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, Unavailable) as error:
             log.warning("access_log_months_wait", error_type=type(error).__name__)
         else:
             self._check_again = time.monotonic() + CHECK_MONTHS_EVERY.total_seconds()
-
-    async def _sure_date(self, today: date) -> date | None:
-        """Give the earlier of this host's date and the database's; None where one of them must be wrong."""
-        there: date = await self._database.fetchval(_TODAY)
-        if abs(today - there) > ONE_DAY:
-            log.error("access_log_date_wrong", seconds=(today - there).total_seconds())
-            return None
-        return min(today, there)
 
 
 def _month_before(day: date, months: int) -> date:
@@ -196,9 +197,8 @@ def _month_before(day: date, months: int) -> date:
     return date(years, month + 1, 1)
 
 
-def _columns(now: datetime, row: AccessRow) -> tuple[Any, ...]:
+def _columns(row: AccessRow) -> tuple[Any, ...]:
     return (
-        now,
         row.subject,
         row.method,
         row.service,

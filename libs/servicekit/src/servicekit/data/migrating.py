@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -36,6 +37,7 @@ create table if not exists schema_migrations (
     applied_at timestamptz not null default now(),
     primary key (package, name)
 )"""
+_IS_BEGUN = "select to_regclass('schema_migrations') is not null"
 # A migration that waits for a long reader, as a back-up is one, has everybody else wait behind it.
 _WAIT_SHORTLY = "set local lock_timeout = '2s'"
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
@@ -72,13 +74,16 @@ async def migrate(dsn: str, package: str | None = None) -> list[str]:
     A package names the libraries' packages that it builds upon as `REQUIRES` in its `__init__`.
 
     Safe with several starters at once (they wait for each other) and over an interrupted run (each file is one transaction).
-    A file whose tables somebody uses for long, as a back-up does, is tried until they are free; nobody waits behind it for long.
+    A file whose tables somebody uses for long, as a back-up does, is tried until they are free; nobody waits behind it for long,
+    and who has nothing to apply does not wait at all.
     """
+    packages = dict.fromkeys([OWN_MIGRATIONS, *(with_required(package) if package else ())])
     conn = await asyncpg.connect(dsn, timeout=10, server_settings=_SESSION)
     try:
+        if await _is_up_to_date(conn, packages):
+            return []
         await conn.execute(_LOCK)
         await conn.execute(_TABLE)
-        packages = dict.fromkeys([OWN_MIGRATIONS, *(with_required(package) if package else ())])
         return [name for p in packages for name in await _bring_up_to_date(conn, p)]
     finally:
         await conn.close(timeout=5)
@@ -89,21 +94,35 @@ def with_required(package: str) -> list[str]:
     return [*(name for other in required for name in with_required(other)), package]
 
 
+async def _is_up_to_date(conn: "asyncpg.Connection[asyncpg.Record]", packages: Iterable[str]) -> bool:
+    if not await conn.fetchval(_IS_BEGUN):
+        return False
+    for package in packages:
+        if await _missing(conn, package):
+            return False
+    return True
+
+
 async def _bring_up_to_date(conn: "asyncpg.Connection[asyncpg.Record]", package: str) -> list[str]:
+    missing = await _missing(conn, package)
+    for migration in missing:
+        await _apply_when_free(conn, migration)
+    return [migration.name for migration in missing]
+
+
+async def _missing(conn: "asyncpg.Connection[asyncpg.Record]", package: str) -> list[Migration]:
     rows = await conn.fetch("select name, checksum from schema_migrations where package = $1", package)
     applied = {row["name"]: row["checksum"] for row in rows}
-    todo = []
+    missing = []
     for migration in migrations_of(package):
         if migration.name not in applied:
-            todo.append(migration)
+            missing.append(migration)
         elif applied[migration.name] != migration.checksum:
             raise MigrationChanged(
                 f"{package}/{migration.name} differs from what was applied to this database. Restore the file as it was, "
                 "and ship the change as a new migration with the next number"
             )
-    for migration in todo:
-        await _apply_when_free(conn, migration)
-    return [migration.name for migration in todo]
+    return missing
 
 
 async def _apply_when_free(conn: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:

@@ -65,6 +65,9 @@ class Positions:
         while new := first.keys() - elsewhere - self._compared:
             stored = await self._read()
             self._compared |= new
+            # Where the database has no row any more, one from before it was restored is not known either.
+            for partition in new:
+                self.known.pop(partition, None)
             self.known |= {p: offset for p, offset in stored.items() if p in new}
             for partition in new:
                 if first[partition] != stored.get(partition, 0):
