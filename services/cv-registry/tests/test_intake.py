@@ -287,6 +287,16 @@ async def test_two_citizens_do_not_become_one_by_a_former_number(registry: Regis
     assert refused["errors"][0]["element"] == "formerPersonNumber"
 
 
+async def test_nor_by_a_number_that_the_other_had_before(registry: RegistryClient) -> None:
+    first, other = a_citizen(), a_citizen()
+    await registry.register(first, other)
+    await registry.register(renumbered_from(first, 2))
+    (refused,) = await registry.intake(
+        {**other, "sourceVersion": 4, "formerPersonNumber": first["personNumber"]}
+    )
+    assert refused["errors"][0]["element"] == "formerPersonNumber"
+
+
 async def test_writes_about_both_numbers_meet_their_change(
     registry: RegistryClient, database: Database
 ) -> None:

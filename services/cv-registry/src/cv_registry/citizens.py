@@ -210,12 +210,11 @@ def _decide(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
 
 def _decided(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
     number, former = citizen.person_number, citizen.former_person_number or ""
+    told = known.now.get(former) or known.formerly.get(former)
     if (citizen_now := known.now.get(number)) is not None:
-        other = known.now.get(former)
-        if other is not None and other.survivor_id != citizen_now.person_id:
+        if told is not None and citizen_now.person_id not in (told.person_id, told.survivor_id):
             return _Decision(refused("formerPersonNumber", "is another citizen's, as is personNumber"))
         return _compared(citizen, citizen_now, tx)
-    told = known.now.get(former) or known.formerly.get(former)
     gone_on = known.formerly.get(number)
     if told is not None and gone_on is not None and told.person_id != gone_on.person_id:
         reason = "was replaced by another one, and formerPersonNumber is of another citizen"
