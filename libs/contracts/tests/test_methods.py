@@ -105,4 +105,4 @@ def test_an_owner_that_does_not_answer_has_the_fault_of_the_seed(method: Method)
 @each_method
 def test_owners_and_assistants_are_services(method: Method) -> None:
     assert method.owner in SERVICES
-    assert method.assistant == ("pdf-renderer" if method.number in {2, 7} else None)
+    assert method.assistant == ("pdf-renderer" if method.number in {2, 3, 7} else None)

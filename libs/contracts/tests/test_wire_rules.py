@@ -213,8 +213,8 @@ def test_an_unknown_parameter_is_said_of_the_query_and_an_empty_body_is_called_e
     assert caught.value.errors == (FieldError("body", "is empty"),)
 
 
-@pytest.mark.parametrize("page", ["0", "-1", "1.5", "2147483648"])
-def test_a_page_of_the_change_list_starts_at_one(page: str) -> None:
+@pytest.mark.parametrize("page", ["0", "-1", "1.5", "2147483648", "1000000000", "0000000001", "0101901234"])
+def test_a_page_of_the_change_list_starts_at_one_and_is_shorter_than_a_person_number(page: str) -> None:
     with pytest.raises(ValidationError):
         wire.GetCVUpdateListQuery.from_query(
             [("CVChangeStartTime", "2017-07-01T12:00:00Z"), ("CVListPage", page)]

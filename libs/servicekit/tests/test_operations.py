@@ -222,6 +222,17 @@ async def test_a_refused_record_is_listed_and_decided_about(world: World) -> Non
     assert await world.post("/refused/retry", seq=5, **WHY) == {"count": 0}
 
 
+@pytest.mark.parametrize("number", [-1, 2**63, 10**20])
+async def test_a_number_that_no_row_can_have_is_1014(world: World, number: int) -> None:
+    for path, body in (
+        ("/unreadable/discard", {"projection": "copies", "ids": [number]}),
+        ("/refused/discard", {"seq": number}),
+    ):
+        answer = await world.http.post(path, json={**body, **WHY})
+        assert (answer.status_code, answer.json()["code"]) == (400, 1014)
+    assert await world.actions() == []
+
+
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "x\x00", None])
 async def test_nothing_is_decided_without_a_reason(world: World, reason: str | None) -> None:
     subject = uuid4()
@@ -235,9 +246,16 @@ async def test_nothing_is_decided_without_a_reason(world: World, reason: str | N
 
 
 @pytest.mark.parametrize(
-    "asked", [{"user": "\x00"}, {"organisation": [7, "\x00"]}], ids=["user", "organisation"]
+    "asked",
+    [
+        {"user": "\x00"},
+        {"organisation": [7, "\x00"]},
+        {"organisation": [2**15, "101"]},
+        {"organisation": [10**20, "101"]},
+    ],
+    ids=["user", "organisation", "type", "large type"],
 )
-async def test_what_is_no_text_is_not_looked_for_in_the_access_log(world: World, asked: Any) -> None:
+async def test_what_no_row_can_have_is_not_looked_for_in_the_access_log(world: World, asked: Any) -> None:
     period = {"since": "2020-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
     answer = await world.http.post("/access-log", json={**period, **asked})
     assert (answer.status_code, answer.json()["code"]) == (400, 1014)

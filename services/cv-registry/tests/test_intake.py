@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -287,6 +288,16 @@ async def test_two_citizens_do_not_become_one_by_a_former_number(registry: Regis
     assert refused["errors"][0]["element"] == "formerPersonNumber"
 
 
+async def test_nor_by_a_number_that_the_other_had_before(registry: RegistryClient) -> None:
+    first, other = a_citizen(), a_citizen()
+    await registry.register(first, other)
+    await registry.register(renumbered_from(first, 2))
+    (refused,) = await registry.intake(
+        {**other, "sourceVersion": 4, "formerPersonNumber": first["personNumber"]}
+    )
+    assert refused["errors"][0]["element"] == "formerPersonNumber"
+
+
 async def test_writes_about_both_numbers_meet_their_change(
     registry: RegistryClient, database: Database
 ) -> None:
@@ -360,6 +371,24 @@ async def test_a_former_number_is_remembered_also_where_nothing_else_is_new(
     )
     assert await registry.register({**former, "sourceVersion": 0}) == [{**new, "outcome": "stale"}]
     assert await numbers_of(database) == {citizen["personNumber"]}
+
+
+async def test_a_former_number_that_was_told_by_mistake_is_taken_back_for_its_owner(
+    registry: RegistryClient, database: Database
+) -> None:
+    """By the statement of the README."""
+    citizen, owner = a_citizen(), a_citizen()
+    await registry.register({**citizen, "formerPersonNumber": owner["personNumber"]})
+    await registry.register({**citizen, "sourceVersion": 2})
+    assert [one["outcome"] for one in await registry.intake(owner)] == ["stale"]
+    take_back = "delete from former_person_numbers where person_number = "
+    assert f"`{take_back}'…'`" in (Path(__file__).parents[1] / "README.md").read_text()
+    await database.execute(take_back + "$1", owner["personNumber"])
+    assert [one["outcome"] for one in await registry.intake(owner)] == ["applied"]
+    (refused,) = await registry.intake(
+        {**citizen, "sourceVersion": 3, "formerPersonNumber": owner["personNumber"]}
+    )
+    assert refused["errors"][0]["element"] == "formerPersonNumber"
 
 
 async def test_a_renumbering_is_corrected_by_the_number_that_was_changed_first(

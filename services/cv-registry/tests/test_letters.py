@@ -30,6 +30,7 @@ from cv_citizens.testing import (
 )
 from cv_contracts.events.cv_registry import AccountLetterSent
 from cv_contracts.topics import topic_of
+from cv_registry import letters
 from cv_registry.app import create_app
 from cv_registry.settings import SERVICE
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number, some_settings
@@ -282,6 +283,20 @@ async def test_a_letter_that_was_not_taken_is_4431_and_the_old_login_works_until
             True,
         ]
         assert len(world.sinks.letters.taken()) == 2 * number + 2
+
+
+async def test_who_waits_too_long_for_those_whose_letters_are_under_way_is_told_to_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "LONGEST_WAIT", 0.1)
+    world.sinks.letters.behaviour = "hangs"
+    citizens = [await world.citizen() for _ in range(2 * letters.AT_ONCE)]
+    answers = await asyncio.gather(*(world.order(citizen) for citizen in citizens))
+    codes = [code(answer) for answer in answers]
+    assert set(codes) == {4430, 4431}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+    world.sinks.letters.behaviour = "works"
+    assert (await world.order(citizens[codes.index(4430)])).status_code == 200
 
 
 async def test_a_lost_answer_is_settled_by_asking_with_the_same_letter_and_never_by_a_second_one(

@@ -1,5 +1,6 @@
 """Two persons who are one, and two municipalities that become one: what stays, what others are told, what comes late."""
 
+import asyncio
 import json
 from datetime import UTC, date, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from cv_registry.closing import MunicipalityMerger, moved
 from cv_registry.merge_municipality import run_merger
 from cv_registry.merging import Merging, PersonMerger
 from cv_registry.settings import SERVICE
+from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_merges import MergeStore
 from cv_registry.testing import (
@@ -117,6 +119,62 @@ async def test_the_source_may_go_on_to_tell_the_merged_number_as_a_former_one_of
     assert refused["outcome"] == "refused"
 
 
+def renumbered(citizen: dict[str, Any], former: dict[str, Any], source_version: int) -> dict[str, Any]:
+    """Give a citizen as one who had the other's number before."""
+    return {**citizen, "formerPersonNumber": former["personNumber"], "sourceVersion": source_version}
+
+
+async def overtaken(registry: RegistryClient) -> list[dict[str, Any]]:
+    """Give three numbers of one person, of whom the first and the last became two persons, and then one again."""
+    first, second, third = a_citizen(), a_citizen(), a_citizen()
+    await registry.register(first, renumbered(third, second, 3))
+    (refused,) = await registry.intake(renumbered(second, first, 2))
+    assert refused["errors"][0]["element"] == "personNumber"
+    await merge(registry, third["personNumber"], first["personNumber"])
+    return [first, second, third]
+
+
+async def test_a_renumbering_that_was_refused_is_late_once_the_two_were_merged(
+    registry: RegistryClient,
+) -> None:
+    first, second, third = await overtaken(registry)
+    (known,) = await registry.register(renumbered(third, second, 3))
+    (late,) = await registry.intake(renumbered(second, first, 2))
+    assert late == {**known, "outcome": "stale"}
+
+
+async def test_a_survivor_is_renumbered_by_the_number_of_the_merged_one_too(
+    registry: RegistryClient, database: Database
+) -> None:
+    first, second, third = await overtaken(registry)
+    (known,) = await registry.register(renumbered(third, second, 3))
+    fourth = a_citizen()
+    (late,) = await registry.intake(renumbered(fourth, first, 2))
+    async with database.write(CitizenStore.lock(third["personNumber"])):
+        renumbering = asyncio.create_task(registry.intake(renumbered(fourth, first, 4)))
+        _, waiting = await asyncio.wait({renumbering}, timeout=0.5)
+        assert waiting == {renumbering}
+    (taken,) = await renumbering
+    assert (late["outcome"], late["personId"]) == ("stale", known["personId"])
+    assert (taken["outcome"], taken["personId"]) == ("applied", known["personId"])
+    (refused,) = await registry.intake({**first, "sourceVersion": 5})
+    assert refused["errors"][0]["reason"] == "is of a person who was merged into another"
+
+
+async def test_whoever_was_merged_into_one_who_was_merged_again_is_the_last_one(
+    registry: RegistryClient,
+) -> None:
+    people = [a_citizen(), a_citizen(), a_citizen()]
+    first, second, third = people
+    *_, known = await registry.register(*people)
+    await merge(registry, second["personNumber"], first["personNumber"])
+    await merge(registry, third["personNumber"], second["personNumber"])
+    (known_again,) = await registry.intake(renumbered({**third, "givenName": "Renummereret"}, first, 2))
+    (taken,) = await registry.intake(renumbered(a_citizen(), first, 3))
+    assert [known_again["outcome"], taken["outcome"]] == ["applied"] * 2
+    assert {known_again["personId"], taken["personId"]} == {known["personId"]}
+
+
 async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change_nothing(
     registry: RegistryClient, database: Database
 ) -> None:
@@ -130,10 +188,6 @@ async def test_a_merger_told_again_and_deliveries_about_the_merged_person_change
     for source_version in (1, 9):
         (late,) = await registry.intake({**raw, "sourceVersion": source_version})
         assert late["outcome"] == "refused"
-    (renumbered,) = await registry.intake(
-        {**raw, "sourceVersion": 10, "personNumber": a_person_number(), "formerPersonNumber": numbers[1]}
-    )
-    assert renumbered["outcome"] == "refused"
     assert await database.fetchval(told) == count
     third = a_citizen()
     await registry.register(third)

@@ -49,11 +49,12 @@ async def test_a_slow_owner_takes_nothing_from_the_others(
     await slow.stop()
 
 
+@pytest.mark.parametrize(("verb", "path"), [("GET", "/v6/Cv/pdf"), ("POST", "/v6/JobnetAccount/letter")])
 async def test_a_renderer_that_hangs_takes_neither_getcv_nor_replacecv_away(
-    start: Start, provider: Provider, registry: ScriptedOwner
+    start: Start, provider: Provider, registry: ScriptedOwner, verb: str, path: str
 ) -> None:
     async def answering(request: Received, writer: asyncio.StreamWriter) -> bool:
-        return await (hang if "/pdf" in request.line else plain())(request, writer)
+        return await (hang if path in request.line else plain())(request, writer)
 
     registry.answering, limits, headers = answering, LimitSettings(), call_headers(provider.token())
     calls = limits.connections + limits.waiting
@@ -66,11 +67,11 @@ async def test_a_renderer_that_hangs_takes_neither_getcv_nor_replacecv_away(
             limits=httpx.Limits(max_connections=calls),
         ) as readers,
     ):
-        held = [asyncio.create_task(readers.get("/v6/Cv/pdf", headers=headers)) for _ in range(calls)]
+        held = [asyncio.create_task(readers.request(verb, path, headers=headers)) for _ in range(calls)]
         await eventually(lambda: is_now(len(registry.received), limits.documents))
         assert (await client.get("/v6/Cv", headers=headers)).status_code == 200
         assert (await client.put("/v6/Cv", headers=headers, content=b"{}")).status_code == 200
-        assert (await client.get("/v6/Cv/pdf", headers=headers)).json()["code"] == 4430
+        assert (await client.request(verb, path, headers=headers)).json()["code"] == 4430
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)

@@ -59,6 +59,7 @@ async def test_a_method_without_query_parameters_refuses_any_as_one_that_has_som
 
 
 NUMBER = "0303039999"
+"""Of the first days of a month, so that it is an integer of 32 bits too."""
 
 
 @pytest.mark.parametrize(
@@ -70,10 +71,13 @@ NUMBER = "0303039999"
         (f"/v6/Cv/versions?CVStatusIdentifier={NUMBER}&CVStatusIdentifier=2", "CVStatusIdentifier"),
         (f"/v6/Cv/versions/onstatus?CVVersionIdentifier={NUMBER}", "CVVersionIdentifier"),
         (f"/v6/Cv/changes?CVChangeStartTime={NUMBER}", "CVChangeStartTime"),
+        (f"/v6/Cv/changes?CVChangeStartTime=2026-01-01T00:00:00Z&CVListPage={NUMBER}", "CVListPage"),
         (f"/v1/feed/cv?lastEventId={NUMBER}", "lastEventId"),
+        (f"/v1/feed/cv?limit={NUMBER}", "limit"),
         (f"/v1/feed/cv?timeout={NUMBER}", "timeout"),
         (f"/v1/feed/cv?kind=cv-changed,{NUMBER}", "kind"),
         (f"/v1/feed/cv/snapshot?after={NUMBER}", "after"),
+        (f"/v1/feed/cv/snapshot?limit={NUMBER}", "limit"),
         (f"/v1/feed/cv/snapshot?lastEventId={NUMBER}", "query"),
     ],
 )

@@ -94,6 +94,7 @@ METHODS: tuple[Method, ...] = (
         citizen="header",
         listed=_VIEW | {1014, 4103, 4400, 4430, 4431},
         write=True,
+        assistant="pdf-renderer",
         note="An unknown citizen is 4103; 4400 where the CV number has no account. On 4431 the old login still works.",
     ),
     Method(

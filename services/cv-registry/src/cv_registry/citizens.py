@@ -130,7 +130,9 @@ class CitizensIntake:
         async with self._store.database.write(*locks) as tx:
             now = await self._store.known(tx, numbers)
             strange = [number for number in numbers if number not in now]
-            known = _Known(now, await self._store.formerly(tx, strange) if strange else {})
+            formerly = await self._store.formerly(tx, strange) if strange else {}
+            merged = [one.person_id for one in (*now.values(), *formerly.values()) if one.is_merged]
+            known = _Known(now, formerly, await self._store.survivors(tx, merged) if merged else {})
             if not (needed := {n for c in citizens for n in known.present_numbers(c)}).issubset(present):
                 raise RenumberedSince(needed)
             decisions = [_decide(citizen, known, tx) for citizen in citizens]
@@ -172,18 +174,23 @@ def _in_parts(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Those who have the person numbers of a delivery now, and those who had the other ones before."""
+    """Those who have the person numbers of a delivery now, those who had the other ones before, and into whom they were merged."""
 
     now: Mapping[str, KnownCitizen]
     formerly: Mapping[str, KnownCitizen]
+    survivors: Mapping[UUID, KnownCitizen]
+
+    def of(self, number: str | None) -> KnownCitizen | None:
+        """Give whose a number is or was: of the merged the one who survived."""
+        known = self.now.get(number or "") or self.formerly.get(number or "")
+        return known and self.survivors.get(known.person_id, known)
 
     def present_numbers(self, citizen: CitizenIntake) -> set[str]:
         """Give the numbers, other than those told, of those whom a citizen told with a former number may be."""
         if citizen.former_person_number is None:
             return set()
         numbers = _numbers(citizen)
-        gone_on = (self.formerly[number] for number in numbers if number in self.formerly)
-        return {known.person_number for known in gone_on}.difference(numbers)
+        return {known.person_number for known in map(self.of, numbers) if known}.difference(numbers)
 
     def is_anybodys(self, number: str) -> bool:
         return number in self.now or number in self.formerly
@@ -209,24 +216,27 @@ def _decide(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
 
 
 def _decided(citizen: CitizenIntake, known: _Known, tx: WriteTx) -> _Decision:
-    number, former = citizen.person_number, citizen.former_person_number or ""
-    if (citizen_now := known.now.get(number)) is not None:
-        other = known.now.get(former)
-        if other is not None and other.survivor_id != citizen_now.person_id:
-            return _Decision(refused("formerPersonNumber", "is another citizen's, as is personNumber"))
+    citizen_now = known.now.get(citizen.person_number)
+    told, other = known.of(citizen.former_person_number), known.of(citizen.person_number)
+    if told is not None and other is not None and told.person_id != other.person_id:
+        return _Decision(_of_two(citizen_now))
+    if citizen_now is not None:
         return _compared(citizen, citizen_now, tx)
-    told = known.now.get(former) or known.formerly.get(former)
-    gone_on = known.formerly.get(number)
-    if told is not None and gone_on is not None and told.person_id != gone_on.person_id:
-        reason = "was replaced by another one, and formerPersonNumber is of another citizen"
-        return _Decision(refused("personNumber", reason))
-    if told is None and gone_on is not None:
-        return _Decision(_under_former_number(citizen, gone_on))
+    if told is None and other is not None:
+        return _Decision(_under_former_number(citizen, other))
     return _compared(citizen, told, tx)
 
 
+def _of_two(citizen_now: KnownCitizen | None) -> IntakeResult:
+    if citizen_now is not None:
+        return refused("formerPersonNumber", "is another citizen's, as is personNumber")
+    return refused(
+        "personNumber", "was replaced by another one, and formerPersonNumber is of another citizen"
+    )
+
+
 def _compared(citizen: CitizenIntake, known: KnownCitizen | None, tx: WriteTx) -> _Decision:
-    if known is not None and known.survivor_id is not None:
+    if known is not None and known.is_merged:
         return _Decision(refused("personNumber", "is of a person who was merged into another"))
     row = row_of(citizen, known, tx)
     ids = (row.person_id, row.cv_id, row.cv_number)

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import uuid4
 
@@ -30,6 +32,8 @@ PRINT_FAILED: Final = 4431
 RETRY_SECONDS: Final = 5
 AT_ONCE: Final = 3
 """Letters under way at one instance; each holds a connection."""
+LONGEST_WAIT: Final = 5.0
+"""Seconds for a turn: whoever waits for a letter holds a place at the gateway that documents need as well."""
 SETTLED_AT_ONCE: Final = 100
 NOTHING: Final = b""
 _BODY: Final = FieldError("body", "is not empty; the citizen is named in the header")
@@ -68,7 +72,7 @@ class AccountLetters:
         if code := fault_of_organisation(METHOD, call.actor):
             raise Fault(code)
         cv_id = (await self._addressee(call)).citizen.cv_id
-        async with self._turn, self._store.only_one(cv_id):
+        async with self._in_turn(), self._store.only_one(cv_id):
             addressee = await self._addressee(call)
             answer = await self._answered(call, addressee.citizen)
             if answer is None and (left := await self._store.sending(cv_id)) is not None:
@@ -84,6 +88,17 @@ class AccountLetters:
     async def is_login(self, user_name: str, password: str) -> bool:
         """Tell whether this is the login that is valid now."""
         return await self._passwords.is_right(password, await self._store.password_hash(user_name))
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        try:
+            await asyncio.wait_for(self._turn.acquire(), LONGEST_WAIT)
+        except TimeoutError:
+            raise Fault(UNREACHABLE, retry_after=RETRY_SECONDS) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _addressee(self, call: WriteCall) -> Addressee:
         addressee = await self._store.addressee(call.person_number)

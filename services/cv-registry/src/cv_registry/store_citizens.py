@@ -22,12 +22,22 @@ from servicekit.publish.outbox import Outbox, columns_of, outbox_insert, outbox_
 # What the intake compares citizens with before it writes, by a number that each has or had.
 _KNOWN_COLUMNS: Final = """
 c.person_number, c.person_id, c.cv_id, c.cv_number, c.version, c.source_version, c.state, c.changed_here,
-(SELECT m.survivor_id FROM merged_persons m WHERE m.person_id = c.person_id) AS survivor_id
+EXISTS (SELECT 1 FROM merged_persons m WHERE m.person_id = c.person_id) AS is_merged
 """
 _KNOWN: Final = f"SELECT c.person_number, {_KNOWN_COLUMNS} FROM citizens c WHERE c.person_number = ANY($1)"
 _FORMERLY: Final = f"""
 SELECT f.person_number, {_KNOWN_COLUMNS}
 FROM former_person_numbers f JOIN citizens c USING (person_id) WHERE f.person_number = ANY($1)
+"""
+
+# Into whom persons were merged, whoever was merged into somebody else again.
+_SURVIVORS: Final = f"""
+WITH RECURSIVE mergers(merged_id, person_id) AS (
+    SELECT person_id, survivor_id FROM merged_persons WHERE person_id = ANY($1)
+    UNION ALL SELECT merged_id, m.survivor_id FROM mergers JOIN merged_persons m USING (person_id)
+)
+SELECT merged_id, {_KNOWN_COLUMNS} FROM mergers JOIN citizens c USING (person_id)
+WHERE NOT EXISTS (SELECT 1 FROM merged_persons m WHERE m.person_id = c.person_id)
 """
 
 # Numbers that citizens are told to have had, though they never had them here. One that was somebody's stays that one's.
@@ -152,8 +162,8 @@ class KnownCitizen:
     state: str
     changed_here: bool
     """By the registry itself, since the source told this version."""
-    survivor_id: PersonId | None
-    """Of the person whom this one was merged into."""
+    is_merged: bool
+    """Into another person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +244,11 @@ class CitizenStore:
         """Give the citizens who had these person numbers before their present ones."""
         rows = await tx.conn.fetch(_FORMERLY, person_numbers)
         return {number: KnownCitizen(*known) for number, *known in rows}
+
+    async def survivors(self, tx: WriteTx, merged: Sequence[UUID]) -> dict[UUID, KnownCitizen]:
+        """Give those into whom these persons were merged in the end, by the ids of these."""
+        rows = await tx.conn.fetch(_SURVIVORS, merged)
+        return {merged_id: KnownCitizen(*known) for merged_id, *known in rows}
 
     async def had(self, tx: WriteTx, former: Sequence[tuple[str, UUID]]) -> None:
         """Remember person numbers that nobody has or had here, with those who had them elsewhere."""

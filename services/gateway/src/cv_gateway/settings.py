@@ -58,7 +58,7 @@ class LimitSettings(BaseModel):
     connections: int = Field(default=64, ge=1)
     """Requests at one owner at once, while its answers are swift; an owner that is busy is given fewer."""
     documents: int = Field(default=32, ge=1)
-    """The same for methods that wait for pdf-renderer, apart: should it hang, they take nothing from the others."""
+    """The same for methods that wait for a document or a letter, apart: should pdf-renderer hang, they take nothing from the others."""
     swift_answer: timedelta = timedelta(milliseconds=100)
     """What is swift; methods with a deadline of their own take as long as they take, and are not judged by it."""
     swift: dict[str, timedelta] = SWIFT

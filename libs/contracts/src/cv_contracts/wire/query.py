@@ -6,9 +6,11 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from cv_contracts.wire.common import INT_MAX, Wire
+from cv_contracts.wire.common import Wire
 
 FROZEN_STATUSES = (2, 3, 5)
+MOST_DIGITS = 9
+"""As many as a page needs, and one fewer than a person number has: zeros in front count too."""
 _TWICE = PydanticCustomError("cv_twice", "is there twice")
 
 
@@ -34,6 +36,12 @@ def _digits(value: object) -> object:
     return value
 
 
+def _few(value: object) -> object:
+    if isinstance(value, str) and len(value) > MOST_DIGITS:
+        raise PydanticCustomError("cv_form", "has more than nine digits")
+    return value
+
+
 def _frozen(value: int) -> int:
     if value not in FROZEN_STATUSES:
         raise PydanticCustomError("cv_form", "is not one of 2, 3 and 5")
@@ -46,4 +54,9 @@ AllowedCVStatusIdentifier = Annotated[
     BeforeValidator(_digits),
     AfterValidator(_frozen),
 ]
-PageNumber = Annotated[int, Field(strict=False, ge=1, le=INT_MAX), BeforeValidator(_digits)]
+PageNumber = Annotated[
+    int,
+    Field(strict=False, ge=1, le=10**MOST_DIGITS - 1),
+    BeforeValidator(_few),
+    BeforeValidator(_digits),
+]

@@ -15,6 +15,7 @@ from servicekit.web.http import at_once, internal_only
 from servicekit.web.internal import InternalBody, json_response
 
 ROWS_MOST: Final = 10_000
+SmallInt = Annotated[int, Field(ge=0, lt=2**15)]
 
 
 class PeriodBody(InternalBody):
@@ -29,7 +30,7 @@ class AskBody(PeriodBody):
 
     subject: UUID | None = None
     user: Annotated[str, Field(max_length=255, pattern=TEXT)] | None = None
-    organisation: tuple[int, Annotated[str, Field(max_length=20, pattern=TEXT)]] | None = None
+    organisation: tuple[SmallInt, Annotated[str, Field(max_length=20, pattern=TEXT)]] | None = None
     limit: Annotated[int, Field(ge=1, le=ROWS_MOST)] = ROWS_MOST
 
 

@@ -30,6 +30,7 @@ __all__ = ["Operations", "WhyBody", "operation_routes"]
 
 OPERATOR: Final = "operator"
 LISTED: Final = 1_000
+BigInt = Annotated[int, Field(ge=0, lt=2**63)]
 
 _COUNTS = """
 select
@@ -112,13 +113,13 @@ class UnreadableBody(WhyBody):
     """A decision about records that could not be read, by their ids in the list."""
 
     projection: str
-    ids: Annotated[list[int], Field(min_length=1, max_length=LISTED)]
+    ids: Annotated[list[BigInt], Field(min_length=1, max_length=LISTED)]
 
 
 class RefusedBody(WhyBody):
     """A decision about a record that Kafka refused, by its number in the list."""
 
-    seq: int
+    seq: BigInt
 
 
 def operation_routes(of: Callable[[Request], Operations]) -> APIRouter:
