@@ -193,6 +193,24 @@ async def test_a_restored_feed_repeats_itself_and_no_effect_comes_twice(feed: An
     assert copy.kept.repeats
 
 
+@pytest.mark.parametrize("restored", [True, False])
+async def test_while_there_is_no_snapshot_the_copy_holds_what_it_had(feed: Any, restored: bool) -> None:
+    feed.happen("cv1", 1)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    before, held = copy.kept, dict(copy.versions)
+    feed.happen("cv1", 2)
+    told = httpx.Response(409 if restored else 410, json={"lastEventId": "e1:0"})
+    feed.script = [told, httpx.Response(503, json={}), httpx.Response(403, json={})]
+    with pytest.raises(FeedRefused):
+        await follower(feed, copy).catch_up()
+    assert (copy.kept, copy.versions) == (before, held)
+    # Killed before there was one, it is told so again.
+    feed.script = [told, httpx.Response(503, json={})]
+    await follower(feed, copy).catch_up()
+    assert (copy.versions, copy.kept.repeats) == ({"cv1": 2}, restored)
+
+
 async def test_who_was_handed_over_is_as_the_snapshot_of_a_restored_feed_says(feed: Any) -> None:
     """The back-up was made before the hand-over that was told, and the owner has undone it meanwhile."""
     feed.happen("lost and kept after all", 1)

@@ -4,6 +4,7 @@ import pytest
 
 from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -21,3 +22,20 @@ async def test_the_writer_notices_and_asks_the_owners_for_what_the_lost_log_told
     subjects = [event["subject"] for event in await world.all_of(HERE)]
     assert subjects.count(str(told.cv_id)) == 6
     assert subjects.count(str(unheard.cv_id)) == 1
+
+
+async def test_what_cannot_be_read_takes_the_place_of_what_the_lost_log_had_at_the_same_offset(
+    world: World,
+) -> None:
+    async def kept(*values: bytes) -> None:
+        rows = await world.rows(
+            """select value from unreadable_records where projection = 'feed' order by "offset" """
+        )
+        assert [row["value"] for row in rows] == list(values)
+
+    for _ in range(2):
+        await world.log.raw("cv-registry.cv-changed", b"one partition", b"{")
+    await eventually(lambda: kept(b"{", b"{"))
+    await world.log.make_anew()
+    await world.log.raw("cv-registry.cv-changed", b"one partition", b"[")
+    await eventually(lambda: kept(b"[", b"{"))

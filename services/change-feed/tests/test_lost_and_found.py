@@ -217,8 +217,9 @@ async def test_after_a_gap_the_owners_are_asked_whatever_the_replica_says(
         assert [change for _, change in await world.shown(HERE)] == ["left"]
 
 
+@pytest.mark.parametrize("cv_is_lost", [False, True])
 async def test_a_hand_over_that_the_registry_has_lost_is_undone_once_it_is_asked_about_everybody(
-    settings: Settings, start: Any
+    settings: Settings, start: Any, cv_is_lost: bool
 ) -> None:
     async with start(settings) as world:
         person = world.person(relation(MUNICIPALITY))
@@ -228,6 +229,8 @@ async def test_a_hand_over_that_the_registry_has_lost_is_undone_once_it_is_asked
         await world.log.send(world.at_registry(person, relations=[relation(OTHER_MUNICIPALITY)]))
         await world.arrived(3)
         world.registry.citizens[str(person.person_id)] = kept
+        if cv_is_lost:
+            del world.registry.cvs[str(person.cv_id)]
         # As production.md has it for a registry that was restored.
         await world.database.execute("update feed set seeded = false, seed_after = null")
     async with start(settings) as world:

@@ -200,6 +200,24 @@ async def test_partitions_are_dropped_one_by_one_and_what_they_leave_is_forgotte
     assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1)) == "done"
 
 
+async def test_leftovers_that_could_not_be_deleted_are_when_it_comes_again(
+    connections: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn, _ = connections
+    await conn.execute(MAKE, LOW, HIGH)
+    await conn.execute("insert into seen_events (event_id, position) values (gen_random_uuid(), $1)", LOW)
+    deleting = retention._FORGET
+    monkeypatch.setattr(retention, "_FORGET", [("select pg_sleep(60)",)])
+    monkeypatch.setattr(retention, "WITHIN", 0.3)
+    with capture_logs() as told:
+        outcome = await drop_oldest(conn, timedelta(days=1), timedelta(days=1))
+    assert outcome == "too slow"
+    assert [one["event"] for one in told] == ["feed_partition_dropped", "feed_leftovers_not_deleted"]
+    monkeypatch.setattr(retention, "_FORGET", deleting)
+    assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1), leftovers=True) == "done"
+    assert await conn.fetchval("select count(*) from seen_events") == 0
+
+
 @pytest.mark.parametrize("wrong", [timedelta(days=400), timedelta(days=-400)])
 async def test_nothing_is_dropped_by_a_clock_that_is_not_the_database_s(
     connections: tuple[Any, Any], wrong: timedelta

@@ -12,6 +12,7 @@ from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
 from servicekit.follow.owned_states import Digest
+from servicekit.follow.states import Unknown
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -97,8 +98,8 @@ class Owner:
     def __init__(self, versions: dict[Any, int]) -> None:
         self._versions = versions
 
-    async def states(self, _subjects: Any, /) -> Any:
-        raise NotImplementedError
+    async def states(self, subjects: Any, /) -> list[Any]:
+        return [Unknown(subject) for subject in subjects]
 
     async def page(self, _after: Any, _limit: int, /) -> Any:
         raise NotImplementedError

@@ -78,14 +78,13 @@ class Follower:
         except (Began, Restored) as anew:
             was_restored = isinstance(anew, Restored)
             self._noticed("restored" if was_restored else "began")
-            place = Place(repeats=was_restored)
-            await self._copy.begin(place)
-        return place, True
+            # The copy stays what it was until there is something to put in its place; killed before that, one is told so again.
+            return Place(repeats=was_restored), True
 
     async def _snapshot(self, place: Place) -> tuple[Place, bool]:
+        page = await self._reader.snapshot(place.mark)
         if place.mark is None:
             await self._copy.begin(place)
-        page = await self._reader.snapshot(place.mark)
         place = replace(
             place, position=page.position, mark=page.following, building=page.following is not None
         )

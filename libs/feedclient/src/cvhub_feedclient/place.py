@@ -47,7 +47,7 @@ class Copy(Protocol):
         ...
 
     async def begin(self, place: Place) -> None:
-        """Empty the copy, for a snapshot is about to be read, and keep the place."""
+        """Empty the copy, for the first page of a snapshot is there, and keep the place."""
         ...
 
     async def present(self, items: Sequence[Present], place: Place) -> None:

@@ -23,7 +23,7 @@ from servicekit.follow.freshness import fresh_sql
 from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 
-__all__ = ["REPLICA", "Citizens", "Owner", "RegistryAway", "SubjectUnknown", "is_about_person"]
+__all__ = ["REPLICA", "Citizens", "Owner", "RegistryAway", "SubjectUnknown", "in_turns", "is_about_person"]
 
 ASK_AT_MOST: Final = 500
 UNKNOWN_AT_MOST: Final = 100_000
@@ -122,7 +122,7 @@ class Citizens:
         person_of = {subject: subject for subject in subjects if subject in persons}
         found: dict[UUID, Found] = dict.fromkeys(subjects)
         cv_ids = [subject for subject in subjects if subject not in persons]
-        for state in await _in_turns(self._owner.cvs.states, cv_ids):
+        for state in await in_turns(self._owner.cvs.states, cv_ids):
             if isinstance(state, Known):
                 person_of[state.subject] = UUID(state.state["personId"])
             elif isinstance(state, Erased):
@@ -132,7 +132,7 @@ class Citizens:
             # A citizen whose CV was never made is known by the replica only; not fresh, it still says who it is.
             for row in await self._database.fetch(REPLICA, [], missing):
                 person_of[row["cv_id"]] = row["person_id"]
-        states = await _in_turns(self._owner.citizens.states, sorted(set(person_of.values())))
+        states = await in_turns(self._owner.citizens.states, sorted(set(person_of.values())))
         by_person = {state.subject: _found(state) for state in states}
         return found | {subject: by_person.get(person) for subject, person in person_of.items()}
 
@@ -152,9 +152,10 @@ class Citizens:
             raise SubjectUnknown
 
 
-async def _in_turns(
+async def in_turns(
     ask: Callable[[Sequence[UUID]], Awaitable[Sequence[SubjectState]]], subjects: Sequence[UUID]
 ) -> list[SubjectState]:
+    """Ask for states by id, no more at once than an owner answers."""
     states: list[SubjectState] = []
     for begin in range(0, len(subjects), ASK_AT_MOST):
         states += await ask(subjects[begin : begin + ASK_AT_MOST])

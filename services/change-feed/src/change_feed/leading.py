@@ -185,6 +185,7 @@ class _Reading:
         self._seeded = True
         self._pace = Pace(GATHER)
         self._gathers = False
+        self._leftovers = False
         self._due = dict.fromkeys(("commit", "calendar", "edge", "seed", "rereads"), 0.0)
         # Not at once: if a drop is what ends the time of leading, there is still time for everything else.
         self._due["retention"] = time.monotonic() + RETENTION_EVERY
@@ -249,10 +250,7 @@ class _Reading:
         if self._is_due("calendar", CALENDAR_EVERY):
             taken += await self._follow_calendar()
         if self._is_due("retention", RETENTION_EVERY):
-            outcome = await drop_oldest(self._conn, self._settings.retention, self._settings.extract_life)
-            self._due["retention"] = time.monotonic() + {"more": 0.0, "too slow": SLOW_DROP_REST}.get(
-                outcome, RETENTION_EVERY
-            )
+            await self._drop_oldest()
         if self._is_due("commit", COMMIT_EVERY):
             await self._commit()
         return taken
@@ -296,6 +294,14 @@ class _Reading:
             self._due["calendar"] = 0.0
             return await self._write(changes)
         return 0
+
+    async def _drop_oldest(self) -> None:
+        outcome = await drop_oldest(
+            self._conn, self._settings.retention, self._settings.extract_life, leftovers=self._leftovers
+        )
+        self._leftovers = outcome != "done"
+        rest = {"more": 0.0, "too slow": SLOW_DROP_REST}.get(outcome, RETENTION_EVERY)
+        self._due["retention"] = time.monotonic() + rest
 
     def _is_due(self, name: str, every: float) -> bool:
         now = time.monotonic()

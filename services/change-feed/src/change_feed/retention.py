@@ -64,12 +64,19 @@ _FORGET_EXTRACTS: Final = "delete from extracts where made_at < $1"
 
 
 async def drop_oldest(
-    conn: "OwnConnection", retention: timedelta, extract_life: timedelta, clock: Clock = utc_now
+    conn: "OwnConnection",
+    retention: timedelta,
+    extract_life: timedelta,
+    clock: Clock = utc_now,
+    *,
+    leftovers: bool = False,
 ) -> Outcome:
     """Drop the oldest partition if all its entries are older than the retention, and lists that nobody pages through any more.
 
     One at a time, for the writer waits meanwhile. One that cannot be dropped now stays, and all that come after it; that is told in
     the log, not raised. Nothing is dropped while this clock and the database's differ: either may be the one that is wrong.
+    `leftovers` are due where the outcome before was another one than "done": what dropped partitions left is then deleted, also
+    where none is left to be dropped.
     """
     now = clock()
     apart = abs(now - await conn.fetchval("select clock_timestamp()"))
@@ -79,18 +86,18 @@ async def drop_oldest(
     await conn.execute(_FORGET_EXTRACTS, now - extract_life)
     oldest = position_of(now - retention)
     old = [(row["low"], row["high"]) for row in await conn.fetch(_PARTITIONS) if row["high"] <= oldest]
-    if not old:
+    if not old and not leftovers:
         return "done"
-    low, high = old[0]
-    outcome = await _taken(
-        conn, [[(_BOUND, high)], _VALIDATE, [(_DROP, low, high)]], "feed_partition_not_dropped", high
-    )
-    if outcome != "done":
-        return outcome
-    log.info("feed_partition_dropped", position=high)
-    if len(old) > 1:
-        return "more"
-    return await _taken(conn, [_FORGET], "feed_leftovers_not_deleted", high)
+    if old:
+        low, high = old[0]
+        steps = [[(_BOUND, high)], _VALIDATE, [(_DROP, low, high)]]
+        outcome = await _taken(conn, steps, "feed_partition_not_dropped", high)
+        if outcome != "done":
+            return outcome
+        log.info("feed_partition_dropped", position=high)
+        if len(old) > 1:
+            return "more"
+    return await _taken(conn, [_FORGET], "feed_leftovers_not_deleted", oldest)
 
 
 async def _taken(

@@ -39,10 +39,10 @@ _VERSIONS: Final = (
 )
 _WITHOUT_CV: Final = f"""
 select {_PLACED_COLUMNS} from cvs
-where newest_position is null and not erased and cv_id > $1 and ($2::uuid is null or cv_id <= $2)
-order by cv_id limit $3
+where not erased and cv_id > $1 and ($2::uuid is null or cv_id <= $2) and cv_id <> all($3::uuid[])
+order by cv_id limit $4
 """
-"""Citizens of whom no change of a CV was ever told."""
+"""Citizens whose CV a page of the registry's does not have: they never had one, or it was lost."""
 
 _CHANGE_OF_STATE: Final = {
     "ACTIVE": "replaced",
@@ -108,10 +108,12 @@ class Taking:
     async def snapshot(self, after: UUID | None) -> Changes:
         """Take in what nobody heard of from a page of the registry's CVs: newer ones, hand-overs, erasures.
 
-        Citizens without a CV are taken in with the page in which theirs would be.
+        Citizens whose CV the registry does not have are taken in with the page in which it would be. One whom it does not know at
+        all stays as placed: it may be behind.
         """
         page = await self._page(after)
-        rows = await self._database.fetch(_WITHOUT_CV, after or NO_ID, page.following, SEED_PAGE)
+        subjects = [one.subject for one in page.states]
+        rows = await self._database.fetch(_WITHOUT_CV, after or NO_ID, page.following, subjects, SEED_PAGE)
         without = [_placed(row) for row in rows]
         end = without[-1].cv_id if len(without) == SEED_PAGE else page.following
         changes = Changes(seed=(end, end is None))

@@ -1,10 +1,11 @@
 """Does the feed have what the log and the owners have? Compared from the outside in: nothing of the feed's own is taken on trust."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from change_feed.citizens import in_turns
 from change_feed.log import Log
 from cv_contracts.faults import Unavailable
 from cv_contracts.topics import is_public
@@ -12,6 +13,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.owned_states import Digest, StateOwner
 from servicekit.follow.owner import RANGES, RANGES_AT_ONCE, bounds, digests_sql
 from servicekit.follow.records import Record
+from servicekit.follow.states import Erased
 from servicekit.settings import KafkaSettings
 
 __all__ = ["Difference", "LogCompared", "OwnersCompared", "compare_log", "compare_owners"]
@@ -60,11 +62,15 @@ class Difference:
     owners: int | None
 
 
+_Name = Callable[[StateOwner, int, Mapping[UUID, int]], Awaitable[list[Difference]]]
+"""Names what differs in a range, by the owner and by the versions that the feed has in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class OwnersCompared:
     """How many CVs the owner has, and which differ by their newest change; one that is on its way is among them.
 
-    `lost` are citizens whom the feed has placed by a version that the owner does not have any more.
+    `lost` are citizens whom the feed has placed by a version that the owner does not have any more; whom it has erased is not lost.
     """
 
     compared: int
@@ -83,17 +89,16 @@ class LogCompared:
 
 async def compare_owners(database: Database, cvs: StateOwner, citizens: StateOwner) -> OwnersCompared:
     """Compare the newest version of each CV with its owner's, and that by which each citizen was placed, by ranges of ids first."""
-    compared, differences = await _compared(database, cvs, _CVS)
-    _, citizens_differ = await _compared(database, citizens, _CITIZENS)
-    # What the feed was not told of a citizen is no difference: it asks when it has to place them.
-    lost = [one for one in citizens_differ if (one.ours or 0) > (one.owners or 0)]
-    return OwnersCompared(compared, differences[:NAMED_AT_MOST], lost[:NAMED_AT_MOST])
+    compared, differences = await _compared(database, cvs, _CVS, _differing)
+    _, lost = await _compared(database, citizens, _CITIZENS, _lost)
+    return OwnersCompared(compared, differences, lost)
 
 
 async def _compared(
-    database: Database, owner: StateOwner, versions: _Versions
+    database: Database, owner: StateOwner, versions: _Versions, name: _Name
 ) -> tuple[int, list[Difference]]:
-    compared, found = 0, list[Difference]()
+    """Give how many the owner has, and those that are to be named, `NAMED_AT_MOST` of them: no more than a range is held at once."""
+    compared, named = 0, list[Difference]()
     for begin in range(0, RANGES, RANGES_AT_ONCE):
         last = begin + RANGES_AT_ONCE - 1
         theirs = await owner.ranges(begin, last)
@@ -101,22 +106,33 @@ async def _compared(
         ours = {row["range"]: Digest(row["count"], row["digest"]) for row in rows}
         compared += sum(digest.count for digest in theirs.values())
         for number in sorted(theirs.keys() | ours.keys()):
-            if theirs.get(number) != ours.get(number):
-                found += await _differing(database, owner, versions, number)
-    return compared, found
+            if len(named) < NAMED_AT_MOST and theirs.get(number) != ours.get(number):
+                # Ours first: what the owner makes meanwhile is none that it has lost.
+                rows = await database.fetch(versions.of_a_range, *bounds(number, number))
+                named += await name(owner, number, {row["subject"]: row["version"] for row in rows})
+    return compared, named[:NAMED_AT_MOST]
 
 
-async def _differing(
-    database: Database, owner: StateOwner, versions: _Versions, number: int
-) -> list[Difference]:
-    # Ours first: what the owner makes meanwhile is none that it has lost.
-    rows = await database.fetch(versions.of_a_range, *bounds(number, number))
-    ours = {row["subject"]: row["version"] for row in rows}
+async def _differing(owner: StateOwner, number: int, ours: Mapping[UUID, int]) -> list[Difference]:
     theirs = await owner.versions(number)
     return [
         Difference(subject, ours.get(subject), theirs.get(subject))
         for subject in sorted(theirs.keys() | ours.keys())
         if theirs.get(subject) != ours.get(subject)
+    ]
+
+
+async def _lost(owner: StateOwner, number: int, ours: Mapping[UUID, int]) -> list[Difference]:
+    """Name those whom the owner has in an older version or not at all, but not those whom it has erased.
+
+    What the feed was not told of a citizen is no difference: it asks when it has to place them.
+    """
+    theirs = await owner.versions(number) if ours else {}
+    older = [subject for subject in sorted(ours) if ours[subject] > theirs.get(subject, 0)]
+    states = await in_turns(owner.states, [subject for subject in older if subject not in theirs])
+    erased = {state.subject for state in states if isinstance(state, Erased)}
+    return [
+        Difference(subject, ours[subject], theirs.get(subject)) for subject in older if subject not in erased
     ]
 
 
