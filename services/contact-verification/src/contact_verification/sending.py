@@ -116,6 +116,7 @@ class Sender:
         except Refused as refusal:
             await self._refused(channel, message, refusal)
         except Held as error:
+            channel.circuit.held(message.period)
             await self._later(channel, message, error)
         except (Passing, TimeoutError) as error:
             channel.circuit.failed()
@@ -126,8 +127,8 @@ class Sender:
             await self._messages.done(message.id, "sent")
 
     async def _refused(self, channel: Channel, message: Claimed, refusal: Refused) -> None:
-        """Give up a message; the provider itself is well."""
-        channel.circuit.worked()
+        """Give up a message; the provider itself is there."""
+        channel.circuit.answered()
         log.warning("message_refused", channel=channel.provider.name, reason=refusal.reason)
         if refusal.unreachable:
             await self._statuses.undeliverable_period(message.person, message.type, message.period)
