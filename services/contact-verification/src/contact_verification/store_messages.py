@@ -23,7 +23,7 @@ returning id, attempts
 # What a claimed message needs, as it is now. A code that another one or a new value has voided has no row with this salt,
 # and nobody needs one for a value that was verified without it; a reminder is void once the value was confirmed or has another status, for its row is not marked as reminded any more.
 _DETAILS: Final = """
-select m.id, m.person_id, m.period_id, m.type, m.kind, m.salt, m.attempts, p.key_id, p.box,
+select m.id, m.person_id, m.period_id, m.type, m.kind, m.salt, m.attempts, m.held, p.key_id, p.box,
        coalesce(m.expires_at > clock_timestamp() and p.ends is null and c.status <> $2 and case m.kind
             when 'code' then c.status <> $3 and exists (
                 select from codes k
@@ -38,9 +38,10 @@ _DONE: Final = """
 update messages set status = $2, reason = $3, salt = null, done_at = clock_timestamp()
 where id = $1 and status = 'waiting'
 """
-_LATER: Final = (
-    "update messages set next_try = clock_timestamp() + $2, reason = $3 where id = $1 and status = 'waiting'"
-)
+_LATER: Final = """
+update messages set next_try = clock_timestamp() + $2, reason = $3, held = held + $4::boolean::integer
+where id = $1 and status = 'waiting'
+"""
 _WAITING: Final = """
 select count(*) as count, coalesce(extract(epoch from clock_timestamp() - min(made_at)), 0)::float8 as age
 from messages where status = 'waiting'
@@ -56,7 +57,7 @@ _FORGET: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message in hand; not `wanted` when nobody needs it any more."""
+    """A message in hand; not `wanted` when nobody needs it any more. `held`: how many of the attempts its recipient could not take."""
 
     id: UUID
     person: UUID
@@ -65,6 +66,7 @@ class Claimed:
     kind: Kind
     salt: bytes | None = field(repr=False)
     attempts: int
+    held: int
     key_id: str
     box: bytes = field(repr=False)
     wanted: bool
@@ -89,8 +91,9 @@ class MessageStore:
         """Mark a message; its salt goes, so that nobody can make the code again from here."""
         await self._database.execute(_DONE, message, status, reason)
 
-    async def later(self, message: UUID, wait: timedelta, reason: str) -> None:
-        await self._database.execute(_LATER, message, wait, reason)
+    async def later(self, message: UUID, wait: timedelta, reason: str, *, held: bool) -> None:
+        """Let a message wait; `held` counts that it does so for its recipient's sake."""
+        await self._database.execute(_LATER, message, wait, reason, held)
 
     async def waiting(self) -> tuple[int, float]:
         """Give how many wait, and the age of the oldest in seconds."""
