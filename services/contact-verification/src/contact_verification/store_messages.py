@@ -5,7 +5,10 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from contact_verification.domain import BLOCKED, VERIFIED, role_ids, verifiable_types
 from contact_verification.messages import Kind
+from cv_citizens.replica import NAME
+from cv_contracts.codelists import CodeLists
 from servicekit.data.postgres import Database
 
 # Claimed by moving the next try behind the lease: who dies with a message in hand has it taken from him then. Codes, which a
@@ -20,18 +23,26 @@ where id in (
 returning id, attempts
 """
 
+# Of the contact data `o`: who is dead, or has no CV number any more because of a merger, can confirm nothing.
+CAN_CONFIRM: Final = f"""not exists (
+    select from citizens c join projection_generations g using (generation)
+    where g.projection = '{NAME}' and g.status = 'live' and c.person_id = o.person_id
+    and (c.cv_number is null or (c.state ->> 'dead')::boolean)
+)"""
+
 # What a claimed message needs, as it is now. A code that another one or a new value has voided has no row with this salt,
-# and nobody needs one for a value that was verified without it; a reminder is void once the value was confirmed or has another status, for its row is not marked as reminded any more.
-_DETAILS: Final = """
+# and nobody needs one for a value that was verified without it. A reminder is void once the value was confirmed or has another
+# status, for its row is not marked as reminded any more, and once nobody can confirm it.
+_DETAILS: Final = f"""
 select m.id, m.person_id, m.period_id, m.type, m.kind, m.salt, m.attempts, m.held, p.key_id, p.box,
-       coalesce(m.expires_at > clock_timestamp() and p.ends is null and c.status <> $2 and case m.kind
-            when 'code' then c.status <> $3 and exists (
+       coalesce(m.expires_at > clock_timestamp() and p.ends is null and o.status <> $2 and case m.kind
+            when 'code' then o.status <> $3 and exists (
                 select from codes k
                 where k.person_id = m.person_id and k.type = m.type and k.salt = m.salt and k.used_at is null
             )
-            else c.reminded_at is not null
+            else o.reminded_at is not null and m.type = any($4::int[]) and {CAN_CONFIRM}
        end, false) as wanted
-from messages m join periods p on p.id = m.period_id left join contacts c on c.period_id = m.period_id
+from messages m join periods p on p.id = m.period_id left join contacts o on o.period_id = m.period_id
 where m.id = any($1::uuid[])
 """
 _DONE: Final = """
@@ -75,16 +86,19 @@ class Claimed:
 class MessageStore:
     """Messages in the service's own database."""
 
-    def __init__(self, database: Database, *, blocked: int, verified: int) -> None:
+    def __init__(self, database: Database, lists: CodeLists) -> None:
         self._database = database
-        self._statuses = (blocked, verified)
+        self._lists = lists
+        statuses = role_ids(lists)
+        self._statuses = (statuses[BLOCKED], statuses[VERIFIED])
 
     async def claim(self, contact_types: list[int], most: int, lease: timedelta) -> list[Claimed]:
         """Take what is due, for the time of the lease; several senders never take the same."""
         rows = await self._database.fetch(_CLAIM, contact_types, most, lease)
         if not rows:
             return []
-        details = await self._database.fetch(_DETAILS, [row["id"] for row in rows], *self._statuses)
+        ids, types = [row["id"] for row in rows], verifiable_types(self._lists)
+        details = await self._database.fetch(_DETAILS, ids, *self._statuses, types)
         return [Claimed(*row) for row in details]
 
     async def done(self, message: UUID, status: str, reason: str | None = None) -> None:
