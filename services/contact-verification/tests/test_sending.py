@@ -450,6 +450,30 @@ async def test_only_who_can_confirm_is_reminded(world: World) -> None:
     assert [row["person_id"] for row in reminded] == [living.person_id]
 
 
+async def test_a_reminder_that_waits_is_void_once_nobody_can_confirm_any_more(
+    settings: Any, start: Start, sinks: Sinks, sending_to: Sending
+) -> None:
+    """Mail was away while the one citizen died and the other was merged into a third."""
+    async with live(start, settings) as world:
+        living, dead, merged = [await a_citizen(world, EMAIL) for _ in range(3)]
+        landline = await a_citizen(world, MOBILE)
+        for person, kind in ((living, EMAIL), (dead, EMAIL), (merged, EMAIL), (landline, MOBILE)):
+            await world.set_status(CASE_WORKER, person, kind, 2)
+        await world.database.execute("update contacts set confirmed_at = now() - interval '17 months'")
+        assert await world.parts.reconfirming.run_once() == (4, 0)
+        await world.change(dead, 2, dead=True)
+        await world.change(merged, 2, cvNumber=None, mergedInto=str(living.person_id))
+        for table in ("contacts", "messages"):
+            await world.database.execute(
+                f"update {table} set type = $2 where person_id = $1", landline.person_id, LANDLINE
+            )
+        await world.database.execute("update messages set next_try = now()")
+    async with start(settings.model_copy(update=sending_to(sinks))) as world:
+        await eventually(marked(world, "sent"))
+        await eventually(marked(world, "waiting", 0))
+    assert [message.to for message in sinks.kept.of()] == [living.mail]
+
+
 async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: World) -> None:
     person = await a_citizen(world, EMAIL)
     await world.verify(person, EMAIL, await world.code(person, EMAIL))

@@ -54,6 +54,11 @@ class Sent:
     to_address: bool
 
 
+def verifiable_types(lists: CodeLists) -> list[int]:
+    """Give the types of contact data that a code can be sent to."""
+    return [kind.id for kind in lists.contact_data_types.values() if kind.verifiable]
+
+
 def role_ids(lists: CodeLists) -> dict[str, int]:
     """Give the number of each contact status by its role."""
     return {status.role: status.id for status in lists.contact_statuses.values()}

@@ -9,7 +9,7 @@ from fastapi import Request
 
 from contact_verification.admission import Admission
 from contact_verification.circuit import Circuit
-from contact_verification.domain import BLOCKED, NOT_VERIFIED, VERIFIED, role_ids
+from contact_verification.domain import NOT_VERIFIED, role_ids
 from contact_verification.erasing import HOLDINGS
 from contact_verification.followers import projections
 from contact_verification.keys import Keys
@@ -127,7 +127,7 @@ def _parts(
         lists=lists,
         statuses=statuses,
     )
-    messages = MessageStore(database, blocked=statuses[BLOCKED], verified=statuses[VERIFIED])
+    messages = MessageStore(database, lists)
     sender = Sender(
         messages=messages,
         keys=keys,

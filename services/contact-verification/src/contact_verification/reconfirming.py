@@ -4,10 +4,9 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from contact_verification.domain import NOT_VERIFIED, VERIFIED, role_ids
+from contact_verification.domain import NOT_VERIFIED, VERIFIED, role_ids, verifiable_types
 from contact_verification.store import ContactStore
-from contact_verification.store_messages import REMIND
-from cv_citizens.replica import NAME
+from contact_verification.store_messages import CAN_CONFIRM, REMIND
 from cv_contracts.codelists import CodeLists
 from cv_contracts.events.contact_verification import ContactSaved
 
@@ -21,15 +20,10 @@ _LAPSE: Final = """
 update contacts set status = $4, confirmed_at = null, reminded_at = null
 where person_id = $1 and type = $2 and confirmed_at < now() - $3::interval and status = $5 returning 1
 """
-# Who is dead, or has no CV number any more because of a merger, can confirm nothing.
 _TO_REMIND: Final = f"""
 select o.person_id, o.type, o.period_id from contacts o
 where o.confirmed_at < now() - $1::interval and o.confirmed_at >= now() - $2::interval and o.status = $3
-    and o.reminded_at is null and o.type = any($4::int[]) and not exists (
-        select from citizens c join projection_generations g using (generation)
-        where g.projection = '{NAME}' and g.status = 'live' and c.person_id = o.person_id
-        and (c.cv_number is null or (c.state ->> 'dead')::boolean)
-    )
+    and o.reminded_at is null and o.type = any($4::int[]) and {CAN_CONFIRM}
 order by o.confirmed_at limit $5
 """
 _REMINDED: Final = """
@@ -58,7 +52,7 @@ class Reconfirming:
         return await self._remind_all(), await self._lapse_all()
 
     async def _remind_all(self) -> int:
-        types = [kind.id for kind in self._lists.contact_data_types.values() if kind.verifiable]
+        types = verifiable_types(self._lists)
         args = (self._remind_after, self._lapses_after, self._verified, types, CHUNK)
         reminded = 0
         while rows := await self._store.database.fetch(_TO_REMIND, *args):

@@ -116,6 +116,7 @@ class Sender:
         except Refused as refusal:
             await self._refused(channel, message, refusal)
         except Held as error:
+            channel.circuit.held(message.period)
             await self._later(channel, message, error)
         except (Passing, TimeoutError) as error:
             channel.circuit.failed()
@@ -126,28 +127,30 @@ class Sender:
             await self._messages.done(message.id, "sent")
 
     async def _refused(self, channel: Channel, message: Claimed, refusal: Refused) -> None:
-        """Give up a message; the provider itself is well."""
-        channel.circuit.worked()
+        """Give up a message; the provider itself is there."""
+        channel.circuit.answered()
         log.warning("message_refused", channel=channel.provider.name, reason=refusal.reason)
         if refusal.unreachable:
             await self._statuses.undeliverable_period(message.person, message.type, message.period)
         await self._messages.done(message.id, "refused", refusal.reason)
 
     async def _later(self, channel: Channel, message: Claimed, error: Exception) -> None:
-        """Wait with a message; a reminder, which lives for months, is given up at some time."""
+        """Wait with a message; a reminder, which lives for months, is given up once its recipient could not take it for long."""
         reason = str(error) or type(error).__name__
-        name, attempts = channel.provider.name, message.attempts
-        if message.kind == "reminder" and attempts >= self._settings.reminder_attempts:
+        name, attempts, held = channel.provider.name, message.attempts, isinstance(error, Held)
+        if held and message.kind == "reminder" and message.held + 1 >= self._settings.reminder_attempts:
             log.warning("reminder_given_up", channel=name, reason=reason, attempts=attempts)
             await self._messages.done(message.id, "refused", reason)
             return
         log.warning("message_waits", channel=name, reason=reason, attempts=attempts)
-        await self._messages.later(message.id, self._back_off(message), reason)
+        await self._messages.later(message.id, self._back_off(message, held=held), reason, held=held)
 
-    def _back_off(self, message: Claimed) -> timedelta:
+    def _back_off(self, message: Claimed, *, held: bool) -> timedelta:
+        """Tell how long a message waits. Only a reminder's recipient has days: a provider may be back any minute."""
         settings = self._settings
-        wait: timedelta = settings.first_back_off * 2.0 ** min(message.attempts - 1, 20)
-        if message.kind == "code":
+        before = message.held if held else message.attempts - 1
+        wait: timedelta = settings.first_back_off * 2.0 ** min(before, 20)
+        if not held or message.kind == "code":
             wait = min(wait, settings.longest_back_off)
         return wait * random.uniform(0.8, 1.2)  # noqa: S311 - only spreads the tries
 

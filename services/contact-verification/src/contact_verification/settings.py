@@ -51,11 +51,11 @@ class SendingSettings(BaseModel):
     first_back_off: timedelta = timedelta(seconds=1)
     """Before the second try; doubled by each further one."""
     longest_back_off: timedelta = timedelta(minutes=5)
-    """The longest time between two tries of a code."""
-    reminder_attempts: Annotated[int, Field(ge=1)] = 19
-    """Tries of a reminder, each after twice the wait before (six days, from 1 s); then it is given up."""
+    """The longest time between two tries of a code, and of whatever waits for a provider or a key."""
+    reminder_attempts: Annotated[int, Field(ge=1)] = 20
+    """Tries of a reminder that its recipient cannot take, each after twice the wait before (six days, from 1 s); then it is given up."""
     circuit_failures: Annotated[int, Field(ge=1)] = 5
-    """Failures in a row after which a provider is left alone."""
+    """Failures in a row after which a provider is left alone; so many recipients put off in a row, and it is told as away."""
     circuit_rest: timedelta = timedelta(seconds=30)
     """For how long it is left alone; then one message tries it."""
 

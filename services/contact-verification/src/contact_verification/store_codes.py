@@ -85,7 +85,11 @@ class CodeStore:
         return await self._wait(tx, person_id, hashes, interval_of_person=interval_of_person)
 
     async def _hold(self, tx: WriteTx, hashes: Iterable[bytes]) -> None:
-        """Keep others from these addresses; in one order, so that nobody waits for one while holding another's next."""
+        """Keep others from these addresses, in one order within a call.
+
+        A transaction that calls it several times (a follower's batch of persons, a person with two changes) may still meet another
+        in a ring; PostgreSQL ends one of the two, as trouble that passes.
+        """
         await tx.conn.execute(_LOCK, [lock_number(f"address {blind.hex()}") for blind in sorted(set(hashes))])
 
     async def _wait(
@@ -104,6 +108,8 @@ class CodeStore:
 
     async def send_new(self, tx: WriteTx, person_id: UUID, opened: Sequence[Opened]) -> None:
         """Send a code for each new value, as far as the limits let it; else there is one that nobody can use."""
+        if not opened:
+            return
         await self._hold(tx, chain.from_iterable(value.hashes for value in opened))
         for value in opened:
             if await self._wait(tx, person_id, value.hashes, interval_of_person=False) is None:

@@ -1,0 +1,125 @@
+"""Reminders that must wait: for whom, how long, and when one is given up."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from contact_verification.circuit import Circuit
+from contact_verification.keys import BlindIndex, Codes, Keys, Vault
+from contact_verification.messages import Held, Outgoing, Passing
+from contact_verification.sending import Channel, Sender
+from contact_verification.settings import CodeSettings, SendingSettings
+from contact_verification.statuses import ContactStatuses
+from contact_verification.store_messages import Claimed, MessageStore
+from contact_verification.testing import EMAIL
+
+KEYS = Keys(Vault.from_text("k1:a data key of sixteen bytes"), BlindIndex("a blind key"), Codes("a code key"))
+OTHER_KEYS = replace(KEYS, vault=Vault.from_text("k2:another key of sixteen bytes"))
+
+
+class Queue(MessageStore):
+    """Holds one message, which is due again however long it is to wait, and keeps what becomes of it."""
+
+    def __init__(self, message: Claimed) -> None:
+        self.message = message
+        self.waits = list[timedelta]()
+        self.became: str | None = None
+
+    async def claim(self, contact_types: list[int], most: int, lease: timedelta) -> list[Claimed]:
+        self.message = replace(self.message, attempts=self.message.attempts + 1)
+        return [self.message]
+
+    async def later(self, message: UUID, wait: timedelta, reason: str, *, held: bool) -> None:
+        self.waits.append(wait)
+        self.message = replace(self.message, held=self.message.held + held)
+
+    async def done(self, message: UUID, status: str, reason: str | None = None) -> None:
+        self.became = status
+
+
+class Answering:
+    """A provider that answers what a test wants."""
+
+    name = "mail"
+
+    def __init__(self) -> None:
+        self.answer: Exception | None = None
+
+    async def send(self, message: Outgoing) -> None:
+        if self.answer is not None:
+            raise self.answer
+
+
+class Waiting:
+    """A sender with one reminder, tried as often as a test wants; the time between the tries is only told."""
+
+    def __init__(self, *, keys: Keys = KEYS, attempts: int = 0) -> None:
+        period = uuid4()
+        sealed = KEYS.vault.seal("someone@example.com", period)
+        message = Claimed(
+            id=uuid4(),
+            person=uuid4(),
+            period=period,
+            type=EMAIL,
+            kind="reminder",
+            salt=None,
+            attempts=attempts,
+            held=0,
+            key_id=sealed.key_id,
+            box=sealed.box,
+            wanted=True,
+        )
+        self.queue, self.provider, self.settings = Queue(message), Answering(), SendingSettings()
+        self.channel = Channel(self.provider, [EMAIL], mail=True, circuit=Circuit(5, timedelta(0)))
+        self.sender = Sender(
+            messages=self.queue,
+            keys=keys,
+            statuses=cast("ContactStatuses", None),  # nobody here becomes undeliverable
+            channels=[self.channel],
+            settings=self.settings,
+            codes=CodeSettings(),
+        )
+
+    async def tries(self, most: int) -> None:
+        for _ in range(most):
+            if self.queue.became is None:
+                await self.sender.round(self.channel)
+
+
+@pytest.fixture
+def evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda _least, _most: 1.0)
+
+
+@pytest.mark.usefixtures("evenly")
+async def test_a_reminder_that_its_recipient_cannot_take_is_tried_for_six_days() -> None:
+    waiting = Waiting()
+    waiting.provider.answer = Held("recipient 452")
+    await waiting.tries(100)
+    assert waiting.queue.became == "refused"
+    assert waiting.queue.message.attempts == waiting.settings.reminder_attempts
+    assert timedelta(days=6) < sum(waiting.queue.waits, timedelta(0)) < timedelta(days=6.1)
+
+
+@pytest.mark.usefixtures("evenly")
+@pytest.mark.parametrize("keys", [KEYS, OTHER_KEYS])
+async def test_a_provider_or_a_key_that_is_away_for_long_costs_no_reminder(keys: Keys) -> None:
+    waiting = Waiting(keys=keys)
+    waiting.provider.answer = Passing("away")
+    await waiting.tries(1000)
+    assert waiting.queue.became is None
+    assert max(waiting.queue.waits) == waiting.settings.longest_back_off
+
+
+async def test_what_waited_for_a_provider_has_all_its_tries_left_when_the_recipient_cannot_take_it() -> None:
+    """As have the rows of before this was counted, with all their tries in `attempts`."""
+    waiting = Waiting(attempts=40)
+    waiting.provider.answer = Held("recipient 452")
+    await waiting.tries(waiting.settings.reminder_attempts - 1)
+    assert waiting.queue.became is None
+    waiting.provider.answer = None
+    await waiting.tries(1)
+    assert waiting.queue.became == "sent"
