@@ -54,7 +54,6 @@ class Parts:
 
     database: Database
     code_lists: CodeListWatch
-    access_log: AccessLog
     request_log: RequestLog
     relay: Relay
     follower: Follower
@@ -143,7 +142,6 @@ def _parts(
     return Parts(
         database=database,
         code_lists=code_lists,
-        access_log=access_log,
         request_log=request_log,
         relay=Relay(database, settings.kafka, SERVICE, outbox),
         follower=follower,

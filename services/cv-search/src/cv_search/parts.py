@@ -42,7 +42,6 @@ class Parts:
 
     database: Database
     code_lists: CodeListWatch
-    access_log: AccessLog
     follower: Follower
     documents: SearchDocuments
     refresh: Refresh
@@ -114,7 +113,6 @@ def _parts(
     return Parts(
         database=database,
         code_lists=code_lists,
-        access_log=access_log,
         follower=follower,
         documents=documents,
         refresh=Refresh(documents, in_force.maker),

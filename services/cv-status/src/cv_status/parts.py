@@ -40,13 +40,10 @@ class Parts:
 
     database: Database
     code_lists: CodeListWatch
-    access_log: AccessLog
     request_log: RequestLog
     relay: Relay
     follower: Follower
-    store: StatusStore
     states: StatusStates
-    replica: Replica
     reading: Reading
     frozen: FrozenDocuments
     on_status: OnStatus
@@ -95,13 +92,10 @@ def _parts(
     return Parts(
         database=database,
         code_lists=code_lists,
-        access_log=access_log,
         request_log=request_log,
         relay=Relay(database, settings.kafka, SERVICE, outbox),
         follower=follower,
-        store=store,
         states=StatusStates(database),
-        replica=replica,
         reading=Reading(store, replica, follower.applied, access_log, clock),
         frozen=frozen,
         on_status=OnStatus(
