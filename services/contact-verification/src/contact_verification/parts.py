@@ -38,7 +38,7 @@ from servicekit.code_lists import CodeListWatch
 from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.follow.owned_states import HttpStates
 from servicekit.publish.outbox import Outbox
@@ -69,7 +69,7 @@ class Parts:
     messages: MessageStore
     sender: Sender
     reconfirming: Reconfirming
-    erasures: Receipts
+    erasures: ErasureReceipts
 
 
 def parts_of(request: Request) -> Parts:
@@ -173,7 +173,7 @@ def _parts(
         messages=messages,
         sender=sender,
         reconfirming=Reconfirming(store, lists, settings.reconfirm_after, settings.remind_before),
-        erasures=Receipts(database, SERVICE, HOLDINGS),
+        erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )
 
 

@@ -25,7 +25,7 @@ from servicekit.code_lists import CodeListWatch
 from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
@@ -48,7 +48,7 @@ class Parts:
     frozen: FrozenDocuments
     on_status: OnStatus
     set_cv_status: SetCvStatus
-    erasures: Receipts
+    erasures: ErasureReceipts
 
 
 def parts_of(request: Request) -> Parts:
@@ -116,5 +116,5 @@ def _parts(
             rules=load_rules(settings.status_rules),
             clock=clock,
         ),
-        erasures=Receipts(database, SERVICE, HOLDINGS),
+        erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )
