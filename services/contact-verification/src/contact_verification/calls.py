@@ -6,10 +6,9 @@ from typing import Final
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor
-from servicekit.data.consistency import ConsistencyToken, parse
+from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken, parse
 from servicekit.data.idempotency import RequestKey
 from servicekit.web.calls import request_id_of
-from servicekit.web.http import CONSISTENCY_HEADER
 from servicekit.web.identity import Caller
 
 CITIZEN_HEADER: Final = "x-civilregistrationidentifier"

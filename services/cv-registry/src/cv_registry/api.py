@@ -11,10 +11,9 @@ from cv_registry.hot import PERSON_NUMBER_HEADER, write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
 from cv_registry.receipts import WriteCall
-from servicekit.data.consistency import parse
+from servicekit.data.consistency import CONSISTENCY_HEADER, parse
 from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer
 from servicekit.web.calls import CallerDep
-from servicekit.web.http import CONSISTENCY_HEADER
 from servicekit.web.identity import Caller
 
 router = APIRouter()
