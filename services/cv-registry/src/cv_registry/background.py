@@ -1,4 +1,4 @@
-"""What runs beside the requests: the relay, the follower, the heartbeat, letters left in the middle, the forgetting of old requests."""
+"""What runs beside the requests."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta

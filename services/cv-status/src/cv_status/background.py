@@ -1,4 +1,4 @@
-"""What runs beside the requests: the relay, the follower, the cleaning of remembered requests."""
+"""What runs beside the requests."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta

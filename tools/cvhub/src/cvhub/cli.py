@@ -98,7 +98,7 @@ def _is_alive(pid: int) -> bool:
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Show what runs, where, and how it feels. Ends with 1 if anything is not well."""
+    """Show what runs, where, and whether all is well. Ends with 1 if anything is not well."""
     from cvhub.health import states_of  # noqa: PLC0415
 
     rows = states_of(State())

@@ -79,7 +79,7 @@ def _say_where_to_look(console: Console, stack: Stack) -> None:
    cvhub token --organisation 8:10100 --scope cv.read  a bearer token
    cvhub follow cv-registry.cv-changed                 events as they come
    {sinks:52}mail, SMS and letters; also `cvhub messages mail`, `cvhub print-service`
-   cvhub status · cvhub logs gateway -f                how it feels, and what it says
+   cvhub status · cvhub logs gateway -f                whether all is well, and what it says
    Kafka {stack.bootstrap_servers} · data and logs in {stack.state.folder}
  Ctrl-C or `cvhub down` stops everything; the data stay.
 """,
