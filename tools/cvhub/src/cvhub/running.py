@@ -14,7 +14,7 @@ from cvhub.services import SINKS
 from cvhub.stack import Stack
 from cvhub.state import State
 from cvhub.steps import Steps
-from cvhub.walk import walk_through
+from cvhub.walk.walking import walk_through
 
 TEND_SECONDS = 0.3
 

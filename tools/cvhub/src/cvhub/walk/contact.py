@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from cvhub.journey import JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
 from cvhub.sinks.reading import sent
+from cvhub.walk.journey import JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
 
 PATH = "/v1/kontaktinformation"
 MAIL = 3
