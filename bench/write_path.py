@@ -20,8 +20,8 @@ from pydantic import SecretStr
 from bench.measured import Row, Servers
 from cv_citizens.danish_time import utc_now
 from cv_citizens.testing import a_caller
+from cv_registry.calls import WriteCall
 from cv_registry.parts import assemble
-from cv_registry.receipts import WriteCall
 from cv_registry.replacing import METHOD
 from cv_registry.settings import Settings
 from cv_registry.testing import NO_KAFKA, a_citizen, a_cv

@@ -91,9 +91,9 @@ def test_commands_of_cvhub_that_are_written_out_lack_nothing(page: Path) -> None
 
 
 @pytest.mark.parametrize("page", SERVICES, ids=lambda page: page.parent.name)
-def test_a_service_says_what_it_consumes_publishes_and_owns_and_its_settings(page: Path) -> None:
+def test_a_service_says_what_it_answers_consumes_publishes_and_owns_and_its_settings(page: Path) -> None:
     headings = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE)
-    assert headings[-4:] == ["Consumes", "Publishes", "Owns", "Settings"]
+    assert headings[-5:] == ["Answers", "Consumes", "Publishes", "Owns", "Settings"]
 
 
 def arrows(drawing: str, line: str) -> Iterator[tuple[str, str]]:

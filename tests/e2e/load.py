@@ -23,7 +23,7 @@ from cv_contracts.envelope import Unreadable, read
 from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import topic_of
-from servicekit.data.consistency import HEADER, parse
+from servicekit.data.consistency import CONSISTENCY_HEADER, parse
 from servicekit.kafka import consumer
 from servicekit.settings import KafkaSettings
 from servicekit.testing import eventually
@@ -84,7 +84,7 @@ class Load:
             return False
         event_id = UUID(answer.json()["ServiceReceipt"]["MessageIdentifier"])
         key = self.keys[person]
-        token, _, _ = answer.headers[HEADER].partition(".")
+        token, _, _ = answer.headers[CONSISTENCY_HEADER].partition(".")
         version = parse(token).entries[topic_of(self.stream.event).name, key]
         self.acknowledged.append(Acknowledged(event_id, key, version, marker, begun, time.monotonic()))
         return True

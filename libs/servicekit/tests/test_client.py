@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ import pytest_asyncio
 from servicekit.follow.owner_testing import Keys
 from servicekit.testing import free_port
 from servicekit.web.client import (
+    DEADLINE,
     ServiceClient,
     ServiceGarbled,
     ServiceRefused,
@@ -69,10 +71,15 @@ async def world() -> AsyncIterator[World]:
     service, keys = Scripted(free_port()), Keys("cv-status", "cv-registry")
     service.says(b"{}")
     server = await asyncio.start_server(service.serve, "127.0.0.1", service.port)
-    client = ServiceClient(f"http://127.0.0.1:{service.port}", "cv-registry", keys.signer("cv-status"))
-    yield World(service, client, keys)
-    client.close()
+    world = World(service, client_of(service, keys), keys)
+    yield world
+    world.client.close()
     server.close()
+
+
+def client_of(service: Scripted, keys: Keys, deadline: timedelta = DEADLINE) -> ServiceClient:
+    url = f"http://127.0.0.1:{service.port}"
+    return ServiceClient(url, "cv-registry", keys.signer("cv-status"), deadline=deadline)
 
 
 async def test_json_goes_there_and_back_over_one_connection(world: World) -> None:
@@ -86,7 +93,8 @@ async def test_json_goes_there_and_back_over_one_connection(world: World) -> Non
 async def test_the_call_is_signed_and_carries_the_caller_and_the_deadline(world: World) -> None:
     one = Organisation(1, "101")
     caller = Caller("client", one, one, one, User("N. N.", 1, "x"))
-    await world.client.post_json("/internal/x", {}, timedelta(seconds=3), caller=caller)
+    with closing(client_of(world.service, world.keys, timedelta(seconds=3))) as client:
+        await client.post_json("/internal/x", {}, caller=caller)
     [head] = world.service.heads
     lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
     seen = world.keys.verifier("cv-registry").authenticate(lines["authorization"])
@@ -129,8 +137,11 @@ async def test_a_refusal_names_its_status_and_fault(world: World, body: bytes, c
 
 async def test_no_answer_in_time_is_timed_out(world: World) -> None:
     world.service.hold = asyncio.Event()
-    with pytest.raises(ServiceTimedOut):
-        await world.client.post_json("/internal/x", {}, timedelta(seconds=0.1))
+    with (
+        closing(client_of(world.service, world.keys, timedelta(seconds=0.1))) as client,
+        pytest.raises(ServiceTimedOut),
+    ):
+        await client.post_json("/internal/x", {})
 
 
 async def test_a_service_that_is_away_or_hangs_up_is_unreachable(world: World) -> None:
@@ -140,11 +151,3 @@ async def test_a_service_that_is_away_or_hangs_up_is_unreachable(world: World) -
     nobody = ServiceClient(f"http://127.0.0.1:{free_port()}", "cv-registry", world.keys.signer("cv-status"))
     with pytest.raises(ServiceUnreachable):
         await nobody.post_json("/internal/x", {})
-
-
-async def test_what_may_not_be_repeated_is_sent_once(world: World) -> None:
-    await world.client.post_json("/internal/x", {})
-    world.service.answer = b""
-    with pytest.raises(ServiceUnreachable):
-        await world.client.post_json("/internal/x", {}, repeatable=False)
-    assert len(world.service.heads) == 2

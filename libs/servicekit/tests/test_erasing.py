@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Held, Holdings, Receipts, receipted, removing
+from servicekit.follow.erasing import ErasureReceipts, Held, Holdings, receipted, removing
 from servicekit.follow.projection import Projection
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import Copies, OwnedStates, apply_states, make_live
@@ -30,7 +30,7 @@ class Service:
     def __init__(self, database: Database, projection: Projection) -> None:
         self.database = database
         self.projection = projection
-        self.receipts = Receipts(database, "a-service", HOLDINGS)
+        self.receipts = ErasureReceipts(database, "a-service", HOLDINGS)
 
     async def note(self, subject: UUID) -> UUID:
         note = uuid4()

@@ -1,21 +1,17 @@
 # ruff: noqa: PT012 - it is the whole transaction that raises
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from structlog.testing import capture_logs
 
 from cv_contracts.faults import Fault, Precondition, Unavailable
 from cvhub.testing import FreshDatabase
 from servicekit.data.idempotency import REPLAY_HEADER, Answer, RequestKey, RequestLog, wrong_request_id
 from servicekit.data.postgres import Database
-from servicekit.testing import in_skipped_time
 from servicekit.web.identity import Caller, Organisation, User
 
 pytestmark = pytest.mark.infra
@@ -216,39 +212,3 @@ def test_a_secret_shorter_than_16_bytes_is_refused() -> None:
     RequestLog(bytes(16))
     with pytest.raises(ValueError, match="16 bytes"):
         RequestLog(bytes(15))
-
-
-class Cleaning(RequestLog):
-    """Fails in these ways when it is to clean, and is over then; notes when it cleaned."""
-
-    def __init__(self, *fails: Exception | None) -> None:
-        super().__init__(bytes(16))
-        self.fails = list(fails)
-        self.cleaned: list[float] = []
-
-    async def clean(self, database: Database) -> int:
-        self.cleaned.append(asyncio.get_running_loop().time())
-        if not self.fails:
-            raise asyncio.CancelledError
-        if (error := self.fails.pop(0)) is not None:
-            raise error
-        return 0
-
-
-NO_DATABASE: Any = None
-
-
-@in_skipped_time
-async def test_it_is_cleaned_every_hour_also_after_the_database_was_away() -> None:
-    log = Cleaning(None, ConnectionRefusedError(), None)
-    with capture_logs() as logs, suppress(asyncio.CancelledError):
-        await log.keep_clean(NO_DATABASE)
-    assert log.cleaned == [0, 3600, 7200, 10800]
-    assert [(one["event"], one["error_type"]) for one in logs] == [
-        ("request_log_not_cleaned", "ConnectionRefusedError")
-    ]
-
-
-async def test_what_is_no_trouble_of_the_database_ends_the_cleaning() -> None:
-    with pytest.raises(LookupError):
-        await Cleaning(LookupError()).keep_clean(NO_DATABASE)

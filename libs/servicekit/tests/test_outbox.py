@@ -17,9 +17,9 @@ def an_event(version: int = 1) -> CVChanged:
 
 
 async def test_a_row_says_what_the_record_will_say(database: Database) -> None:
-    event = an_event()
+    outbox, event = Outbox(), an_event()
     async with database.write("k") as tx:
-        await Outbox().add(tx, event, partition=3)
+        await outbox.add_rows(tx, [outbox.row(event, partition=3)])
     row = await database.fetchrow("select * from outbox")
     assert row is not None
     assert (row["id"], row["aggregateid"], row["type"]) == (event.id, str(event.subject), CVChanged.TYPE)

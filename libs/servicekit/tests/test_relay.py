@@ -294,7 +294,7 @@ async def test_a_row_that_names_a_partition_goes_there(
             beat = CitizenHeartbeat(
                 id=uuid4(), subject=UUID(int=0), version=tx.version_after(None), time=tx.now
             )
-            await outbox.add(tx, beat, partition=partition)
+            await outbox.add_rows(tx, [outbox.row(beat, partition)])
     async with running(Relay(database, kafka_settings, SOURCE, outbox)):
         await eventually(lambda: empty(database))
     found = await records(kafka_settings, "cv-registry.citizen-changed")

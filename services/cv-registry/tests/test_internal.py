@@ -13,7 +13,6 @@ from cv_registry.moving import Moved, Moving
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_cvs import CvStore
 from cv_registry.testing import RegistryClient, a_citizen, with_cv
-from servicekit.background import repeat
 from servicekit.data.postgres import Database
 from servicekit.follow.states import Erased, Known, Unknown, from_wire
 from servicekit.publish.outbox import Outbox
@@ -205,19 +204,6 @@ async def test_a_heartbeat_goes_to_each_partition_once_and_never_piles_up(databa
     assert [row["partition"] for row in rows] == list(range(6))
     await database.execute("DELETE FROM outbox WHERE partition IN (2, 4)")
     assert await one.heartbeat(now + 2 * every, now + every) == 2
-
-
-async def test_background_work_survives_a_database_that_is_away() -> None:
-    attempts = 0
-
-    async def work() -> None:
-        nonlocal attempts
-        attempts += 1
-        raise ConnectionError if attempts < 3 else ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await repeat("test", timedelta(milliseconds=1), work)
-    assert attempts == 3
 
 
 async def test_a_registry_without_kafka_is_alive_and_ready(registry: RegistryClient) -> None:

@@ -16,10 +16,10 @@ from cv_citizens.documents import Documents
 from cv_citizens.testing import a_caller
 from cv_contracts.events.cv_registry import AccountLetterSent
 from cv_contracts.ids import CvId, PersonId
+from cv_registry.calls import WriteCall
 from cv_registry.letters import METHOD, AccountLetters
 from cv_registry.passwords import Passwords
 from cv_registry.printing import HttpPrintService, NotTaken, Unsure
-from cv_registry.receipts import WriteCall
 from cv_registry.store_letters import Letter, LetterStore
 from cv_registry.testing import RegistryClient, a_citizen
 from servicekit.data.access_log import AccessLog

@@ -52,7 +52,7 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     ("command", "says"),
     [
         (["follow", "cv-registry.cv-changed"], "does not answer"),
-        (["outbox", "mail"], "do not answer"),
+        (["messages", "mail"], "do not answer"),
         (["print-service"], "do not answer"),
         (["print-service", "works"], "do not answer"),
         (["projections", "gateway"], "has no database"),

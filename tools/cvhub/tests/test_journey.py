@@ -3,8 +3,8 @@
 import shlex
 from typing import Any, cast
 
-from cvhub.journey import JOBNET, Journey
 from cvhub.state import Run
+from cvhub.walk.journey import JOBNET, Journey
 
 HEADERS = {"accept": "application/json"}
 

@@ -1,6 +1,5 @@
 """The one access policy: may this organisation use this method for this citizen on this day, and if not, which fault."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal, Self
@@ -8,8 +7,6 @@ from typing import Final, Literal, Self
 from cv_citizens.citizen import JOBNET, NO_MARGIN, OTHER_ACTOR, Citizen, Relation
 from cv_contracts.access import ACCESS, Rule
 from servicekit.web.identity import Caller, Organisation
-
-AccessTable = Mapping[tuple[int, int], Rule]
 
 _NOT_LISTED: Final = Rule(kind="no", fault=8292)
 _NEVER: Final = frozenset({"no", "-"})
@@ -81,30 +78,28 @@ class Explanation:
 _ALLOWED: Final = Decision(allowed=True)
 
 
-def rule_for(method: int, actor: Actor, table: AccessTable = ACCESS) -> Rule:
+def rule_for(method: int, actor: Actor) -> Rule:
     """Cell of the access table; an organisation type that is not in it may do nothing."""
-    return table.get((method, actor.organisation_type), _NOT_LISTED)
+    return ACCESS.get((method, actor.organisation_type), _NOT_LISTED)
 
 
-def fault_of_organisation(method: int, actor: Actor, table: AccessTable = ACCESS) -> int | None:
+def fault_of_organisation(method: int, actor: Actor) -> int | None:
     """Fault of an organisation that may not use the method at all; decided before the citizen is looked up."""
-    rule = rule_for(method, actor, table)
+    rule = rule_for(method, actor)
     return rule.fault if rule.kind in _NEVER else None
 
 
-def decide(method: int, actor: Actor, citizen: Citizen, today: date, table: AccessTable = ACCESS) -> Decision:
+def decide(method: int, actor: Actor, citizen: Citizen, today: date) -> Decision:
     """Whole decision for one citizen on a Danish day.
 
     The method's own rules (consent, asylum window, status rules) come after it and are not part of it.
     """
-    return explain(method, actor, citizen, today, table).decision
+    return explain(method, actor, citizen, today).decision
 
 
-def explain(
-    method: int, actor: Actor, citizen: Citizen, today: date, table: AccessTable = ACCESS
-) -> Explanation:
+def explain(method: int, actor: Actor, citizen: Citizen, today: date) -> Explanation:
     """Decide, and name the row of the table and the relation that the decision comes from."""
-    rule = rule_for(method, actor, table)
+    rule = rule_for(method, actor)
     match rule.kind:
         case "own":
             return _own(rule, actor.active, citizen, today)

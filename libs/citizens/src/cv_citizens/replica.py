@@ -49,27 +49,30 @@ on conflict (generation, person_id) do update set
 _REMOVE: Final = "delete from citizens where generation = $1 and person_id = any($2::uuid[])"
 
 
-def citizen_sql(by: By, *, columns: str = "", joins: str = "", lock: bool = False) -> str:
+def citizen_sql(by: By, *, lock: bool = False) -> str:
     """Give the query of one citizen in the live generation, `$1` being the number or id; read its row by `found`.
 
-    `columns` and `joins` add what a service reads along with it (the citizen is `c`). `lock` makes a change of the citizen,
-    and of which generation is live, wait until the transaction ends: a write is decided by one consistent state.
+    `lock` makes a change of the citizen, and of which generation is live, wait until the transaction ends: a write is
+    decided by one consistent state.
     """
     return f"""
-{_select("", columns, joins)}
+{_select()}
 where c.{by} = $1 order by c.version desc limit 1{" for share of c for key share of g" if lock else ""}
 """
 
 
 def citizens_sql(by: By, *, columns: str = "", joins: str = "") -> str:
-    """As `citizen_sql`, for the citizens of all the numbers or ids in the array `$1`; the row has the number or id too."""
+    """As `citizen_sql`, for the citizens of all the numbers or ids in the array `$1`; the row has the number or id too.
+
+    `columns` and `joins` add what a service reads along with them (the citizen is `c`).
+    """
     return f"""
 {_select(f"distinct on (c.{by}) c.{by},", columns, joins)}
 where c.{by} = any($1) order by c.{by}, c.version desc
 """
 
 
-def _select(first: str, columns: str, joins: str) -> str:
+def _select(first: str = "", columns: str = "", joins: str = "") -> str:
     return f"""
 select {first} c.person_id, c.version, c.state, {_FRESH} as fresh{", " + columns if columns else ""}
 from citizens c

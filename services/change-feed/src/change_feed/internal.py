@@ -12,7 +12,7 @@ from change_feed.log import FOLLOWED
 from change_feed.parts import PartsDep, parts_of
 from change_feed.rereading import hand_over
 from cv_contracts.faults import Unavailable
-from servicekit.follow.erasing import Receipts, erasure_routes
+from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
@@ -29,7 +29,7 @@ class PartitionBody(InternalBody):
     begin: Annotated[int, Field(ge=0)] = 0
 
 
-def _erasures(request: Request) -> Receipts:
+def _erasures(request: Request) -> ErasureReceipts:
     return parts_of(request).erasures
 
 

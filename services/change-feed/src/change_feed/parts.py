@@ -23,7 +23,7 @@ from cv_citizens.replica import replica_projection
 from cv_citizens.replica_source import HttpRegistry
 from servicekit.data.access_log import AccessLog
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.follow.owned_states import HttpStates
 from servicekit.settings import KafkaSettings
@@ -51,7 +51,7 @@ class Parts:
     change_list: ChangeList
     kafka: KafkaSettings
     page_size: int
-    erasures: Receipts
+    erasures: ErasureReceipts
 
 
 def parts_of(request: Request) -> Parts:
@@ -100,5 +100,5 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
         change_list=ChangeList(store, settings.page_size, clock),
         kafka=settings.kafka,
         page_size=settings.page_size,
-        erasures=Receipts(database, SERVICE, HOLDINGS),
+        erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )

@@ -8,7 +8,6 @@ from typing import Final
 
 from cv_citizens.citizen import A_KASSE, JOBCENTER, MUNICIPALITY, OTHER_ACTOR, Citizen
 from cv_citizens.policy import Actor, rule_for
-from cv_contracts.access import ACCESS, AccessTable
 from cv_contracts.faults import Fault
 
 METHOD: Final = 9
@@ -16,9 +15,9 @@ ALL: Final = "*"
 _AUTHORITIES: Final = (A_KASSE, MUNICIPALITY, JOBCENTER)
 
 
-def scope_of(actor: Actor, table: AccessTable = ACCESS) -> str:
+def scope_of(actor: Actor) -> str:
     """Give the one scope that a caller reads; raises the fault of a caller who may read none."""
-    rule = rule_for(METHOD, actor, table)
+    rule = rule_for(METHOD, actor)
     authority = f"{actor.active.type}:{actor.active.code}"
     match rule.kind:
         case "own":

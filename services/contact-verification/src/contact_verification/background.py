@@ -31,7 +31,7 @@ def background(parts: Parts, settings: Settings, health: Health) -> AbstractAsyn
         "settling": repeat("settling", settle_every, parts.settling.settle_due),
         "reconfirming": repeat("reconfirming", HOUR, parts.reconfirming.run_once),
         "forgetting": repeat("forgetting", HOUR, lambda: forget(parts)),
-        "cleaning": parts.request_log.keep_clean(parts.database),
+        "cleaning": repeat("cleaning", HOUR, lambda: parts.request_log.clean(parts.database)),
     }
     return running(health, work, parts.relay)
 

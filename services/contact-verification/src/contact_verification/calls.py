@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor
-from servicekit.data.consistency import ConsistencyToken, parse
+from cv_contracts.wire.common import PERSON_NUMBER_HEADER
+from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken, parse
 from servicekit.data.idempotency import RequestKey
 from servicekit.web.calls import request_id_of
-from servicekit.web.http import CONSISTENCY_HEADER
 from servicekit.web.identity import Caller
-
-CITIZEN_HEADER: Final = "x-civilregistrationidentifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,7 @@ class Call:
     caller: Caller
     seen: ConsistencyToken
     citizen: str = field(default="", repr=False)
-    """What stands in the citizen's header, unchecked."""
+    """What stands in the person number's header, unchecked; methods that take a CV number too find it there."""
     request_id: str | None = field(default=None, repr=False)
 
     @property
@@ -39,4 +36,4 @@ def read_call(method: int, caller: Caller, headers: Mapping[str, str]) -> Call:
     """Read the headers that all methods have."""
     request_id = request_id_of(headers)
     seen = parse(headers.get(CONSISTENCY_HEADER))
-    return Call(method, caller, seen, headers.get(CITIZEN_HEADER, ""), request_id)
+    return Call(method, caller, seen, headers.get(PERSON_NUMBER_HEADER, ""), request_id)

@@ -11,7 +11,7 @@ from contact_verification.parts import Parts, PartsDep, parts_of
 from contact_verification.saving import kind_of
 from contact_verification.states import FOLLOWERS, ContactStates
 from cv_contracts.wire.common import TEXT
-from servicekit.follow.erasing import Receipts, erasure_routes
+from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
 from servicekit.web.http import HotResponse, internal_only
@@ -29,7 +29,7 @@ def _states(request: Request) -> ContactStates:
     return parts_of(request).states
 
 
-def _erasures(request: Request) -> Receipts:
+def _erasures(request: Request) -> ErasureReceipts:
     return parts_of(request).erasures
 
 

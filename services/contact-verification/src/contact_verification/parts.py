@@ -38,7 +38,7 @@ from servicekit.code_lists import CodeListWatch
 from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.follow.owned_states import HttpStates
 from servicekit.publish.outbox import Outbox
@@ -54,7 +54,6 @@ class Parts:
 
     database: Database
     code_lists: CodeListWatch
-    access_log: AccessLog
     request_log: RequestLog
     relay: Relay
     follower: Follower
@@ -70,7 +69,7 @@ class Parts:
     messages: MessageStore
     sender: Sender
     reconfirming: Reconfirming
-    erasures: Receipts
+    erasures: ErasureReceipts
 
 
 def parts_of(request: Request) -> Parts:
@@ -143,7 +142,6 @@ def _parts(
     return Parts(
         database=database,
         code_lists=code_lists,
-        access_log=access_log,
         request_log=request_log,
         relay=Relay(database, settings.kafka, SERVICE, outbox),
         follower=follower,
@@ -175,7 +173,7 @@ def _parts(
         messages=messages,
         sender=sender,
         reconfirming=Reconfirming(store, lists, settings.reconfirm_after, settings.remind_before),
-        erasures=Receipts(database, SERVICE, HOLDINGS),
+        erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )
 
 

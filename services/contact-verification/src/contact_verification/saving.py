@@ -110,7 +110,7 @@ def value_of(kind: ContactDataType, written: str | None, element: str) -> Value 
 
 
 def _number_of(citizen: str) -> Number:
-    """Tell which number stands in the citizen's header, which takes both."""
+    """Tell which number stands in the person number's header, which takes both."""
     if is_person_number(citizen):
         return "person_number"
     if is_cv_number(citizen):

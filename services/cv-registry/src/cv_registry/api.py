@@ -3,18 +3,16 @@
 from fastapi import APIRouter, Request, Response
 
 from cv_contracts.faults import Fault
-from cv_contracts.wire.common import is_person_number
+from cv_contracts.wire.common import PERSON_NUMBER_HEADER, is_person_number
 from cv_contracts.wire.errors import bad_form
 from cv_registry.as_pdf import is_known, wants_pdf
 from cv_registry.asylum import CREATE, UPDATE
-from cv_registry.hot import PERSON_NUMBER_HEADER, write_call
+from cv_registry.calls import WriteCall, write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
-from cv_registry.receipts import WriteCall
-from servicekit.data.consistency import parse
+from servicekit.data.consistency import CONSISTENCY_HEADER, parse
 from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer
 from servicekit.web.calls import CallerDep
-from servicekit.web.http import CONSISTENCY_HEADER
 from servicekit.web.identity import Caller
 
 router = APIRouter()

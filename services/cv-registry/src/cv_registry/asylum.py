@@ -12,8 +12,9 @@ from cv_contracts.events.cv_registry import AsylumTransitionSet
 from cv_contracts.faults import Fault, FieldError, Precondition
 from cv_contracts.wire.asylum import CreateAsylumCVTransitionRequest, UpdateAsylumCVTransitionRequest
 from cv_contracts.wire.errors import read_body
+from cv_registry.calls import WriteCall
 from cv_registry.domain import AsylumDates, fault_of_dates, fault_of_update
-from cv_registry.receipts import Receipts, WriteCall
+from cv_registry.receipts import Receipts
 from cv_registry.store_citizens import AsylumCitizen, CitizenStore
 from servicekit.data.idempotency import Answer
 from servicekit.web.etags import holds_if_match

@@ -1,4 +1,4 @@
-"""What runs beside the requests: the relay, the follower, the heartbeat, letters left in the middle, the forgetting of old requests."""
+"""What runs beside the requests."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ def background(parts: Parts, settings: Settings, health: Health) -> AbstractAsyn
         "code-lists": parts.code_lists.run(),
         "heartbeat": repeat("heartbeat", every, lambda: make_heartbeat(parts, every)),
         "letters": repeat("letters", settings.letters_settled_every, parts.letters.settle_left),
-        "cleaning": parts.request_log.keep_clean(parts.database),
+        "cleaning": repeat("cleaning", timedelta(hours=1), lambda: parts.request_log.clean(parts.database)),
     }
     if parts.archiving is not None:
         work["archiving"] = repeat("archiving", ARCHIVED_EVERY, parts.archiving.archive_idle)

@@ -4,20 +4,21 @@ from collections.abc import Mapping
 from typing import Final
 
 from cv_contracts.faults import Fault
-from cv_contracts.wire.common import is_person_number
+from cv_contracts.wire.common import PERSON_NUMBER_HEADER, is_person_number
 from cv_contracts.wire.errors import bad_form
+from cv_registry.calls import write_call
 from cv_registry.reading import Reading
-from cv_registry.receipts import WriteCall
 from cv_registry.replacing import METHOD as REPLACE_CV
 from cv_registry.replacing import Replacing
-from servicekit.data.consistency import parse
-from servicekit.data.idempotency import wrong_request_id
+from servicekit.data.consistency import CONSISTENCY_HEADER, parse
+from servicekit.data.idempotency import REQUEST_ID_HEADER
 from servicekit.web.calls import caller_of
 from servicekit.web.http import HotResponse
-from servicekit.web.identity import Caller, ServiceVerifier
+from servicekit.web.identity import ServiceVerifier
 
-PERSON_NUMBER_HEADER: Final = "x-civilregistrationidentifier"
-
+_PERSON_NUMBER: Final = PERSON_NUMBER_HEADER.encode()
+_SEEN: Final = CONSISTENCY_HEADER.encode()
+_REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
 _JSON: Final = (b"content-type", b"application/json")
 _PRIVATE: Final = (b"cache-control", b"no-store")
 
@@ -31,10 +32,10 @@ class GetCv:
 
     async def __call__(self, headers: Mapping[bytes, bytes], _query: bytes) -> HotResponse:
         caller = caller_of(self._verifier, headers.get(b"authorization"))
-        person_number = headers.get(b"x-civilregistrationidentifier", b"").decode("latin-1")
+        person_number = headers.get(_PERSON_NUMBER, b"").decode("latin-1")
         if not is_person_number(person_number):
             raise Fault(1014, errors=(bad_form(PERSON_NUMBER_HEADER, person_number),))
-        seen = parse(headers.get(b"x-consistency-token", b"").decode("latin-1"))
+        seen = parse(headers.get(_SEEN, b"").decode("latin-1"))
         etag, body = await self._reading.get_cv(caller, person_number, seen)
         return 200, [_JSON, _PRIVATE, (b"etag", etag.encode())], body
 
@@ -48,25 +49,14 @@ class ReplaceCv:
 
     async def __call__(self, headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
         caller = caller_of(self._verifier, headers.get(b"authorization"))
-        person_number = _text(headers.get(b"x-civilregistrationidentifier"))
-        call = write_call(REPLACE_CV, caller, person_number, _text(headers.get(b"x-requestid")))
+        person_number = _text(headers.get(_PERSON_NUMBER))
+        call = write_call(REPLACE_CV, caller, person_number, _text(headers.get(_REQUEST_ID)))
         answer = await self._replacing.replace(call, body, _text(headers.get(b"if-match")))
         return (
             answer.status,
             [(name.encode(), value.encode()) for name, value in answer.headers.items()],
             answer.body,
         )
-
-
-def write_call(method: int, caller: Caller, person_number: str | None, request_id: str | None) -> WriteCall:
-    """Make the call of a write method from its headers; raises fault 1014 naming those that cannot be read."""
-    number = person_number or ""
-    errors = [] if is_person_number(number) else [bad_form(PERSON_NUMBER_HEADER, person_number)]
-    if wrong := wrong_request_id(request_id):
-        errors.append(wrong)
-    if errors:
-        raise Fault(1014, errors=tuple(errors))
-    return WriteCall(method, caller, number, request_id)
 
 
 def _text(value: bytes | None) -> str | None:

@@ -16,7 +16,7 @@ from cv_registry.settings import CONTACT_OWNER
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_contacts import CvContacts
 from cv_registry.store_cvs import CvStore
-from servicekit.follow.erasing import ErasedBody, Receipts, erasure_routes
+from servicekit.follow.erasing import ErasedBody, ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, WhyBody, operation_routes
 from servicekit.follow.owner import state_routes, states_answer
 from servicekit.web.http import internal_only
@@ -57,7 +57,7 @@ def _operations(request: Request) -> Operations:
     return Operations(parts.database, parts.follower)
 
 
-def _erasures(request: Request) -> Receipts:
+def _erasures(request: Request) -> ErasureReceipts:
     return parts_of(request).erasures
 
 

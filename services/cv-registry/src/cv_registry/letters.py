@@ -16,9 +16,9 @@ from cv_citizens.policy import decide, fault_of_organisation
 from cv_contracts.events.cv_registry import AccountLetterSent
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.methods import METHOD_BY_NUMBER
+from cv_registry.calls import WriteCall
 from cv_registry.passwords import Passwords, random_password
 from cv_registry.printing import NotTaken, PrintService, PrintTrouble, Unsure
-from cv_registry.receipts import WriteCall
 from cv_registry.store_letters import Addressee, Letter, LetterStore
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.idempotency import Answer, RequestLog

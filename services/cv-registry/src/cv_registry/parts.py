@@ -36,8 +36,7 @@ from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
-from servicekit.follow.erasing import Receipts as ErasureReceipts
-from servicekit.follow.erasing import receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.follow.projection import Projection
 from servicekit.publish.outbox import Outbox

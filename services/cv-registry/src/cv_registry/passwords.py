@@ -25,8 +25,8 @@ def random_password() -> str:
 class Passwords:
     """Hashes passwords (argon2id, RFC 9106's second choice), and tells whether one is right."""
 
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
-        self._hasher = hasher or PasswordHasher()
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher()
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._nobodys: str | None = None
 

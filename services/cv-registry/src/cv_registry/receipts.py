@@ -1,40 +1,12 @@
-"""What every write has in common: who calls, the replay of a repeated request id, and the ServiceReceipt."""
-
-from dataclasses import dataclass, field
+"""How a write is answered: with a ServiceReceipt, or with the first answer to a repeated request id."""
 
 from cv_citizens.citizen import Citizen
-from cv_citizens.policy import Actor
 from cv_contracts.event import Event
-from servicekit.data.idempotency import Answer, RequestKey, RequestLog
+from cv_registry.calls import WriteCall
+from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
 from servicekit.web.etags import etag
-from servicekit.web.identity import Caller
-
-
-@dataclass(frozen=True, slots=True)
-class WriteCall:
-    """One call of a write method, as far as its headers say: by whom, for whom, under which request id."""
-
-    method: int
-    caller: Caller
-    person_number: str = field(repr=False)
-    request_id: str | None = field(repr=False)
-
-    @property
-    def actor(self) -> Actor:
-        return Actor.of(self.caller)
-
-    @property
-    def lock(self) -> str:
-        """Key under which calls with the same request id wait for each other."""
-        active = self.caller.active
-        parts = (self.caller.client, active.type, active.code, self.method, self.person_number)
-        return " ".join(map(str, ("request", *parts, self.request_id)))
-
-    def key(self, citizen: Citizen) -> RequestKey | None:
-        """Identity of the request in the log; None without a request id."""
-        return RequestKey.of(self.caller, self.method, citizen.person_id, self.request_id)
 
 
 class Receipts:

@@ -17,10 +17,11 @@ from cv_contracts.faults import Fault, FieldError, Precondition
 from cv_contracts.wire.checks import check_code_lists, unknown_taxonomy
 from cv_contracts.wire.errors import read_body
 from cv_contracts.wire.replace_cv import ReplaceContactInformationType, ReplaceCVRequest
+from cv_registry.calls import WriteCall
 from cv_registry.contacts import NOT_SAVED, Contacts, PreparedContact
 from cv_registry.content import brings_contact, content_json
 from cv_registry.domain import fault_of_replacing, fault_of_window
-from cv_registry.receipts import Receipts, WriteCall
+from cv_registry.receipts import Receipts
 from cv_registry.store_cvs import CvStore, ReplaceableCv
 from servicekit.data.idempotency import Answer
 from servicekit.data.postgres import WriteTx

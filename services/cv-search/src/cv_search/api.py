@@ -4,9 +4,8 @@ from fastapi import APIRouter, Request, Response
 
 from cv_search.parts import PartsDep
 from cv_search.searching import SearchCall
-from servicekit.data.consistency import parse
+from servicekit.data.consistency import CONSISTENCY_HEADER, parse
 from servicekit.web.calls import CallerDep
-from servicekit.web.http import CONSISTENCY_HEADER
 
 router = APIRouter()
 

@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from cv_search.parts import PartsDep, parts_of
-from servicekit.follow.erasing import Receipts, erasure_routes
+from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, WhyBody, operation_routes
 from servicekit.web.http import internal_only
 from servicekit.web.internal import json_response
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/internal", dependencies=[internal_only("operator")])
 _KEY: Final = "operate the index"
 
 
-def _erasures(request: Request) -> Receipts:
+def _erasures(request: Request) -> ErasureReceipts:
     return parts_of(request).erasures
 
 

@@ -28,7 +28,7 @@ from cv_search.tantivy_engine import open_engine, open_reader
 from servicekit.code_lists import CodeListWatch
 from servicekit.data.access_log import AccessLog
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once
@@ -42,7 +42,6 @@ class Parts:
 
     database: Database
     code_lists: CodeListWatch
-    access_log: AccessLog
     follower: Follower
     documents: SearchDocuments
     refresh: Refresh
@@ -51,7 +50,7 @@ class Parts:
     pins: Pins
     searching: Searching
     purging: Purging
-    erasures: Receipts
+    erasures: ErasureReceipts
 
 
 def parts_of(request: Request) -> Parts:
@@ -114,7 +113,6 @@ def _parts(
     return Parts(
         database=database,
         code_lists=code_lists,
-        access_log=access_log,
         follower=follower,
         documents=documents,
         refresh=Refresh(documents, in_force.maker),
@@ -133,7 +131,7 @@ def _parts(
             persons=settings.pins.persons,
         ),
         purging=purging,
-        erasures=Receipts(database, SERVICE, HOLDINGS, purging.left),
+        erasures=ErasureReceipts(database, SERVICE, HOLDINGS, purging.left),
     )
 
 

@@ -1,9 +1,10 @@
-"""What runs beside the requests: the relay, the follower, the cleaning of remembered requests."""
+"""What runs beside the requests."""
 
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 
 from cv_status.parts import Parts
-from servicekit.background import running
+from servicekit.background import repeat, running
 from servicekit.web.health import Health
 
 
@@ -15,6 +16,6 @@ def background(parts: Parts, health: Health) -> AbstractAsyncContextManager[None
     work = {
         "code-lists": parts.code_lists.run(),
         "follower": parts.follower.run(),
-        "cleaning": parts.request_log.keep_clean(parts.database),
+        "cleaning": repeat("cleaning", timedelta(hours=1), lambda: parts.request_log.clean(parts.database)),
     }
     return running(health, work, parts.relay)

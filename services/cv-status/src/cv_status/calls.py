@@ -7,15 +7,13 @@ from typing import Final
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault
-from cv_contracts.wire.common import is_cv_number, is_person_number
+from cv_contracts.wire.common import PERSON_NUMBER_HEADER, is_cv_number, is_person_number
 from cv_contracts.wire.errors import bad_form
-from servicekit.data.consistency import ConsistencyToken, parse
+from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken, parse
 from servicekit.data.idempotency import RequestKey
 from servicekit.web.calls import request_id_of
-from servicekit.web.http import CONSISTENCY_HEADER
 from servicekit.web.identity import Caller
 
-PERSON_NUMBER_HEADER: Final = "x-civilregistrationidentifier"
 CV_NUMBER_HEADER: Final = "x-cvcustomeridentifier"
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Final
 
-from cv_status.calls import CV_NUMBER_HEADER, PERSON_NUMBER_HEADER, read_call
+from cv_contracts.wire.common import PERSON_NUMBER_HEADER
+from cv_status.calls import CV_NUMBER_HEADER, read_call
 from cv_status.reading import Reading
+from servicekit.data.consistency import CONSISTENCY_HEADER
 from servicekit.web.calls import caller_of
-from servicekit.web.http import CONSISTENCY_HEADER, HotResponse
+from servicekit.web.http import HotResponse
 from servicekit.web.identity import ServiceVerifier
 
 _READ: Final = {name.encode(): name for name in (PERSON_NUMBER_HEADER, CV_NUMBER_HEADER, CONSISTENCY_HEADER)}

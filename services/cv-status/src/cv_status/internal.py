@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from cv_contracts.ids import CvId
 from cv_status.parts import PartsDep, parts_of
 from cv_status.store import StatusStates
-from servicekit.follow.erasing import Receipts, erasure_routes
+from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
 from servicekit.web.http import internal_only
@@ -26,7 +26,7 @@ def _states(request: Request) -> StatusStates:
     return parts_of(request).states
 
 
-def _erasures(request: Request) -> Receipts:
+def _erasures(request: Request) -> ErasureReceipts:
     return parts_of(request).erasures
 
 

@@ -25,7 +25,7 @@ from servicekit.code_lists import CodeListWatch
 from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
@@ -40,18 +40,15 @@ class Parts:
 
     database: Database
     code_lists: CodeListWatch
-    access_log: AccessLog
     request_log: RequestLog
     relay: Relay
     follower: Follower
-    store: StatusStore
     states: StatusStates
-    replica: Replica
     reading: Reading
     frozen: FrozenDocuments
     on_status: OnStatus
     set_cv_status: SetCvStatus
-    erasures: Receipts
+    erasures: ErasureReceipts
 
 
 def parts_of(request: Request) -> Parts:
@@ -95,13 +92,10 @@ def _parts(
     return Parts(
         database=database,
         code_lists=code_lists,
-        access_log=access_log,
         request_log=request_log,
         relay=Relay(database, settings.kafka, SERVICE, outbox),
         follower=follower,
-        store=store,
         states=StatusStates(database),
-        replica=replica,
         reading=Reading(store, replica, follower.applied, access_log, clock),
         frozen=frozen,
         on_status=OnStatus(
@@ -122,5 +116,5 @@ def _parts(
             rules=load_rules(settings.status_rules),
             clock=clock,
         ),
-        erasures=Receipts(database, SERVICE, HOLDINGS),
+        erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )

@@ -1,4 +1,4 @@
-"""The registry as cv-status asks it: for citizens (by the replica) and for the CV that is to be frozen."""
+"""The CV that is to be frozen, asked of the registry."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,8 +12,6 @@ from cv_contracts.wire.cv_profile import CVProfileType
 from cv_status.store import Content
 from servicekit.web.client import ServiceClient
 from servicekit.web.identity import Caller
-
-__all__ = ["CvOfRegistry", "RegistryCvs"]
 
 
 class _Answer(BaseModel):

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from cv_gateway.app import SERVICE, create_app
+from cv_gateway.app import create_app
 from cv_gateway.openapi import write_or_check
-from cv_gateway.settings import Settings
+from cv_gateway.settings import SERVICE, Settings
 from servicekit.dumps import no_core_dumps
 from servicekit.observe import logging, telemetry
 from servicekit.web.server import serve

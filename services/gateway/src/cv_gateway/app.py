@@ -18,7 +18,7 @@ from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
 from cv_gateway.pages import pages
 from cv_gateway.rest import Reply, RestMethod, refusal
 from cv_gateway.seal import TokenSeal
-from cv_gateway.settings import Settings, TokenSettings
+from cv_gateway.settings import SERVICE, Settings, TokenSettings
 from cv_gateway.soap.description import Description
 from cv_gateway.soap.door import SoapDoor
 from cv_gateway.token import TokenRules, TokenVerifier
@@ -37,7 +37,6 @@ log = structlog.get_logger(__name__)
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 
-SERVICE = "gateway"
 HUNG_UP = 499
 """Counted in place of a status where nobody is left to be answered."""
 NO_SUCH_PATH = "There is no such path; /docs has all there are, and capitals count"

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from datetime import timedelta
 
 from cv_contracts.faults import TooMany
@@ -13,15 +12,14 @@ REMEMBERED_CLIENTS = 10_000
 class Quota:
     """`calls` per client and `period`. Counted in this process: with several gateways each counts for itself."""
 
-    def __init__(self, calls: int, period: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, calls: int, period: timedelta) -> None:
         self._calls = calls
         self._per_second = calls / period.total_seconds()
-        self._clock = clock
         self._full_again: dict[str, float] = {}
 
     def take(self, client: str) -> None:
         """Count one call; raises TooMany, with the seconds until the next call, when none is left."""
-        now = self._clock()
+        now = time.monotonic()
         full_again = max(now, self._full_again.pop(client, now)) + 1 / self._per_second
         missing = (full_again - now) * self._per_second - self._calls
         if missing > 1e-6:

@@ -19,7 +19,7 @@ from cv_contracts.faults import Fault, FieldError
 from cv_gateway.forwarding import INVALID, Header
 from servicekit.data import consistency
 
-HEADER = consistency.HEADER.encode("ascii")
+HEADER = consistency.CONSISTENCY_HEADER.encode("ascii")
 LONG_APPLIED = timedelta(minutes=15)
 """What was written so long ago is applied by all who follow it, but for those about whom there are alarms."""
 
@@ -78,4 +78,4 @@ class TokenSeal:
 
 
 def _refused(reason: str) -> Fault:
-    return Fault(INVALID, (FieldError(consistency.HEADER, reason),))
+    return Fault(INVALID, (FieldError(consistency.CONSISTENCY_HEADER, reason),))

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 from cv_contracts.methods import METHODS
 from servicekit.settings import FROM_ENVIRONMENT, HttpSettings, IdentitySettings, TelemetrySettings
 
+SERVICE = "gateway"
 SWIFT = {"SearchCVText": timedelta(seconds=1)}
 DEADLINES = {
     "GetCVAsPdf": timedelta(seconds=25),

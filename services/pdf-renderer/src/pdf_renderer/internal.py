@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from pdf_renderer.document import LetterDocument, read
 from pdf_renderer.parts import PartsDep, parts_of
-from servicekit.follow.erasing import Receipts, erasure_routes
+from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
 from servicekit.web.http import internal_only
 
@@ -21,7 +21,7 @@ _NOT_KEPT: Final = {"cache-control": "no-store"}
 router = APIRouter(prefix="/internal", dependencies=[internal_only(*CALLERS)])
 
 
-def _erasures(request: Request) -> Receipts:
+def _erasures(request: Request) -> ErasureReceipts:
     return parts_of(request).erasures
 
 

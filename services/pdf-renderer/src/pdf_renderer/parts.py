@@ -15,7 +15,7 @@ from pdf_renderer.settings import SERVICE, Settings
 from pdf_renderer.store import DocumentStore
 from pdf_renderer.workers import Workers
 from servicekit.data.postgres import Database
-from servicekit.follow.erasing import Receipts, receipted
+from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once
@@ -32,7 +32,7 @@ class Parts:
     documents: Documents
     follower: Follower
     ahead: RenderAhead
-    erasures: Receipts
+    erasures: ErasureReceipts
 
 
 def parts_of(request: Request) -> Parts:
@@ -63,7 +63,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
                 documents=documents,
                 follower=Follower(database, settings.kafka, SERVICE, followed),
                 ahead=RenderAhead(store, documents, cv_status.post_json),
-                erasures=Receipts(database, SERVICE, HOLDINGS),
+                erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
             )
     finally:
         registry.close()

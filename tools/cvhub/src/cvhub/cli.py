@@ -98,7 +98,7 @@ def _is_alive(pid: int) -> bool:
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Show what runs, where, and how it feels. Ends with 1 if anything is not well."""
+    """Show what runs, where, and whether all is well. Ends with 1 if anything is not well."""
     from cvhub.health import states_of  # noqa: PLC0415
 
     rows = states_of(State())
@@ -220,7 +220,7 @@ def follow(
 
 
 @app.command()
-def outbox(
+def messages(
     channel: Annotated[str, typer.Argument(help="mail or sms; without it both.")] = "",
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -228,13 +228,13 @@ def outbox(
     from cvhub.sinks.reading import sent  # noqa: PLC0415
 
     if channel not in ("", "mail", "sms"):
-        raise CannotStart("There are two kinds of messages: `cvhub outbox mail` and `cvhub outbox sms`.")
+        raise CannotStart("There are two kinds of messages: `cvhub messages mail` and `cvhub messages sms`.")
     with _of_the_sinks():
-        messages = sent(State().running(), channel)
+        found = sent(State().running(), channel)
     if as_json:
-        print(json.dumps(messages, ensure_ascii=False, indent=1))
+        print(json.dumps(found, ensure_ascii=False, indent=1))
         return
-    for message in messages:
+    for message in found:
         head = f"{message['at']}  {message['channel']} to {message['to']}  {message['subject']}"
         console.rule(cell(head), align="left")
         console.print(message["text"], highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""How each part of the running stack feels."""
+"""Whether each part of the running stack is well."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor

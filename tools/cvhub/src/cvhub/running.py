@@ -14,7 +14,7 @@ from cvhub.services import SINKS
 from cvhub.stack import Stack
 from cvhub.state import State
 from cvhub.steps import Steps
-from cvhub.walk import walk_through
+from cvhub.walk.walking import walk_through
 
 TEND_SECONDS = 0.3
 
@@ -78,8 +78,8 @@ def _say_where_to_look(console: Console, stack: Stack) -> None:
    cvhub citizens                                      citizens to try them with; none of them exists
    cvhub token --organisation 8:10100 --scope cv.read  a bearer token
    cvhub follow cv-registry.cv-changed                 events as they come
-   {sinks:52}mail, SMS and letters; also `cvhub outbox mail`, `cvhub print-service`
-   cvhub status · cvhub logs gateway -f                how it feels, and what it says
+   {sinks:52}mail, SMS and letters; also `cvhub messages mail`, `cvhub print-service`
+   cvhub status · cvhub logs gateway -f                whether all is well, and what it says
    Kafka {stack.bootstrap_servers} · data and logs in {stack.state.folder}
  Ctrl-C or `cvhub down` stops everything; the data stay.
 """,

@@ -53,6 +53,8 @@ _DANISH = ZoneInfo("Europe/Copenhagen")
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
+PERSON_NUMBER_HEADER: Final = "x-civilregistrationidentifier"
+
 
 def is_person_number(value: str) -> bool:
     """Tell whether the whole value has the seed's form; 0000000000 has, and belongs to nobody."""

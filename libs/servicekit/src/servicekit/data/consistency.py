@@ -18,7 +18,7 @@ from cv_contracts.topics import topic_of
 from servicekit.observe import metrics
 from servicekit.pace import set_within
 
-HEADER = "x-consistency-token"
+CONSISTENCY_HEADER = "x-consistency-token"
 MOST_ENTRIES = 64
 LONGEST_HEADER = 16_384
 DEFAULT_WAIT = timedelta(seconds=1)
@@ -89,7 +89,7 @@ def parse(header: str | None) -> ConsistencyToken:
         reason = (
             "is not a token of this system" if merged is None else f"holds more than {MOST_ENTRIES} entries"
         )
-        raise Fault(1014, errors=(FieldError(HEADER, reason),))
+        raise Fault(1014, errors=(FieldError(CONSISTENCY_HEADER, reason),))
     return merged
 
 

@@ -1,6 +1,5 @@
 """A write that names a request id runs once; the same request again gets the first answer again."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,16 +8,13 @@ from typing import Any, Self
 from uuid import UUID
 
 import orjson
-import structlog
 
 from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
 from cv_contracts.wire.common import is_request_id
-from servicekit.data.postgres import Database, WriteTx, passing_trouble
+from servicekit.data.postgres import Database, WriteTx
 from servicekit.observe import metrics
 from servicekit.settings import BadSetting
 from servicekit.web.identity import Caller, Organisation
-
-log = structlog.get_logger(__name__)
 
 REPLAY_HEADER = "x-idempotent-replay"
 REQUEST_ID_HEADER = "x-requestId"
@@ -159,17 +155,6 @@ class RequestLog:
             forgotten += chunk
             if chunk < CLEAN_CHUNK:
                 return forgotten
-
-    async def keep_clean(self, database: Database, every: timedelta = timedelta(hours=1)) -> None:
-        """Clean again and again until cancelled."""
-        while True:
-            try:
-                await self.clean(database)
-            except Exception as error:
-                if passing_trouble(error) is None:
-                    raise
-                log.warning("request_log_not_cleaned", error_type=type(error).__name__)
-            await asyncio.sleep(every.total_seconds())
 
     def _request(self, key: RequestKey) -> bytes:
         parts: tuple[Any, ...] = (

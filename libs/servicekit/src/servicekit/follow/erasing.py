@@ -19,9 +19,9 @@ from servicekit.web.internal import InternalBody, json_response
 __all__ = [
     "OWN_ACCESS_ROWS",
     "ErasedBody",
+    "ErasureReceipts",
     "Held",
     "Holdings",
-    "Receipts",
     "erasure_routes",
     "in_generations",
     "receipted",
@@ -128,7 +128,7 @@ def _receipted(apply: Apply, holdings: Holdings) -> Apply:
     return noting
 
 
-class Receipts:
+class ErasureReceipts:
     """Gives receipts. `left` says what is left elsewhere than in tables, such as in an index."""
 
     def __init__(
@@ -169,10 +169,10 @@ class ErasedBody(InternalBody):
     cv_id: UUID
 
 
-def erasure_routes(receipts: Callable[[Request], Receipts]) -> APIRouter:
+def erasure_routes(receipts: Callable[[Request], ErasureReceipts]) -> APIRouter:
     """Make the route by which an operator asks for the receipt of an erasure."""
     router = APIRouter(prefix="/internal/erasures", dependencies=[internal_only("operator")])
-    found = Annotated[Receipts, at_once(receipts)]
+    found = Annotated[ErasureReceipts, at_once(receipts)]
 
     @router.post("/receipts")
     async def receipt(body: ErasedBody, given: found) -> Response:

@@ -1,4 +1,4 @@
-"""Is a followed subject as fresh as access decisions need? Its partition heard a heartbeat made lately and lacks no records, and it does not wait."""
+"""Is a followed subject fresh enough for access decisions? Yes if its partition heard a recent heartbeat and lacks no records, and the subject is not pending."""
 
 from datetime import timedelta
 

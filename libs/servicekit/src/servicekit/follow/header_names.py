@@ -1,4 +1,4 @@
-"""Records whose header names are not UTF-8. aiokafka cannot read one, nor anything after it in its partition: ever.
+"""Records whose header names are not UTF-8: aiokafka can read neither them nor anything after them in the partition.
 
 Such a name cannot be one of ours, so it is read with its odd bytes written out as escapes, and the record counts like any other.
 """

@@ -95,13 +95,12 @@ class FollowHealth:
         kafka: KafkaSettings,
         followings: Sequence[Following],
         assigned_to: Callable[[Following], set[int]],
-        stuck_after: timedelta = STUCK_AFTER,
     ) -> None:
         self._database = database
         self._kafka = kafka
         self._followings = followings
         self._assigned_to = assigned_to
-        self._stuck_after = stuck_after.total_seconds()
+        self._stuck_after = STUCK_AFTER.total_seconds()
         self._consumer: AIOKafkaConsumer | None = None
         self._measuring = asyncio.Lock()
         self._standings: dict[str, Standing] = {}

@@ -85,9 +85,9 @@ class Outbox:
             partition,
         )
 
-    async def add(self, tx: WriteTx, *events: Event, partition: int | None = None) -> None:
+    async def add(self, tx: WriteTx, *events: Event) -> None:
         """Add the events, in this order, to the transaction."""
-        await self.add_rows(tx, [self.row(event, partition) for event in events])
+        await self.add_many(tx, events)
 
     async def add_many(self, tx: WriteTx, events: Sequence[Event]) -> None:
         """Add a chunk of events with one statement."""

@@ -8,7 +8,6 @@ ServiceError
 """
 
 import asyncio
-import ssl
 import time
 import zlib
 from collections.abc import Mapping
@@ -74,31 +73,28 @@ class ServiceClient:
         *,
         deadline: timedelta = DEADLINE,
         limits: OwnerLimits = LIMITS,
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._audience = audience
         self._signer = signer
         self._deadline = deadline
-        self._pool = Owner(base_url, limits, tls)
+        self._pool = Owner(base_url, limits)
 
     async def post_json(
         self,
         path: str,
         payload: Mapping[str, Any],
-        deadline: timedelta | None = None,
         *,
         caller: Caller | None = None,
-        repeatable: bool = True,
     ) -> Any:
-        """Post JSON and give the JSON answered, in `deadline` and in the time that the present request has left.
+        """Post JSON and give the JSON answered, in the deadline and in the time that the present request has left.
 
-        `repeatable` says that doing it twice does no harm: it is then sent again where a kept connection was cut off.
+        Doing it twice must do no harm: it is sent again where a kept connection was cut off.
         """
-        seconds = (deadline or self._deadline).total_seconds()
+        seconds = self._deadline.total_seconds()
         left = remaining_seconds()
         seconds = seconds if left is None else min(seconds, left)
         body = orjson.dumps(payload)
-        request = Forward("POST", path.encode("ascii"), self._head(caller), body, repeatable)
+        request = Forward("POST", path.encode("ascii"), self._head(caller), body, repeatable=True)
         begun, outcome = time.perf_counter(), "lost"
         try:
             answer = await self._pool.send(request, asyncio.get_running_loop().time() + seconds)

@@ -23,7 +23,6 @@ from servicekit.web.identity import ServiceIdentity, ServiceVerifier, require_se
 from servicekit.web.problems import BodyTooLarge, problem_body, problem_of, problem_response
 
 __all__ = [
-    "CONSISTENCY_HEADER",
     "HotHandler",
     "HotResponse",
     "Routes",
@@ -35,8 +34,6 @@ __all__ = [
     "problem_response",
     "remaining_seconds",
 ]
-
-CONSISTENCY_HEADER = "x-consistency-token"
 
 log = structlog.get_logger(__name__)
 

@@ -77,10 +77,8 @@ def problem_of(error: BaseException) -> Problem:
             return Unexpected()
 
 
-def problem_response(problem: Problem, trace: str | None = None) -> Response:
-    return Response(
-        problem_body(problem, trace or trace_id()), status_code=problem.status, headers=problem.headers()
-    )
+def problem_response(problem: Problem) -> Response:
+    return Response(problem_body(problem, trace_id()), status_code=problem.status, headers=problem.headers())
 
 
 def problem_body(problem: Problem, trace: str | None) -> bytes:

@@ -1,6 +1,7 @@
 """Calls of OpenSearch's HTTP interface; whatever goes wrong is told as the port's errors, without the request's text."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import httpx
 import orjson
@@ -8,14 +9,15 @@ import orjson
 from cv_search.port import EngineError, TooCostly
 
 Json = dict[str, Any]
+TIMEOUT: Final = timedelta(seconds=60)
 _CANCELLED = ("cancelled", "task_cancelled_exception", "time_exceeded")
 
 
 class Cluster:
     """One cluster. Its calls may come from several threads."""
 
-    def __init__(self, url: str, timeout: float = 60.0) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout)
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT.total_seconds())
 
     def call(self, method: str, path: str, body: Json | None = None, **params: str) -> Json:
         """Make a call that must succeed."""

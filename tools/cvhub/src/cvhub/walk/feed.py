@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from cvhub.journey import JOBNET, Journey, NotAsItShould, Seen, Step, expect
+from cvhub.walk.journey import JOBNET, Journey, NotAsItShould, Seen, Step, expect
 
 FEED, SNAPSHOT, LIST = "/v1/feed/cv", "/v1/feed/cv/snapshot", "/v6/Cv/changes"
 WAIT_MS = 10_000

@@ -10,8 +10,8 @@ import httpx
 
 from cvhub.access_export import METHODS, pdf_of, statement_of
 from cvhub.access_log import DANISH, collected, period, person_id
-from cvhub.journey import Journey, NotAsItShould, Seen, Step, expect
 from cvhub.keys import key_file
+from cvhub.walk.journey import Journey, NotAsItShould, Seen, Step, expect
 from servicekit.web.identity import ServiceSigner, load_private_key
 from servicekit.web.tls import trusting
 

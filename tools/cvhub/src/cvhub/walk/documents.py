@@ -9,9 +9,9 @@ import httpx
 
 from cvhub.idp.__main__ import client_secret
 from cvhub.idp.client import fetch_token
-from cvhub.journey import CLIENT, Journey, NotAsItShould, Seen, Step, expect
 from cvhub.services import SINKS
 from cvhub.sinks.reading import letters
+from cvhub.walk.journey import CLIENT, Journey, NotAsItShould, Seen, Step, expect
 
 FOLDER = "documents"
 APPROVED = 3

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from cvhub.journey import Journey, NotAsItShould, Seen, Step, expect, fault
+from cvhub.walk.journey import Journey, NotAsItShould, Seen, Step, expect, fault
 
 PATH = "/v6/Cv/cvstatus"
 READY, APPROVED = 2, 3

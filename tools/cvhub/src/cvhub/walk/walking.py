@@ -11,33 +11,24 @@ from rich.text import Text
 
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import topic_of
-from cvhub import (
-    walk_access,
-    walk_contact,
-    walk_cv,
-    walk_documents,
-    walk_erase,
-    walk_feed,
-    walk_search,
-    walk_status,
-)
-from cvhub.journey import Journey, NotAsItShould, Step
 from cvhub.people import Person
 from cvhub.state import State
+from cvhub.walk import access, contact, cv, documents, erase, feed, search, status
+from cvhub.walk.journey import Journey, NotAsItShould, Step
 from servicekit.kafka import consumer
 from servicekit.settings import KafkaSettings
 from servicekit.web.tls import trusting
 
 SUMMARY = "<p>Skrevet af gennemgangen {when}.</p>"
 STEPS: Mapping[str, Step] = {
-    **walk_cv.STEPS,
-    **walk_status.STEPS,
-    **walk_contact.STEPS,
-    **walk_search.STEPS,
-    **walk_feed.STEPS,
-    **walk_documents.STEPS,
-    **walk_access.STEPS,
-    **walk_erase.STEPS,
+    **cv.STEPS,
+    **status.STEPS,
+    **contact.STEPS,
+    **search.STEPS,
+    **feed.STEPS,
+    **documents.STEPS,
+    **access.STEPS,
+    **erase.STEPS,
 }
 
 

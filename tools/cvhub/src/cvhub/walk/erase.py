@@ -12,10 +12,10 @@ from cvhub.erasing import Erasing, Services
 from cvhub.erasure_orders import Orders
 from cvhub.idp.__main__ import client_secret
 from cvhub.idp.client import fetch_token
-from cvhub.journey import CLIENT, JOBNET, Journey, NotAsItShould, Seen, Step, expect, fault
 from cvhub.keys import key_file
 from cvhub.people import SEED
 from cvhub.synthetic import SyntheticCitizen, citizens
+from cvhub.walk.journey import CLIENT, JOBNET, Journey, NotAsItShould, Seen, Step, expect, fault
 from servicekit.web.identity import ServiceSigner, load_private_key
 
 REGISTRY = "cv-registry"

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from cvhub.journey import JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
 from cvhub.sinks.reading import sent
+from cvhub.walk.journey import JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
 
 PATH = "/v1/kontaktinformation"
 MAIL = 3
@@ -48,7 +48,7 @@ async def read_mail(journey: Journey) -> Seen:
         for mail in await asyncio.to_thread(sent, journey.run, "mail"):
             if mail["to"] == journey.address and (code := re.search(r"\b[0-9]{6}\b", mail["text"])):
                 journey.code = code[0]
-                return Seen(f"{mail['subject']}: {journey.code}", "cvhub outbox mail")
+                return Seen(f"{mail['subject']}: {journey.code}", "cvhub messages mail")
         await asyncio.sleep(0.1)
     raise NotAsItShould(f"no mail with a code came within {PATIENCE:.0f} s")
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from cvhub.journey import JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect
+from cvhub.walk.journey import JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect
 
 PATH = "/v6/Cv/search"
 WORD, NEAR = "sygeplejerske", "1368"

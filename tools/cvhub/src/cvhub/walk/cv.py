@@ -11,7 +11,7 @@ from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import topic_of
 from cvhub.idp.__main__ import client_secret
 from cvhub.idp.client import fetch_token
-from cvhub.journey import CLIENT, JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
+from cvhub.walk.journey import CLIENT, JOBNET, PATIENCE, Journey, NotAsItShould, Seen, Step, expect, fault
 
 OWN_JOBCENTER, NO_CONSENT = 4575, 9192
 
