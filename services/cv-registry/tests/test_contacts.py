@@ -1,17 +1,20 @@
 """ReplaceCV's contact data: prepared by contact-verification (a stand-in), committed with the CV, shown by GetCV at once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 import pytest
 
-from cv_contracts.codelists import default
+from cv_contracts.codelists import ContactDataType, default
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.cv_profile import GetCVResponse
 from cv_registry.contact_testing import ContactOwner
+from cv_registry.contacts import ShownContact
+from cv_registry.contacts import shown as contact_information
 from cv_registry.followers import followed
 from cv_registry.settings import SERVICE
 from cv_registry.testing import (
@@ -134,23 +137,30 @@ async def test_each_number_is_shown_in_its_place_and_so_means_the_same_in_a_repl
     assert await shown(registry, number) == read
 
 
-async def test_a_landline_that_was_there_before_takes_its_place_by_a_migration(database: Database) -> None:
-    old = b'{"E-mail":"ny@example.com","PhoneNumber":["+4533123456"]}'
-    rows = [
-        (uuid4(), old, b'{"1":[7,null],"2":[7,"+4533123456"],"3":[7,"ny@example.com"]}'),
-        (uuid4(), old, b'{"2":[7,"+4533123456"],"3":[7,"ny@example.com"]}'),
-        (uuid4(), old, b'{"1":[7,"+4533123456"],"2":[7,null],"3":[7,"ny@example.com"]}'),
-    ]
-    for person, ready, types in rows:
-        await database.execute("INSERT INTO contacts VALUES (0, $1, 7, 0, $2, $3)", person, ready, types)
-    [migration] = [one for one in files("cv_registry.migrations").iterdir() if one.name.startswith("0008")]
-    await database.execute(migration.read_text(encoding="utf-8"))
-    found = [
-        await database.fetchval("SELECT ready FROM contacts WHERE person_id = $1", person)
-        for person, _, _ in rows
-    ]
-    moved = b'{"E-mail":"ny@example.com","PhoneNumber":["","+4533123456"]}'
-    assert found == [moved, moved, old]
+async def test_a_landline_that_an_earlier_version_wrote_in_the_mobiles_place_is_shown_in_its_own(
+    registry: RegistryClient, database: Database
+) -> None:
+    citizen = a_citizen()
+    (ids,) = await registry.register(citizen)
+    number, person = citizen["personNumber"], ids["personId"]
+    await registry.replace(number, a_cv())
+    await heard(database, person, 2_000, 2_000, t2=(2_000, LANDLINE))
+    before = b'{"PhoneNumber":["+4533123456"]}'
+    await database.execute("UPDATE contacts SET ready = $2 WHERE person_id = $1", UUID(person), before)
+    assert await shown(registry, number) == {"PhoneNumber": ["", LANDLINE]}
+
+
+@pytest.mark.parametrize(
+    ("roles", "phones"),
+    [({1: "MOBILE", 2: "LANDLINE"}, [MOBILE, LANDLINE]), ({1: "LANDLINE", 2: "MOBILE"}, [LANDLINE, MOBILE]), ({1: "MOBILE"}, [MOBILE])],
+)  # fmt: skip
+def test_a_types_role_is_the_one_that_the_code_list_has_now(roles: dict[int, Any], phones: list[str]) -> None:
+    types = {number: ContactDataType(number, role, "x", verifiable=True) for number, role in roles.items()}
+    lists = replace(default(), contact_data_types=types)
+    followed_ones = orjson.dumps({"1": [7, MOBILE], "2": [7, LANDLINE]})
+    assert orjson.loads(contact_information(ShownContact(followed_ones, 7, None, None), lists)) == {
+        "PhoneNumber": phones
+    }
 
 
 async def test_by_number_too_a_read_waits_for_the_contact_data_that_its_caller_has_seen(

@@ -100,4 +100,4 @@ async def test_a_java_caller_made_from_the_wsdl_calls_three_methods_and_reads_a_
     status = json.loads(set_status.body)["CvStatusSet"]
     assert (status["CvComment"], status["CvCustomerIdentifier"]) == ("Klar & <parat>", CV_NUMBER)
     assert set_status.header("x-requestid") == "from-java-1"
-    assert json.loads(replaced.body)["ContactInformation"] == {"PhoneNumber": ["+4500000000"]}
+    assert json.loads(replaced.body)["ContactInformation"] == {"PhoneNumber": ["+4520123456"]}

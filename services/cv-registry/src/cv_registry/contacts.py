@@ -72,7 +72,6 @@ def _prepared(answer: Any) -> PreparedContact:
 class ShownContact:
     """Contact data as two sides tell of them: those followed, and those of a ReplaceCV that may not have arrived there."""
 
-    ready: bytes | None = field(repr=False)
     types: bytes | None = field(repr=False)
     reached: int | None
     """Up to which version what is followed has what ReplaceCVs brought, or has anything where this one brought nothing new."""
@@ -86,7 +85,11 @@ class ShownContact:
 
 
 def row_of(known: Known, lists: CodeLists) -> tuple[UUID, int, int, bytes, bytes]:
-    """Give the columns of `contacts` from a state of contact-verification."""
+    """Give the columns of `contacts` from a state of contact-verification.
+
+    `ready` is what instances of an earlier version show that run beside this one, or after a step back to it. The version after
+    this one may stop writing it.
+    """
     contacts: Sequence[Mapping[str, Any]] = known.state["contacts"]
     types = {str(contact["type"]): [contact["version"], contact.get("value")] for contact in contacts}
     ready = information({number: value for number, (_, value) in types.items() if value is not None}, lists)
@@ -96,9 +99,11 @@ def row_of(known: Known, lists: CodeLists) -> tuple[UUID, int, int, bytes, bytes
 def information(values: Mapping[str, str], lists: CodeLists) -> bytes:
     """Give the JSON of ContactInformation from values by type.
 
-    A landline alone is the second number after an empty first, for ReplaceCV reads the two by their places (decision 9).
+    A landline alone is the second number after an empty first, for ReplaceCV reads the two by their places (decision 9). A type
+    that the list has no more is left out.
     """
-    by_role = {lists.contact_data_types[int(number)].role: value for number, value in values.items()}
+    kinds = lists.contact_data_types.values()
+    by_role = {kind.role: values[str(kind.id)] for kind in kinds if str(kind.id) in values}
     elements: dict[str, Any] = {}
     if "EMAIL" in by_role:
         elements["E-mail"] = by_role["EMAIL"]
@@ -110,13 +115,10 @@ def information(values: Mapping[str, str], lists: CodeLists) -> bytes:
 
 
 def shown(contact: ShownContact, lists: CodeLists) -> bytes:
-    """Give ContactInformation as it is now: type by type, the change with the higher version."""
-    if not contact.under_way:
-        return contact.ready or NOTHING
-    version = contact.committed_version or 0
-    values: dict[str, str] = orjson.loads(contact.committed_values or NOTHING)
-    for number, (saved_version, value) in orjson.loads(contact.types or NOTHING).items():
-        if saved_version > version:
+    """Give ContactInformation as it is now: what is followed and, while a CV is under way, type by type the higher version."""
+    values: dict[str, str] = orjson.loads(contact.committed_values or NOTHING) if contact.under_way else {}
+    for number, (version, value) in orjson.loads(contact.types or NOTHING).items():
+        if not contact.under_way or version > (contact.committed_version or 0):
             values.pop(number, None)
             if value is not None:
                 values[number] = value

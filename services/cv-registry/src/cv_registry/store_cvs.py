@@ -24,7 +24,7 @@ from servicekit.publish.outbox import Outbox, outbox_insert
 _FOR_READING: Final = """
 SELECT c.person_id, c.person_number, c.version, c.state, c.personal, c.personal_protected,
        v.version AS cv_version, v.state AS cv_state, v.revised_at, r.content, s.status, s.comment,
-       k.ready, k.types, CASE WHEN v.prepare_id IS NULL THEN k.version ELSE k.replaced END AS contact_reached,
+       k.types, CASE WHEN v.prepare_id IS NULL THEN k.version ELSE k.replaced END AS contact_reached,
        v.contact_version, v.contact_values
 FROM citizens c
 LEFT JOIN cvs v ON v.cv_id = c.cv_id
@@ -289,9 +289,7 @@ def _readable(row: asyncpg.Record) -> ReadableCv:
         row["content"],
         row["status"],
         row["comment"],
-        ShownContact(
-            row["ready"], row["types"], row["contact_reached"], row["contact_version"], row["contact_values"]
-        ),
+        ShownContact(row["types"], row["contact_reached"], row["contact_version"], row["contact_values"]),
     )
 
 

@@ -69,7 +69,7 @@ public final class Call {
 
     private void replaceCV() throws Exception {
         ContactInformationType contact = new ContactInformationType();
-        contact.getPhoneNumber().add("+4500000000");
+        contact.getPhoneNumber().add("+4520123456");
         ReplaceJobConditionsType conditions = new ReplaceJobConditionsType();
         conditions.setFullTimeEmployment(true);
         ReplaceCVType cv = new ReplaceCVType();

@@ -1,4 +1,4 @@
-"""What codes and names of the lists must fit: the elements of the messages that carry them."""
+"""What the lists' codes, names and numbers must fit: the elements of the messages that carry them, and the rows that hold them."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +10,11 @@ from cv_contracts.wire.cv_parts import LanguageCodeType
 from cv_contracts.wire.cv_profile import LanguageNameType
 from cv_contracts.wire.errors import faults_of
 
-__all__ = ["check_number", "check_text"]
+__all__ = ["ROLES", "check_number", "check_text"]
+
+ROLES: Final = ("cv_statuses", "contact_data_types", "contact_statuses")
+"""Lists whose entries code knows by their role; rows that are stored hold their numbers, as smallint."""
+SMALLINT_MAX: Final = 2**15 - 1
 
 _ELEMENTS: Final[Mapping[tuple[str, str], Any]] = {
     ("municipalities", "code"): MunicipalityCodeType,
@@ -38,7 +42,8 @@ def check_text(name: str, column: str, value: str) -> None:
         raise ValueError(f"{column} {faults_of(error).errors[0].reason}") from None
 
 
-def check_number(column: str, value: int) -> None:
-    """Raise ValueError where the number is none of the wire's `int`."""
-    if value > INT_MAX:
-        raise ValueError(f"{column} is more than {INT_MAX}")
+def check_number(name: str, column: str, value: int) -> None:
+    """Raise ValueError where the number is none of the wire's `int`, or no row could hold it."""
+    largest = SMALLINT_MAX if name in ROLES else INT_MAX
+    if value > largest:
+        raise ValueError(f"{column} is more than {largest}")

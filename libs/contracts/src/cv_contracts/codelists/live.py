@@ -6,13 +6,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cv_contracts.codelists.elements import ROLES
 from cv_contracts.codelists.loading import DATA, CodeLists, load
 from cv_contracts.codelists.reading import BadCodeList
 
 __all__ = ["LiveCodeLists", "NewLists"]
 
-ROLES = ("cv_statuses", "contact_data_types", "contact_statuses")
-"""Lists whose entries code knows by their role; rows that are stored hold their numbers."""
 Signature = tuple[tuple[str, int, int, int], ...]
 
 

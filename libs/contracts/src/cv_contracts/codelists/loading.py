@@ -1,6 +1,6 @@
 """From a directory of CSV files to `CodeLists`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -8,12 +8,18 @@ from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 from cv_contracts.codelists import entries as e
 from cv_contracts.codelists.reading import BadCodeList, Key, Row, read_list
-from cv_contracts.wire.cv_parts import JobConditionsType
+from cv_contracts.wire.cv_parts import EducationLevelEnum, JobConditionsType, LanguageSkillLevelType
 
 DATA = Path(__file__).parent / "data"
 UNKNOWN_MUNICIPALITY: Final = "000"
 """Shown for a citizen who belongs to no municipality: the seeds require a code and a name."""
 UNKNOWN_NAME: Final = "Ukendt"
+_CARRIED: Final[Mapping[str, Iterable[str]]] = {
+    "education_levels": get_args(EducationLevelEnum),
+    "language_levels": get_args(LanguageSkillLevelType),
+    "conditions": JobConditionsType.model_fields,
+}
+"""What a message may carry without a look at the list, which therefore holds all of it."""
 Entry = TypeVar("Entry")
 
 
@@ -173,17 +179,20 @@ def _postal_codes(path: Path) -> Mapping[str, e.PostalCode]:
 
 
 def _check_references(lists: CodeLists, path: Any) -> None:
-    """Check what one list says about another; the line is the entry's place in its file."""
+    """Check what one list says about another, and that none lacks what messages carry; the line is the entry's place in its file."""
 
     def check(name: str, entries: Mapping[Key, Any], column: str, known: Mapping[Any, Any]) -> None:
         for line, entry in enumerate(entries.values(), 2):
             if getattr(entry, column) not in known:
                 raise BadCodeList(path(name), line, f"{column} is not in its list")
 
+    check("conditions", lists.conditions, "element", JobConditionsType.model_fields)
+    for name, carried in _CARRIED.items():
+        if missing := sorted(set(carried) - set(getattr(lists, name))):
+            raise BadCodeList(path(name), 1, f"{', '.join(missing)} is missing")
     check("postal_codes", lists.postal_codes, "municipality_code", lists.municipalities)
     check("organisations", lists.organisations, "type", lists.organisation_types)
     check("educations", lists.educations, "level", lists.education_levels)
-    check("conditions", lists.conditions, "element", JobConditionsType.model_fields)
     for line, organisation in enumerate(lists.organisations.values(), 2):
         if lists.organisation_types[organisation.type].code_form.fullmatch(organisation.code) is None:
             raise BadCodeList(path("organisations"), line, "code does not have the form of its type")

@@ -48,7 +48,7 @@ class Row:
         if not value.isascii() or not value.isdigit():
             raise ValueError(f"{column} is not a number")
         number = int(value)
-        check_number(column, number)
+        check_number(self._name, column, number)
         return number
 
     def degrees(self, column: str) -> float:
