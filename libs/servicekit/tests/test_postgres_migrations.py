@@ -155,6 +155,24 @@ async def test_who_has_nothing_to_apply_starts_while_another_s_migration_waits_f
     await reader.close()
 
 
+async def test_a_migration_that_meets_a_writer_crosswise_is_tried_again(
+    fresh_database: FreshDatabase, package: Path
+) -> None:
+    dsn = (await fresh_database()).dsn
+    await migrate(dsn, package.name)
+    (package / "0003_third.sql").write_text(
+        "alter table two add column m int; alter table one add column m int"
+    )
+    writer = await asyncpg.connect(dsn, server_settings={"deadlock_timeout": "60s"})
+    async with writer.transaction():
+        await writer.execute("lock table one in share mode")
+        upgrade = asyncio.create_task(migrate(dsn, package.name))
+        await eventually(lambda: waits_for_a_lock(writer))
+        await writer.execute("lock table two in share mode")
+    assert await upgrade == ["0003_third.sql"]
+    await writer.close()
+
+
 async def waits_for_a_lock(conn: "asyncpg.Connection[asyncpg.Record]") -> bool:
     asked = "select exists (select from pg_locks where relation = 'one'::regclass and not granted)"
     return bool(await conn.fetchval(asked))

@@ -40,6 +40,7 @@ create table if not exists schema_migrations (
 _IS_BEGUN = "select to_regclass('schema_migrations') is not null"
 # A migration that waits for a long reader, as a back-up is one, has everybody else wait behind it.
 _WAIT_SHORTLY = "set local lock_timeout = '2s'"
+_IN_USE = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 
 
@@ -130,7 +131,7 @@ async def _apply_when_free(conn: "asyncpg.Connection[asyncpg.Record]", migration
     while True:
         try:
             return await _apply(conn, migration)
-        except asyncpg.LockNotAvailableError:
+        except _IN_USE:
             log.warning("migration_waits", package=migration.package, migration=migration.name)
         await asyncio.sleep(rest)
         rest = min(2 * rest, LONGEST_REST)
@@ -147,7 +148,7 @@ async def _apply(conn: "asyncpg.Connection[asyncpg.Record]", migration: Migratio
                 migration.name,
                 migration.checksum,
             )
-    except asyncpg.LockNotAvailableError:
+    except _IN_USE:
         raise
     except Exception:
         log.error("migration_failed", package=migration.package, migration=migration.name)  # noqa: TRY400 - whoever ends says why
