@@ -10,6 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 END_TO_END = "tests/e2e/"
 WITHOUT = re.compile(r"not \w+(?: and not \w+)*")
+_last: list[pytest.Item] = []
 MARKED_AS_A_WHOLE = re.compile(r"^pytestmark = (?:.|\n )+", re.MULTILINE)
 
 
@@ -46,6 +47,10 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    _last[:] = [item]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def nothing_left_open() -> Iterator[None]:
     """Let what a file's tests have left open fail the last of them, not one of a file that comes later.
@@ -53,6 +58,8 @@ def nothing_left_open() -> Iterator[None]:
     What is there after a file stays for long: it is not looked at again before the end of the run.
     """
     yield
+    # pytest still holds what the last test was given.
+    _last[0].funcargs.clear()
     gc.collect()
     gc.freeze()
 

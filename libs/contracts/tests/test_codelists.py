@@ -226,6 +226,8 @@ GROUPS = "number,name,benefit_family,assumed,fund_may_set_status,asylum_dates,re
         ("cv_statuses", f"id,role,name,frozen\n{2**15 - 1},STARTED,x,0\n{2**15},READY,x,1\n", 3, f"id is more than {2**15 - 1}"),
         ("contact_data_types", f"id,role,name,verifiable\n{2**15},MOBILE,x,1\n", 2, f"id is more than {2**15 - 1}"),
         ("contact_statuses", f"id,role,name\n{2**15},VERIFIED,x\n", 2, f"id is more than {2**15 - 1}"),
+        ("user_types", f"id,name,assumed\n{2**15},x,0\n", 2, f"id is more than {2**15 - 1}"),
+        ("organisation_types", f"id,name,code_pattern,open,assumed\n{2**15},x,1,0,0\n", 2, f"id is more than {2**15 - 1}"),
         ("contact_groups", f"{GROUPS}\n1,x,dagpenge,0,1,0,0\n2,x,pension,0,1,0,0\n", 3, "benefit_family is not one of"),
         ("organisations", "type,code,name,short_name,assumed\n1,D10,x,x,0\n", 2, "code does not have the form"),
         ("organisations", "type,code,name,short_name,assumed\n3,10,x,x,0\n", 2, "type is not in its list"),

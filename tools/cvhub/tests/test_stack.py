@@ -39,7 +39,7 @@ def test_it_is_known_whom_to_stop_before_the_servers_are_there(
 
 def test_nor_is_it_one_that_was_killed_before(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[Run | None] = []
-    monkeypatch.setattr(State, "_own", lambda state, _pid: noted.append(state.run()))
+    monkeypatch.setattr(State, "_own", lambda state, _pid, _written: noted.append(state.run()))
     state.write_run(Run(1, {}, "", {"left": 2}))
     state.end_leftovers()
     assert noted == [Run(os.getpid(), {}, "", {"left": 2})]

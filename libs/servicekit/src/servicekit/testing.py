@@ -21,7 +21,7 @@ _given: set[int] = set()
 
 
 def ports_of_worker(environment: Mapping[str, str]) -> range:
-    """Give the ports that a process of a test run may choose from: no two workers of one run have any in common."""
+    """Give the ports that a process of a test run may choose from: no two workers that a run begins with have any in common."""
     worker = environment.get("PYTEST_XDIST_WORKER")
     if worker is None:
         return _PORTS

@@ -13,7 +13,9 @@ from cv_contracts.wire.errors import faults_of
 __all__ = ["ROLES", "check_number", "check_text"]
 
 ROLES: Final = ("cv_statuses", "contact_data_types", "contact_statuses")
-"""Lists whose entries code knows by their role; rows that are stored hold their numbers, as smallint."""
+"""Lists whose entries code knows by their role."""
+_IN_ROWS: Final = (*ROLES, "user_types", "organisation_types")
+"""Lists whose numbers stand in rows, as smallint."""
 SMALLINT_MAX: Final = 2**15 - 1
 
 _ELEMENTS: Final[Mapping[tuple[str, str], Any]] = {
@@ -44,6 +46,6 @@ def check_text(name: str, column: str, value: str) -> None:
 
 def check_number(name: str, column: str, value: int) -> None:
     """Raise ValueError where the number is none of the wire's `int`, or no row could hold it."""
-    largest = SMALLINT_MAX if name in ROLES else INT_MAX
+    largest = SMALLINT_MAX if name in _IN_ROWS else INT_MAX
     if value > largest:
         raise ValueError(f"{column} is more than {largest}")
