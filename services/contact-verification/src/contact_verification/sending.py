@@ -137,7 +137,8 @@ class Sender:
     async def _later(self, channel: Channel, message: Claimed, error: Exception) -> None:
         """Wait with a message; a reminder, which lives for months, is given up once its recipient could not take it for long."""
         reason = str(error) or type(error).__name__
-        name, attempts, held = channel.provider.name, message.attempts, isinstance(error, Held)
+        name, attempts = channel.provider.name, message.attempts
+        held = isinstance(error, Held) and not channel.circuit.away
         if held and message.kind == "reminder" and message.held + 1 >= self._settings.reminder_attempts:
             log.warning("reminder_given_up", channel=name, reason=reason, attempts=attempts)
             await self._messages.done(message.id, "refused", reason)
