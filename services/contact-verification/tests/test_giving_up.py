@@ -59,7 +59,7 @@ class Answering:
             raise self.answer
 
 
-def a_reminder(attempts: int) -> Claimed:
+def a_reminder(attempts: int, held: int) -> Claimed:
     period = uuid4()
     sealed = KEYS.vault.seal("someone@example.com", period)
     return Claimed(
@@ -70,7 +70,7 @@ def a_reminder(attempts: int) -> Claimed:
         kind="reminder",
         salt=None,
         attempts=attempts,
-        held=0,
+        held=held,
         key_id=sealed.key_id,
         box=sealed.box,
         wanted=True,
@@ -80,8 +80,8 @@ def a_reminder(attempts: int) -> Claimed:
 class Waiting:
     """A sender with reminders, tried as often as a test wants; the time between the tries is only told."""
 
-    def __init__(self, *, reminders: int = 1, keys: Keys = KEYS, attempts: int = 0) -> None:
-        self.queue = Queue(*(a_reminder(attempts) for _ in range(reminders)))
+    def __init__(self, *, reminders: int = 1, keys: Keys = KEYS, attempts: int = 0, held: int = 0) -> None:
+        self.queue = Queue(*(a_reminder(attempts, held) for _ in range(reminders)))
         self.provider, self.settings = Answering(), SendingSettings()
         self.channel = Channel(self.provider, [EMAIL], mail=True, circuit=Circuit(5, timedelta(0)))
         self.sender = Sender(
@@ -136,6 +136,14 @@ async def test_a_provider_that_puts_off_everybody_costs_no_reminder() -> None:
     assert waiting.channel.circuit.away
     assert waiting.became == []
     assert max(waiting.queue.waits) == waiting.settings.longest_back_off
+
+
+async def test_mailboxes_that_have_been_full_for_long_say_nothing_about_the_provider() -> None:
+    waiting = Waiting(reminders=5, held=3)
+    waiting.provider.answer = Held("recipient 452")
+    await waiting.tries(2)
+    assert not waiting.channel.circuit.away
+    assert {one.held for one in waiting.queue.messages.values()} == {5}
 
 
 async def test_what_waited_for_a_provider_has_all_its_tries_left_when_the_recipient_cannot_take_it() -> None:

@@ -116,7 +116,10 @@ class Sender:
         except Refused as refusal:
             await self._refused(channel, message, refusal)
         except Held as error:
-            channel.circuit.held(message.period)
+            if message.held == 0:
+                channel.circuit.held(message.period)
+            else:
+                channel.circuit.answered()
             await self._later(channel, message, error)
         except (Passing, TimeoutError) as error:
             channel.circuit.failed()
