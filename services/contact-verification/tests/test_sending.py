@@ -474,6 +474,23 @@ async def test_a_reminder_that_waits_is_void_once_nobody_can_confirm_any_more(
     assert [message.to for message in sinks.kept.of()] == [living.mail]
 
 
+async def test_who_lives_after_all_is_reminded_again(posted: World, sinks: Sinks) -> None:
+    async def full(_to: str) -> int:
+        return 452
+
+    person = await a_citizen(posted, EMAIL)
+    await eventually(marked(posted, "sent"))
+    await posted.set_status(CASE_WORKER, person, EMAIL, 2)
+    await posted.database.execute("update contacts set confirmed_at = now() - interval '17 months'")
+    sinks.mail.trouble = full
+    assert await posted.parts.reconfirming.run_once() == (1, 0)
+    await posted.change(person, 2, dead=True)
+    await eventually(marked(posted, "void"))
+    assert await posted.parts.reconfirming.run_once() == (0, 0)
+    await posted.change(person, 3, dead=False)
+    assert await posted.parts.reconfirming.run_once() == (1, 0)
+
+
 async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: World) -> None:
     person = await a_citizen(world, EMAIL)
     await world.verify(person, EMAIL, await world.code(person, EMAIL))

@@ -103,7 +103,7 @@ class Sender:
 
     async def _deliver(self, channel: Channel, message: Claimed) -> None:
         if not message.wanted:
-            await self._messages.done(message.id, "void")
+            await self._messages.void(message.id)
             return
         try:
             outgoing = self._outgoing(channel, message)
