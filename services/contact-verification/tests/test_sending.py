@@ -275,8 +275,8 @@ async def test_nothing_is_sent_that_nobody_needs_any_more(
         await world.database.execute(
             "update messages set expires_at = now() where person_id = $1", people[4].person_id
         )
-        await world.database.execute("update messages set next_try = now()")
     async with start(settings.model_copy(update=sending_to(sinks))) as world:
+        await world.database.execute("update messages set next_try = now()")
         await eventually(marked(world, "void", 8))
         await eventually(marked(world, "sent", 1))
     assert [message.to for message in sinks.kept.of()] == ["new@example.com"]
@@ -467,8 +467,8 @@ async def test_a_reminder_that_waits_is_void_once_nobody_can_confirm_any_more(
             await world.database.execute(
                 f"update {table} set type = $2 where person_id = $1", landline.person_id, LANDLINE
             )
-        await world.database.execute("update messages set next_try = now()")
     async with start(settings.model_copy(update=sending_to(sinks))) as world:
+        await world.database.execute("update messages set next_try = now()")
         await eventually(marked(world, "sent"))
         await eventually(marked(world, "waiting", 0))
     assert [message.to for message in sinks.kept.of()] == [living.mail]
