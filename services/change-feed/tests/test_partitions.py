@@ -27,6 +27,8 @@ pytestmark = pytest.mark.infra
 MAKE = "select feed_make_partition($1, $2)"
 DROP = "select feed_drop_partition($1, $2)"
 LOW, HIGH = 1_000, 2_000
+TOO_SLOW = [("set local statement_timeout = '100ms'",), ("select pg_sleep(60)",)]
+"""A step with a time limit of its own, which leaves that of all others as it is."""
 
 
 @pytest.fixture
@@ -207,14 +209,24 @@ async def test_leftovers_that_could_not_be_deleted_are_when_it_comes_again(
     await conn.execute(MAKE, LOW, HIGH)
     await conn.execute("insert into seen_events (event_id, position) values (gen_random_uuid(), $1)", LOW)
     deleting = retention._FORGET
-    monkeypatch.setattr(retention, "_FORGET", [("select pg_sleep(60)",)])
-    monkeypatch.setattr(retention, "WITHIN", 0.3)
+    monkeypatch.setattr(retention, "_FORGET", [TOO_SLOW])
     with capture_logs() as told:
         outcome = await drop_oldest(conn, timedelta(days=1), timedelta(days=1))
     assert outcome == "too slow"
     assert [one["event"] for one in told] == ["feed_partition_dropped", "feed_leftovers_not_deleted"]
     monkeypatch.setattr(retention, "_FORGET", deleting)
     assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1), leftovers=True) == "done"
+    assert await conn.fetchval("select count(*) from seen_events") == 0
+
+
+async def test_what_was_deleted_stays_so_where_there_is_no_time_for_the_rest(
+    connections: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn, _ = connections
+    await conn.execute(MAKE, LOW, HIGH)
+    await conn.execute("insert into seen_events (event_id, position) values (gen_random_uuid(), $1)", LOW)
+    monkeypatch.setattr(retention, "_FORGET", [*retention._FORGET, TOO_SLOW])
+    assert await drop_oldest(conn, timedelta(days=1), timedelta(days=1)) == "too slow"
     assert await conn.fetchval("select count(*) from seen_events") == 0
 
 

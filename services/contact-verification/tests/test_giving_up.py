@@ -21,23 +21,29 @@ OTHER_KEYS = replace(KEYS, vault=Vault.from_text("k2:another key of sixteen byte
 
 
 class Queue(MessageStore):
-    """Holds one message, which is due again however long it is to wait, and keeps what becomes of it."""
+    """Holds messages, which are due again however long they are to wait, and keeps what becomes of them."""
 
-    def __init__(self, message: Claimed) -> None:
-        self.message = message
+    def __init__(self, *messages: Claimed) -> None:
+        self.messages = {message.id: message for message in messages}
         self.waits = list[timedelta]()
-        self.became: str | None = None
+        self.became = dict[UUID, str]()
 
     async def claim(self, contact_types: list[int], most: int, lease: timedelta) -> list[Claimed]:
-        self.message = replace(self.message, attempts=self.message.attempts + 1)
-        return [self.message]
+        claimed = [
+            replace(one, attempts=one.attempts + 1)
+            for one in self.messages.values()
+            if one.id not in self.became
+        ]
+        self.messages.update((one.id, one) for one in claimed)
+        return claimed
 
     async def later(self, message: UUID, wait: timedelta, reason: str, *, held: bool) -> None:
         self.waits.append(wait)
-        self.message = replace(self.message, held=self.message.held + held)
+        waits = self.messages[message]
+        self.messages[message] = replace(waits, held=waits.held + held)
 
     async def done(self, message: UUID, status: str, reason: str | None = None) -> None:
-        self.became = status
+        self.became[message] = status
 
 
 class Answering:
@@ -53,26 +59,30 @@ class Answering:
             raise self.answer
 
 
-class Waiting:
-    """A sender with one reminder, tried as often as a test wants; the time between the tries is only told."""
+def a_reminder(attempts: int, held: int) -> Claimed:
+    period = uuid4()
+    sealed = KEYS.vault.seal("someone@example.com", period)
+    return Claimed(
+        id=uuid4(),
+        person=uuid4(),
+        period=period,
+        type=EMAIL,
+        kind="reminder",
+        salt=None,
+        attempts=attempts,
+        held=held,
+        key_id=sealed.key_id,
+        box=sealed.box,
+        wanted=True,
+    )
 
-    def __init__(self, *, keys: Keys = KEYS, attempts: int = 0) -> None:
-        period = uuid4()
-        sealed = KEYS.vault.seal("someone@example.com", period)
-        message = Claimed(
-            id=uuid4(),
-            person=uuid4(),
-            period=period,
-            type=EMAIL,
-            kind="reminder",
-            salt=None,
-            attempts=attempts,
-            held=0,
-            key_id=sealed.key_id,
-            box=sealed.box,
-            wanted=True,
-        )
-        self.queue, self.provider, self.settings = Queue(message), Answering(), SendingSettings()
+
+class Waiting:
+    """A sender with reminders, tried as often as a test wants; the time between the tries is only told."""
+
+    def __init__(self, *, reminders: int = 1, keys: Keys = KEYS, attempts: int = 0, held: int = 0) -> None:
+        self.queue = Queue(*(a_reminder(attempts, held) for _ in range(reminders)))
+        self.provider, self.settings = Answering(), SendingSettings()
         self.channel = Channel(self.provider, [EMAIL], mail=True, circuit=Circuit(5, timedelta(0)))
         self.sender = Sender(
             messages=self.queue,
@@ -85,8 +95,11 @@ class Waiting:
 
     async def tries(self, most: int) -> None:
         for _ in range(most):
-            if self.queue.became is None:
-                await self.sender.round(self.channel)
+            await self.sender.round(self.channel)
+
+    @property
+    def became(self) -> list[str]:
+        return list(self.queue.became.values())
 
 
 @pytest.fixture
@@ -99,8 +112,9 @@ async def test_a_reminder_that_its_recipient_cannot_take_is_tried_for_six_days()
     waiting = Waiting()
     waiting.provider.answer = Held("recipient 452")
     await waiting.tries(100)
-    assert waiting.queue.became == "refused"
-    assert waiting.queue.message.attempts == waiting.settings.reminder_attempts
+    assert waiting.became == ["refused"]
+    [reminder] = waiting.queue.messages.values()
+    assert reminder.attempts == waiting.settings.reminder_attempts
     assert timedelta(days=6) < sum(waiting.queue.waits, timedelta(0)) < timedelta(days=6.1)
 
 
@@ -110,8 +124,26 @@ async def test_a_provider_or_a_key_that_is_away_for_long_costs_no_reminder(keys:
     waiting = Waiting(keys=keys)
     waiting.provider.answer = Passing("away")
     await waiting.tries(1000)
-    assert waiting.queue.became is None
+    assert waiting.became == []
     assert max(waiting.queue.waits) == waiting.settings.longest_back_off
+
+
+@pytest.mark.usefixtures("evenly")
+async def test_a_provider_that_puts_off_everybody_costs_no_reminder() -> None:
+    waiting = Waiting(reminders=5)
+    waiting.provider.answer = Held("recipient 451")
+    await waiting.tries(100)
+    assert waiting.channel.circuit.away
+    assert waiting.became == []
+    assert max(waiting.queue.waits) == waiting.settings.longest_back_off
+
+
+async def test_mailboxes_that_have_been_full_for_long_say_nothing_about_the_provider() -> None:
+    waiting = Waiting(reminders=5, held=3)
+    waiting.provider.answer = Held("recipient 452")
+    await waiting.tries(2)
+    assert not waiting.channel.circuit.away
+    assert {one.held for one in waiting.queue.messages.values()} == {5}
 
 
 async def test_what_waited_for_a_provider_has_all_its_tries_left_when_the_recipient_cannot_take_it() -> None:
@@ -119,7 +151,7 @@ async def test_what_waited_for_a_provider_has_all_its_tries_left_when_the_recipi
     waiting = Waiting(attempts=40)
     waiting.provider.answer = Held("recipient 452")
     await waiting.tries(waiting.settings.reminder_attempts - 1)
-    assert waiting.queue.became is None
+    assert waiting.became == []
     waiting.provider.answer = None
     await waiting.tries(1)
-    assert waiting.queue.became == "sent"
+    assert waiting.became == ["sent"]

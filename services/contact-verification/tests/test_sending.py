@@ -275,8 +275,8 @@ async def test_nothing_is_sent_that_nobody_needs_any_more(
         await world.database.execute(
             "update messages set expires_at = now() where person_id = $1", people[4].person_id
         )
-        await world.database.execute("update messages set next_try = now()")
     async with start(settings.model_copy(update=sending_to(sinks))) as world:
+        await world.database.execute("update messages set next_try = now()")
         await eventually(marked(world, "void", 8))
         await eventually(marked(world, "sent", 1))
     assert [message.to for message in sinks.kept.of()] == ["new@example.com"]
@@ -467,11 +467,28 @@ async def test_a_reminder_that_waits_is_void_once_nobody_can_confirm_any_more(
             await world.database.execute(
                 f"update {table} set type = $2 where person_id = $1", landline.person_id, LANDLINE
             )
-        await world.database.execute("update messages set next_try = now()")
     async with start(settings.model_copy(update=sending_to(sinks))) as world:
+        await world.database.execute("update messages set next_try = now()")
         await eventually(marked(world, "sent"))
         await eventually(marked(world, "waiting", 0))
     assert [message.to for message in sinks.kept.of()] == [living.mail]
+
+
+async def test_who_lives_after_all_is_reminded_again(posted: World, sinks: Sinks) -> None:
+    async def full(_to: str) -> int:
+        return 452
+
+    person = await a_citizen(posted, EMAIL)
+    await eventually(marked(posted, "sent"))
+    await posted.set_status(CASE_WORKER, person, EMAIL, 2)
+    await posted.database.execute("update contacts set confirmed_at = now() - interval '17 months'")
+    sinks.mail.trouble = full
+    assert await posted.parts.reconfirming.run_once() == (1, 0)
+    await posted.change(person, 2, dead=True)
+    await eventually(marked(posted, "void"))
+    assert await posted.parts.reconfirming.run_once() == (0, 0)
+    await posted.change(person, 3, dead=False)
+    assert await posted.parts.reconfirming.run_once() == (1, 0)
 
 
 async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: World) -> None:

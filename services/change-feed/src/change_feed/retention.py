@@ -44,21 +44,24 @@ _VALIDATE: Final[Sequence[Statement]] = (
     ("alter table entries_kept validate constraint below_next",),
 )
 _DROP: Final = "select feed_drop_partition($1, $2)"
-# Nobody waits for these.
-_FORGET: Final[Sequence[Statement]] = (
+# No reader waits for these. An entry goes in one step with its audience: a page that finds fewer entries than it has chosen takes
+# itself for the last one.
+_FORGET: Final[Sequence[Sequence[Statement]]] = (
+    (("delete from seen_events where position < (select floor from feed)",),),
     (
-        f"""
-        delete from entries_kept e where not exists (
-            select from cvs c where c.cv_id = e.cv_id and c.newest_position = e.position
-        ) and not (e.type = '{HANDED_OVER}' and exists (
-            select from members m where m.cv_id = e.cv_id and coalesce(m.until, m.since) = e.position
-        ))
-        """,
+        (
+            f"""
+            delete from entries_kept e where not exists (
+                select from cvs c where c.cv_id = e.cv_id and c.newest_position = e.position
+            ) and not (e.type = '{HANDED_OVER}' and exists (
+                select from members m where m.cv_id = e.cv_id and coalesce(m.until, m.since) = e.position
+            ))
+            """,
+        ),
+        (
+            "delete from audience_kept a where not exists (select from entries_kept e where e.position = a.position)",
+        ),
     ),
-    (
-        "delete from audience_kept a where not exists (select from entries_kept e where e.position = a.position)",
-    ),
-    ("delete from seen_events where position < (select floor from feed)",),
 )
 _FORGET_EXTRACTS: Final = "delete from extracts where made_at < $1"
 
@@ -97,7 +100,7 @@ async def drop_oldest(
         log.info("feed_partition_dropped", position=high)
         if len(old) > 1:
             return "more"
-    return await _taken(conn, [_FORGET], "feed_leftovers_not_deleted", oldest)
+    return await _taken(conn, _FORGET, "feed_leftovers_not_deleted", oldest)
 
 
 async def _taken(

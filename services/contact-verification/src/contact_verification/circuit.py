@@ -41,7 +41,10 @@ class Circuit:
         self._failures = 0
 
     def held(self, recipient: Hashable) -> None:
-        """Note that the provider is there, and takes nothing for this recipient now. One that says so of everybody sends nothing."""
+        """Note that the provider is there, and takes nothing for this recipient now. One that says so of everybody sends nothing.
+
+        Of whom it has said so before, as of a mailbox that is full for days, it says nothing new: that is just an answer.
+        """
         self.answered()
         if len(self._held) < self._most:
             self._held.add(recipient)

@@ -103,7 +103,7 @@ class Sender:
 
     async def _deliver(self, channel: Channel, message: Claimed) -> None:
         if not message.wanted:
-            await self._messages.done(message.id, "void")
+            await self._messages.void(message.id)
             return
         try:
             outgoing = self._outgoing(channel, message)
@@ -116,7 +116,10 @@ class Sender:
         except Refused as refusal:
             await self._refused(channel, message, refusal)
         except Held as error:
-            channel.circuit.held(message.period)
+            if message.held == 0:
+                channel.circuit.held(message.period)
+            else:
+                channel.circuit.answered()
             await self._later(channel, message, error)
         except (Passing, TimeoutError) as error:
             channel.circuit.failed()
@@ -137,7 +140,8 @@ class Sender:
     async def _later(self, channel: Channel, message: Claimed, error: Exception) -> None:
         """Wait with a message; a reminder, which lives for months, is given up once its recipient could not take it for long."""
         reason = str(error) or type(error).__name__
-        name, attempts, held = channel.provider.name, message.attempts, isinstance(error, Held)
+        name, attempts = channel.provider.name, message.attempts
+        held = isinstance(error, Held) and not channel.circuit.away
         if held and message.kind == "reminder" and message.held + 1 >= self._settings.reminder_attempts:
             log.warning("reminder_given_up", channel=name, reason=reason, attempts=attempts)
             await self._messages.done(message.id, "refused", reason)

@@ -55,7 +55,7 @@ class SendingSettings(BaseModel):
     reminder_attempts: Annotated[int, Field(ge=1)] = 20
     """Tries of a reminder that its recipient cannot take, each after twice the wait before (six days, from 1 s); then it is given up."""
     circuit_failures: Annotated[int, Field(ge=1)] = 5
-    """Failures in a row after which a provider is left alone; so many recipients put off in a row, and it is told as away."""
+    """Failures in a row after which a provider is left alone; so many recipients put off for the first time with nothing sent in between, and it is told as away."""
     circuit_rest: timedelta = timedelta(seconds=30)
     """For how long it is left alone; then one message tries it."""
 

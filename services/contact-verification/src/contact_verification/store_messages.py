@@ -49,6 +49,14 @@ _DONE: Final = """
 update messages set status = $2, reason = $3, salt = null, done_at = clock_timestamp()
 where id = $1 and status = 'waiting'
 """
+# A reminder that nobody has got was not made: it is made again, should somebody be able to confirm the value after all.
+_VOID: Final = """
+with void as (
+    update messages set status = 'void', salt = null, done_at = clock_timestamp()
+    where id = $1 and status = 'waiting' returning period_id, kind
+)
+update contacts o set reminded_at = null from void v where v.kind = 'reminder' and o.period_id = v.period_id
+"""
 _LATER: Final = """
 update messages set next_try = clock_timestamp() + $2, reason = $3, held = held + $4::boolean::integer
 where id = $1 and status = 'waiting'
@@ -104,6 +112,10 @@ class MessageStore:
     async def done(self, message: UUID, status: str, reason: str | None = None) -> None:
         """Mark a message; its salt goes, so that nobody can make the code again from here."""
         await self._database.execute(_DONE, message, status, reason)
+
+    async def void(self, message: UUID) -> None:
+        """Mark a message that nobody needs any more."""
+        await self._database.execute(_VOID, message)
 
     async def later(self, message: UUID, wait: timedelta, reason: str, *, held: bool) -> None:
         """Let a message wait; `held` counts that it does so for its recipient's sake."""
