@@ -57,7 +57,11 @@ _INSERT = (
     + ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(_GIVEN.values(), 1))
     + ")"
 )
-_MAKE_THIS_MONTH = "select access_log_make_months((now() at time zone 'UTC')::date, 1)"
+# Whoever makes it at this moment is waited for by its lock: a commit can be seen a little before all sessions know of its partition.
+_MAKE_THIS_MONTH = """
+select pg_advisory_xact_lock(hashtext('servicekit'), hashtext('access_log_months')),
+       access_log_make_months((now() at time zone 'UTC')::date, 1)
+"""
 _MAKE_MONTHS = "select access_log_make_months($1, $2)"
 _TODAY = "select (now() at time zone 'UTC')::date"
 _MONTHS = """
