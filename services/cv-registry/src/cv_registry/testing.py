@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from cv_citizens.testing import FUND, JOBCENTER, MUNICIPALITY, a_caller, relation
 from cv_contracts.codelists import default
 from cv_registry.settings import SERVICE, Settings
+from servicekit.data.postgres import Database
 from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
 from servicekit.web.identity import Caller, ServiceSigner
 
@@ -214,3 +215,16 @@ async def with_cv(registry: RegistryClient, state: str = "ACTIVE", **changes: An
     if citizen["dead"]:
         await registry.register({**citizen, "sourceVersion": 2})
     return {**citizen, **ids}
+
+
+async def events_of(database: Database, subject: str) -> list[str]:
+    """Give the events of a subject that wait to be sent, oldest first."""
+    rows = await database.fetch(
+        "SELECT payload FROM outbox WHERE aggregateid = $1 AND partition IS NULL ORDER BY seq", subject
+    )
+    return [row["payload"].decode() for row in rows]
+
+
+async def changes_of(database: Database, subject: str) -> list[str]:
+    """Give what those events say has changed."""
+    return [json.loads(event)["change"] for event in await events_of(database, subject)]
