@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, StringConstraints
 
 from contact_verification.parts import Parts, PartsDep, parts_of
-from contact_verification.saving import kind_of
 from contact_verification.states import FOLLOWERS, ContactStates
+from contact_verification.values import kind_of
 from cv_contracts.wire.common import TEXT
 from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes

@@ -10,9 +10,8 @@ from contact_verification.admission import Admission
 from contact_verification.calls import Call
 from contact_verification.domain import BLOCKED, UNDELIVERABLE, VERIFIED
 from contact_verification.keys import BlindIndex
-from contact_verification.saving import kind_of
 from contact_verification.store import ContactStore
-from contact_verification.values import find_mail
+from contact_verification.values import find_mail, kind_of
 from cv_citizens.citizen import Citizen
 from cv_contracts.codelists import CodeLists
 from cv_contracts.events.contact_verification import ContactStatusSaved

@@ -11,6 +11,7 @@ from contact_verification.domain import Limits, Sent, wait_for_code
 from contact_verification.keys import Codes
 from contact_verification.settings import CodeSettings
 from contact_verification.store import Opened
+from cv_contracts.codelists import CodeLists
 from servicekit.data.postgres import Database, WriteTx, lock_number
 
 NO_SALT: Final = bytes(16)
@@ -54,6 +55,11 @@ class Guess:
     salt: bytes = field(repr=False)
     period: UUID
     usable: bool
+
+
+def verifiable(opened: list[Opened], lists: CodeLists) -> list[Opened]:
+    """Give the new values that a code is sent to."""
+    return [value for value in opened if lists.contact_data_types[value.type].verifiable]
 
 
 class CodeStore:

@@ -7,9 +7,9 @@ from typing import Final
 from contact_verification.admission import Admission, Admitted
 from contact_verification.calls import Call
 from contact_verification.domain import VERIFIED, Contact, fault_of_code
-from contact_verification.saving import kind_of
 from contact_verification.store import ContactStore
 from contact_verification.store_codes import CodeStore
+from contact_verification.values import kind_of
 from cv_citizens.citizen import Citizen
 from cv_contracts.codelists import CodeLists, ContactDataType
 from cv_contracts.events.contact_verification import ContactVerified, VerificationCodeRequested
