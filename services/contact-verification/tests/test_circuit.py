@@ -26,16 +26,16 @@ def test_an_answer_about_one_recipient_closes_the_circuit_of_a_provider_that_was
     circuit.failed()
     circuit.failed()
     now = 31.0
-    circuit.held("one")
+    circuit.put_off("one")
     assert (circuit.away, circuit.room(20)) == (False, 20)
 
 
 def test_a_provider_that_puts_off_everybody_counts_as_away_and_is_not_left_alone() -> None:
     circuit = Circuit(2, timedelta(seconds=30))
     for _ in range(3):
-        circuit.held("one")
+        circuit.put_off("one")
     assert (circuit.away, circuit.room(20)) == (False, 20)
-    circuit.held("two")
+    circuit.put_off("two")
     assert (circuit.away, circuit.room(20)) == (True, 20)
     # That nobody is at an address is an answer too, and still nobody has got anything.
     circuit.answered()

@@ -47,7 +47,7 @@ class SavePersonContactData:
         self._admission.organisation(call)
         admitted = await self._admission.citizen(call, by, call.citizen, unknown=1010)
         async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, admitted, unknown=1010)
+            citizen = await self._admission.lock(tx, call, admitted, unknown=1010)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             if citizen.dead:

@@ -5,7 +5,7 @@ from typing import Final, Self
 
 import httpx
 
-from contact_verification.messages import Held, Outgoing, Passing, Refused
+from contact_verification.messages import Outgoing, Passing, PutOff, Refused
 from contact_verification.settings import SmsSettings
 from servicekit.web.tls import trusting
 
@@ -45,7 +45,7 @@ class HttpSms:
             raise Passing(type(error).__name__) from None
         status = answer.status_code
         if status == UNDER_WAY:
-            raise Held(f"answer {status}")
+            raise PutOff(f"answer {status}")
         if status in PASSING or not (answer.is_success or answer.is_client_error):
             raise Passing(f"answer {status}")
         if not answer.is_success:

@@ -71,7 +71,7 @@ class ContactStatuses:
         self._admission.organisation(call)
         admitted = await self._admission.citizen(call, "person_number", call.citizen, unknown=1010)
         async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, admitted, unknown=1010)
+            citizen = await self._admission.lock(tx, call, admitted, unknown=1010)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             event = await self._saved(tx, citizen, request)

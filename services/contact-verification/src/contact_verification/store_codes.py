@@ -87,14 +87,14 @@ class CodeStore:
 
         `hashes` are those of the address under all keys: an earlier one may have counted what was sent before.
         """
-        await self._hold(tx, hashes)
+        await self._lock(tx, hashes)
         return await self._wait(tx, person_id, hashes, interval_of_person=interval_of_person)
 
-    async def _hold(self, tx: WriteTx, hashes: Iterable[bytes]) -> None:
-        """Keep others from these addresses, in one order within a call.
+    async def _lock(self, tx: WriteTx, hashes: Iterable[bytes]) -> None:
+        """Lock these addresses in sorted order.
 
-        A transaction that calls it several times (a follower's batch of persons, a person with two changes) may still meet another
-        in a ring; PostgreSQL ends one of the two, as trouble that passes.
+        Two calls in one transaction (a follower's batch of persons, a person with two changes) can deadlock with another;
+        PostgreSQL aborts one, which passes: a follower tries again, a caller is answered 503.
         """
         await tx.conn.execute(_LOCK, [lock_number(f"address {blind.hex()}") for blind in sorted(set(hashes))])
 
@@ -116,7 +116,7 @@ class CodeStore:
         """Send a code for each new value, as far as the limits let it; else there is one that nobody can use."""
         if not opened:
             return
-        await self._hold(tx, chain.from_iterable(value.hashes for value in opened))
+        await self._lock(tx, chain.from_iterable(value.hashes for value in opened))
         for value in opened:
             if await self._wait(tx, person_id, value.hashes, interval_of_person=False) is None:
                 await self.send(tx, person_id, value.type, value.period, value.blind)
