@@ -1,7 +1,6 @@
 """SMS through an HTTP gateway: one POST per message, JSON, repeated ones known by their idempotency key."""
 
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import httpx
 
@@ -26,15 +25,7 @@ class HttpSms:
         self._settings = settings
         self._client = httpx.AsyncClient(timeout=timeout, trust_env=False, verify=trusting())
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
         await self._client.aclose()
 
     async def send(self, message: Outgoing) -> None:
