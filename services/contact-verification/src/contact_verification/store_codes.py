@@ -1,7 +1,6 @@
 """SQL of verification codes and of the messages that carry them."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
 from typing import Final
@@ -48,15 +47,6 @@ from code_sends where (person_id = $1 or blind = any($2)) and made_at > clock_ti
 _FORGET: Final = "delete from code_sends where made_at < clock_timestamp() - interval '25 hours'"
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """What a guess is compared with; not `usable` when the code is expired, used up, used, or was never there."""
-
-    salt: bytes = field(repr=False)
-    period: UUID
-    usable: bool
-
-
 def verifiable(opened: list[Opened], lists: CodeLists) -> list[Opened]:
     """Give the new values that a code is sent to."""
     return [value for value in opened if lists.contact_data_types[value.type].verifiable]
@@ -73,9 +63,8 @@ class CodeStore:
     async def guess(self, tx: WriteTx, person_id: UUID, contact_type: int, given: str) -> bool:
         """Count a guess, and tell whether it is right. The transaction must be committed either way."""
         row = await tx.conn.fetchrow(_GUESS, person_id, contact_type, self._settings.attempts)
-        guess = Guess(NO_SALT, NO_PERIOD, usable=False) if row is None else Guess(*row)
-        equal = self._codes.matches(given, guess.salt, guess.period)
-        return equal and guess.usable
+        salt, period, usable = (NO_SALT, NO_PERIOD, False) if row is None else row
+        return self._codes.matches(given, salt, period) and usable
 
     async def use_up(self, tx: WriteTx, person_id: UUID, contact_type: int) -> None:
         await tx.conn.execute(_USED, person_id, contact_type)
