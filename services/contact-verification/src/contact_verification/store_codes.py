@@ -102,7 +102,7 @@ class CodeStore:
         await tx.conn.execute(_SEND, person_id, contact_type, period, salt, lifetime, blind, uuid4())
 
     async def send_new(self, tx: WriteTx, person_id: UUID, opened: Sequence[Opened]) -> None:
-        """Send a code for each new value, as far as the limits let it; else there is one that nobody can use."""
+        """Send a code for each new value. Where a limit forbids sending, store an already expired code."""
         if not opened:
             return
         await self._lock(tx, chain.from_iterable(value.hashes for value in opened))
