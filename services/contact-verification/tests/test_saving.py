@@ -221,6 +221,15 @@ async def test_nobody_subscribes_to_what_is_not_there(world: World) -> None:
     assert (answer.status_code, answer.json()) == (409, {"outcome": "no-contact"})
 
 
+async def test_whether_a_subscription_is_wanted_is_true_or_false_and_nothing_like_it(world: World) -> None:
+    person = await world.resident(EMAIL)
+    like_it: tuple[Any, ...] = (1, 1.0, 0, "true", None)
+    for wanted in like_it:
+        answer = await world.subscribe(person, EMAIL, wanted=wanted)
+        assert (wanted, answer.status_code, answer.json().get("code")) == (wanted, 400, 1014)
+    assert await world.rows("subscriptions") == 0
+
+
 async def test_a_code_goes_out_for_each_new_verifiable_value_and_for_no_other(world: World) -> None:
     person = await world.resident()
     data = {MOBILE: person.mobile, LANDLINE: person.landline, EMAIL: person.mail}
