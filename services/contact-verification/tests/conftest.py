@@ -1,6 +1,6 @@
 """A contact-verification on a real PostgreSQL, with a registry stand-in and real sinks for mail and SMS beside it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from contact_verification.app import create_app
-from contact_verification.settings import (
-    CodeSettings,
-    MailSettings,
-    SendingSettings,
-    Settings,
-    SmsSettings,
-)
-from contact_verification.testing import TODAY, Make, Registry, Start, World, live
+from contact_verification.settings import MailSettings, SendingSettings, Settings, SmsSettings
+from contact_verification.testing import TODAY, Registry, Sending, Start, ToSinks, World, live
 from cvhub.sinks.certificate import certificate_file
 from cvhub.sinks.mail import USERNAME
 from cvhub.sinks.testing import PASSWORD, Sinks, running_sinks
 from cvhub.testing import FreshDatabase
-from servicekit.settings import KafkaSettings, PostgresSettings
+from servicekit.settings import KafkaSettings
 from servicekit.web.testing import Identities, in_process
 
 NOWHERE = 9
@@ -42,24 +36,21 @@ async def sinks(tmp_path: Path) -> AsyncIterator[Sinks]:
 
 
 @pytest.fixture
-def make_settings(identities: Identities, registry: Registry) -> Make:
-    def make(postgres: PostgresSettings, **more: Any) -> Settings:
-        parts: dict[str, Any] = {
-            "postgres": postgres,
-            "kafka": KafkaSettings(bootstrap_servers=f"127.0.0.1:{NOWHERE}"),
-            "identity": identities.settings("contact-verification"),
-            "request_secret": SecretStr("a secret of sixteen bytes"),
-            "data_keys": SecretStr("k1:a data key of sixteen bytes"),
-            "blind_secret": SecretStr("a blind key of sixteen bytes"),
-            "code_secret": SecretStr("a code key of sixteen bytes"),
-            "registry_url": registry.url,
-            "registry_timeout": 1.0,
-            "mail": MailSettings(port=NOWHERE),
-            "sms": SmsSettings(url=f"http://127.0.0.1:{NOWHERE}/messages"),
-        }
-        return Settings(**{**parts, **more})
-
-    return make
+async def settings(fresh_database: FreshDatabase, identities: Identities, registry: Registry) -> Settings:
+    """Give settings with a database of the test's own; Kafka, mail and SMS are away, which nobody who calls may notice."""
+    return Settings(
+        postgres=await fresh_database("contact_verification.migrations"),
+        kafka=KafkaSettings(bootstrap_servers=f"127.0.0.1:{NOWHERE}"),
+        identity=identities.settings("contact-verification"),
+        request_secret=SecretStr("a secret of sixteen bytes"),
+        data_keys=SecretStr("k1:a data key of sixteen bytes"),
+        blind_secret=SecretStr("a blind key of sixteen bytes"),
+        code_secret=SecretStr("a code key of sixteen bytes"),
+        registry_url=registry.url,
+        registry_timeout=1.0,
+        mail=MailSettings(port=NOWHERE),
+        sms=SmsSettings(url=f"http://127.0.0.1:{NOWHERE}/messages"),
+    )
 
 
 @pytest.fixture
@@ -74,31 +65,16 @@ def start(identities: Identities, registry: Registry) -> Start:
 
 
 @pytest.fixture
-async def settings(fresh_database: FreshDatabase, make_settings: Make) -> Settings:
-    """Give settings with a database of the test's own; Kafka, mail and SMS are away, which nobody who calls may notice."""
-    return make_settings(await fresh_database("contact_verification.migrations"))
-
-
-@pytest.fixture
 async def world(settings: Settings, start: Start) -> AsyncIterator[World]:
     async with live(start, settings) as world:
         yield world
 
 
 @pytest.fixture
-async def frequent(fresh_database: FreshDatabase, make_settings: Make, start: Start) -> AsyncIterator[World]:
-    """Give a world in which codes may be made as often as one likes."""
-    codes = CodeSettings(interval=0, per_day=1_000_000)
-    settings = make_settings(await fresh_database("contact_verification.migrations"), codes=codes)
-    async with live(start, settings) as world:
-        yield world
+def to_sinks(sinks: Sinks) -> ToSinks:
+    """Give a maker of settings of a service that sends to the sinks, quickly again where it must."""
 
-
-@pytest.fixture
-def sending_to() -> Callable[..., dict[str, Any]]:
-    """Give a maker of settings of a service that sends to the sinks."""
-
-    def make(sinks: Sinks, **sending: Any) -> dict[str, Any]:
+    def make(settings: Settings, **sending: Any) -> Settings:
         quick = {"first_back_off": 0.05, "longest_back_off": 0.2, "circuit_rest": 0.2, "timeout": 2.0}
         mail = MailSettings(
             port=sinks.mail.port,
@@ -107,20 +83,26 @@ def sending_to() -> Callable[..., dict[str, Any]]:
             password=SecretStr(PASSWORD),
         )
         sms = SmsSettings(url=sinks.sms_url, token=SecretStr(PASSWORD))
-        return {"mail": mail, "sms": sms, "sending": SendingSettings(**{**quick, **sending})}
+        changed = {"mail": mail, "sms": sms, "sending": SendingSettings(**{**quick, **sending})}
+        return settings.model_copy(update=changed)
 
     return make
 
 
 @pytest.fixture
-async def posted(
-    fresh_database: FreshDatabase,
-    make_settings: Make,
-    start: Start,
-    sinks: Sinks,
-    sending_to: Callable[..., dict[str, Any]],
-) -> AsyncIterator[World]:
+def sending(settings: Settings, start: Start, to_sinks: ToSinks) -> Sending:
+    """Give a maker of worlds whose messages go to the sinks; what it is told says how."""
+
+    @asynccontextmanager
+    async def sending(**how: Any) -> AsyncIterator[World]:
+        async with live(start, to_sinks(settings, **how)) as world:
+            yield world
+
+    return sending
+
+
+@pytest.fixture
+async def posted(sending: Sending) -> AsyncIterator[World]:
     """Give a world whose messages go to the sinks."""
-    postgres = await fresh_database("contact_verification.migrations")
-    async with live(start, make_settings(postgres, **sending_to(sinks))) as world:
+    async with sending() as world:
         yield world

@@ -9,7 +9,7 @@ import pytest
 
 from contact_verification.circuit import Circuit
 from contact_verification.keys import BlindIndex, Codes, Keys, Vault
-from contact_verification.messages import Held, Outgoing, Passing
+from contact_verification.messages import Outgoing, Passing, PutOff
 from contact_verification.sending import Channel, Sender
 from contact_verification.settings import CodeSettings, SendingSettings
 from contact_verification.statuses import ContactStatuses
@@ -37,10 +37,10 @@ class Queue(MessageStore):
         self.messages.update((one.id, one) for one in claimed)
         return claimed
 
-    async def later(self, message: UUID, wait: timedelta, reason: str, *, held: bool) -> None:
+    async def later(self, message: UUID, wait: timedelta, reason: str, *, put_off: bool) -> None:
         self.waits.append(wait)
         waits = self.messages[message]
-        self.messages[message] = replace(waits, held=waits.held + held)
+        self.messages[message] = replace(waits, times_put_off=waits.times_put_off + put_off)
 
     async def done(self, message: UUID, status: str, reason: str | None = None) -> None:
         self.became[message] = status
@@ -59,7 +59,7 @@ class Answering:
             raise self.answer
 
 
-def a_reminder(attempts: int, held: int) -> Claimed:
+def a_reminder(attempts: int, times_put_off: int) -> Claimed:
     period = uuid4()
     sealed = KEYS.vault.seal("someone@example.com", period)
     return Claimed(
@@ -70,7 +70,7 @@ def a_reminder(attempts: int, held: int) -> Claimed:
         kind="reminder",
         salt=None,
         attempts=attempts,
-        held=held,
+        times_put_off=times_put_off,
         key_id=sealed.key_id,
         box=sealed.box,
         wanted=True,
@@ -80,8 +80,10 @@ def a_reminder(attempts: int, held: int) -> Claimed:
 class Waiting:
     """A sender with reminders, tried as often as a test wants; the time between the tries is only told."""
 
-    def __init__(self, *, reminders: int = 1, keys: Keys = KEYS, attempts: int = 0, held: int = 0) -> None:
-        self.queue = Queue(*(a_reminder(attempts, held) for _ in range(reminders)))
+    def __init__(
+        self, *, reminders: int = 1, keys: Keys = KEYS, attempts: int = 0, times_put_off: int = 0
+    ) -> None:
+        self.queue = Queue(*(a_reminder(attempts, times_put_off) for _ in range(reminders)))
         self.provider, self.settings = Answering(), SendingSettings()
         self.channel = Channel(self.provider, [EMAIL], mail=True, circuit=Circuit(5, timedelta(0)))
         self.sender = Sender(
@@ -110,7 +112,7 @@ def evenly(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("evenly")
 async def test_a_reminder_that_its_recipient_cannot_take_is_tried_for_six_days() -> None:
     waiting = Waiting()
-    waiting.provider.answer = Held("recipient 452")
+    waiting.provider.answer = PutOff("recipient 452")
     await waiting.tries(100)
     assert waiting.became == ["refused"]
     [reminder] = waiting.queue.messages.values()
@@ -131,7 +133,7 @@ async def test_a_provider_or_a_key_that_is_away_for_long_costs_no_reminder(keys:
 @pytest.mark.usefixtures("evenly")
 async def test_a_provider_that_puts_off_everybody_costs_no_reminder() -> None:
     waiting = Waiting(reminders=5)
-    waiting.provider.answer = Held("recipient 451")
+    waiting.provider.answer = PutOff("recipient 451")
     await waiting.tries(100)
     assert waiting.channel.circuit.away
     assert waiting.became == []
@@ -139,17 +141,17 @@ async def test_a_provider_that_puts_off_everybody_costs_no_reminder() -> None:
 
 
 async def test_mailboxes_that_have_been_full_for_long_say_nothing_about_the_provider() -> None:
-    waiting = Waiting(reminders=5, held=3)
-    waiting.provider.answer = Held("recipient 452")
+    waiting = Waiting(reminders=5, times_put_off=3)
+    waiting.provider.answer = PutOff("recipient 452")
     await waiting.tries(2)
     assert not waiting.channel.circuit.away
-    assert {one.held for one in waiting.queue.messages.values()} == {5}
+    assert {one.times_put_off for one in waiting.queue.messages.values()} == {5}
 
 
 async def test_what_waited_for_a_provider_has_all_its_tries_left_when_the_recipient_cannot_take_it() -> None:
     """As have the rows of before this was counted, with all their tries in `attempts`."""
     waiting = Waiting(attempts=40)
-    waiting.provider.answer = Held("recipient 452")
+    waiting.provider.answer = PutOff("recipient 452")
     await waiting.tries(waiting.settings.reminder_attempts - 1)
     assert waiting.became == []
     waiting.provider.answer = None

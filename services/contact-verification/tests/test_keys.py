@@ -11,14 +11,12 @@ from pydantic import SecretStr
 from contact_verification.keys import BlindIndex, Codes, Keys, UnknownKey, Vault
 from contact_verification.rotation import Progress, rotate
 from contact_verification.settings import Settings
-from contact_verification.testing import EMAIL, Start, World
-from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from contact_verification.testing import CASE_WORKER, EMAIL, Start, World
 from servicekit.data.postgres import Database
 from servicekit.testing import eventually
 
 OLD, NEW = "k1:a data key of sixteen bytes", "k2:another key of sixteen bytes"
 OLD_BLIND, NEW_BLIND = "a blind key of sixteen bytes", "another blind key of sixteen bytes"
-CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 def with_keys(settings: Settings, **texts: str) -> Settings:
@@ -84,7 +82,7 @@ def test_a_code_follows_from_its_salt_and_is_bound_to_the_value() -> None:
 
 @pytest.mark.infra
 async def test_rotation_reseals_all_shows_its_progress_and_can_be_repeated(world: World) -> None:
-    people = [await world.citizen(relation(MUNICIPALITY)) for _ in range(5)]
+    people = [await world.resident() for _ in range(5)]
     for person in people:
         await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     await world.prepare(people[0], mail="prepared@example.com")
@@ -101,7 +99,7 @@ async def test_rotation_reseals_all_shows_its_progress_and_can_be_repeated(world
 
 @pytest.mark.infra
 async def test_rotation_waits_for_who_holds_a_row_and_leaves_none_under_the_earlier_key(world: World) -> None:
-    people = [await world.citizen(relation(MUNICIPALITY)) for _ in range(3)]
+    people = [await world.resident() for _ in range(3)]
     for person in people:
         await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     keys = Keys.from_settings(with_keys(world.settings, data_keys=f"{NEW},{OLD}"))
@@ -120,8 +118,7 @@ async def test_rotation_waits_for_who_holds_a_row_and_leaves_none_under_the_earl
 
 @pytest.mark.infra
 async def test_rotation_waits_for_who_holds_a_row_longer_than_any_call_would(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    await world.resident(EMAIL)
     keys = Keys.from_settings(with_keys(world.settings, data_keys=f"{NEW},{OLD}"))
     hurried = world.settings.postgres.model_copy(update={"lock_timeout": timedelta(milliseconds=50)})
     database = await Database.connect(hurried, "rotating")
@@ -138,8 +135,7 @@ async def test_rotation_waits_for_who_holds_a_row_longer_than_any_call_would(wor
 
 @pytest.mark.infra
 async def test_a_service_with_both_keys_reads_what_either_has_sealed(world: World, start: Start) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     settings = with_keys(world.settings, data_keys=f"{NEW},{OLD}")
     async with start(settings) as newer:
         assert (await newer.contacts(person))[EMAIL][0] == person.mail
@@ -152,7 +148,7 @@ async def test_beside_who_writes_with_the_new_key_first_whoever_has_it_last_open
     world: World, start: Start
 ) -> None:
     """An instance that knows the old keys alone does neither: so a new key comes last before it comes first."""
-    person = await world.citizen(relation(MUNICIPALITY))
+    person = await world.resident()
 
     async def is_found(by: World) -> bool:
         return len((await by.find(CASE_WORKER, person.mail)).json()["CprCollection"]) == 1
@@ -175,8 +171,7 @@ async def test_beside_who_writes_with_the_new_key_first_whoever_has_it_last_open
 async def test_values_are_found_before_while_and_after_they_are_hashed_with_another_key(
     world: World, start: Start
 ) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     assert (await world.verify(person, EMAIL, await world.code(person, EMAIL))).status_code == 200
     state = await world.contacts(person)
     both = with_keys(world.settings, blind_secret=f"{NEW_BLIND},{OLD_BLIND}")
@@ -204,7 +199,7 @@ async def test_values_are_found_before_while_and_after_they_are_hashed_with_anot
 async def test_values_that_were_hashed_in_another_form_are_found_once_they_are_hashed_anew_with_the_same_key(
     world: World, start: Start
 ) -> None:
-    person, mail = await world.citizen(relation(MUNICIPALITY)), "jens@straße.dk"
+    person, mail = await world.resident(), "jens@straße.dk"
     await world.save(CASE_WORKER, person, {EMAIL: mail})
     blind = Keys.from_settings(world.settings).blind
     await world.database.execute("update periods set blind = $1", blind.of(EMAIL, "jens@strasse.dk"))
@@ -218,7 +213,7 @@ async def test_values_that_were_hashed_in_another_form_are_found_once_they_are_h
 async def test_the_limits_of_an_address_count_what_was_sent_under_each_key(
     world: World, start: Start
 ) -> None:
-    people = [await world.citizen(relation(MUNICIPALITY)) for _ in range(7)]
+    people = [await world.resident() for _ in range(7)]
     to: dict[int, str | None] = {EMAIL: "same@example.com"}
     sends = "select count(*) from code_sends"
     for person in people[:5]:

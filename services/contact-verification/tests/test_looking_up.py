@@ -6,7 +6,7 @@ from statistics import median
 import pytest
 from structlog.testing import capture_logs
 
-from contact_verification.testing import EMAIL, LANDLINE, MOBILE, World
+from contact_verification.testing import CASE_WORKER, EMAIL, LANDLINE, MOBILE, World
 from cv_citizens.testing import (
     ACTOR,
     COMPANY,
@@ -27,8 +27,6 @@ from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = a_caller(MUNICIPALITY)
-
 
 async def numbers(world: World, by: Organisation, value: str) -> list[str]:
     answer = await world.find(a_caller(by), value)
@@ -39,7 +37,7 @@ async def numbers(world: World, by: Organisation, value: str) -> list[str]:
 
 
 async def test_who_has_it_now_has_a_start_and_no_end(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
     for value in (person.mobile, person.mail):
         [found] = (await world.find(CASE_WORKER, value)).json()["CprCollection"]
@@ -49,7 +47,7 @@ async def test_who_has_it_now_has_a_start_and_no_end(world: World) -> None:
 
 
 async def test_spellings_of_one_value_are_one(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {MOBILE: "20 12 34 56", EMAIL: "Navn@Example.com"})
     for value in (
         "+4520123456",
@@ -63,7 +61,7 @@ async def test_spellings_of_one_value_are_one(world: World) -> None:
 
 async def test_two_domains_are_two_and_each_is_one_however_it_is_written(world: World) -> None:
     written = ["jens@straße.dk", "jens@strasse.dk", "jens@århus.dk"]
-    people = [await world.citizen(relation(MUNICIPALITY)) for _ in written]
+    people = [await world.resident() for _ in written]
     for person, mail in zip(people, written, strict=True):
         await world.save(CASE_WORKER, person, {EMAIL: mail})
     for spellings, person in zip(
@@ -80,7 +78,7 @@ async def test_two_domains_are_two_and_each_is_one_however_it_is_written(world: 
 
 
 async def test_who_had_it_is_answered_with_the_period(world: World) -> None:
-    first, second = [await world.citizen(relation(MUNICIPALITY)) for _ in range(2)]
+    first, second = [await world.resident() for _ in range(2)]
     await world.save(CASE_WORKER, first, {EMAIL: "shared@example.com"})
     await world.save(CASE_WORKER, first, {EMAIL: None})
     await world.save(CASE_WORKER, second, {EMAIL: "shared@example.com"})
@@ -103,7 +101,7 @@ async def test_nobody_is_200_and_empty(world: World) -> None:
 
 
 async def test_a_landline_is_not_found_as_a_mobile_number(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {LANDLINE: person.landline})
     assert await numbers(world, MUNICIPALITY, person.landline) == []
 
@@ -153,7 +151,7 @@ async def test_companies_may_not_look_up(world: World) -> None:
 
 
 async def test_each_person_answered_has_an_access_row_before_the_answer(world: World) -> None:
-    people = [await world.citizen(relation(MUNICIPALITY)) for _ in range(2)]
+    people = [await world.resident() for _ in range(2)]
     hidden = await world.citizen(relation(OTHER_MUNICIPALITY))
     for person in (*people, hidden):
         await world.save(a_caller(JOBNET), person, {EMAIL: "both@example.com"})
@@ -166,8 +164,7 @@ async def test_each_person_answered_has_an_access_row_before_the_answer(world: W
 
 
 async def test_a_stale_replica_asks_the_registry(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     await world.heartbeat(60)
     await world.change(person, 2, replica=False, relations=[relation(OTHER_MUNICIPALITY)])
     assert await numbers(world, MUNICIPALITY, person.mail) == []
@@ -175,8 +172,7 @@ async def test_a_stale_replica_asks_the_registry(world: World) -> None:
 
 
 async def test_without_replica_and_registry_it_is_503_and_never_a_guess(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     await world.heartbeat(60)
     for mode in ("error", "garbage", "slow"):
         world.registry.mode = mode
@@ -211,8 +207,7 @@ async def test_while_anybody_may_be_stale_and_the_registry_is_away_nobody_is_ans
 
 
 async def test_those_who_are_known_freshly_are_not_told_either_while_others_are_stale(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     await world.database.execute(STALE["somebody waits"])
     assert await numbers(world, MUNICIPALITY, person.mail) == [person.person_number]
     world.registry.mode = "error"
@@ -220,23 +215,20 @@ async def test_those_who_are_known_freshly_are_not_told_either_while_others_are_
 
 
 async def test_a_fresh_replica_answers_without_the_registry(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     world.registry.mode = "error"
     assert await numbers(world, MUNICIPALITY, person.mail) == [person.person_number]
     assert await numbers(world, MUNICIPALITY, "nobody@example.com") == []
 
 
 async def test_an_erased_person_is_nobody(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     await world.apply("citizens", Erased(person.person_id, 2))
     assert await numbers(world, JOBNET, person.mail) == []
 
 
 async def test_found_and_not_found_take_about_the_same_time(world: World) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
-    await world.save(CASE_WORKER, person, {EMAIL: person.mail})
+    person = await world.resident(EMAIL)
     times: dict[str, list[float]] = {person.mail: [], "nobody@example.com": []}
     for value in [*times] * 40:
         begun = time.perf_counter()

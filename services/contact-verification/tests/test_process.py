@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from contact_verification.settings import Settings
-from contact_verification.testing import EMAIL, MOBILE, Registry, World
-from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
+from contact_verification.testing import CASE_WORKER, EMAIL, MOBILE, Registry, ToSinks, World
+from cv_citizens.testing import JOBNET, a_caller
 from cvhub.servers.process import ServerProcess
 from cvhub.sinks.kept import Message
-from cvhub.sinks.testing import Sinks
-from cvhub.testing import FreshDatabase
+from cvhub.sinks.testing import Sinks, code_in
 from servicekit.data.postgres import Database
 from servicekit.follow.testing import make_live
 from servicekit.testing import eventually, free_port
@@ -26,8 +24,6 @@ from servicekit.web.testing import Identities
 from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
-
-CASE_WORKER = a_caller(MUNICIPALITY)
 
 
 def environment(settings: Settings, port: int) -> dict[str, str]:
@@ -87,14 +83,8 @@ async def world_of(
 
 
 @pytest.fixture
-async def sent_settings(
-    fresh_database: FreshDatabase,
-    make_settings: Callable[..., Settings],
-    sending_to: Callable[..., dict[str, Any]],
-    sinks: Sinks,
-) -> Settings:
-    postgres = await fresh_database("contact_verification.migrations")
-    return make_settings(postgres, **sending_to(sinks))
+def sent_settings(settings: Settings, to_sinks: ToSinks) -> Settings:
+    return to_sinks(settings)
 
 
 async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_nothing_personal_is_logged(
@@ -118,7 +108,7 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
         world = await world_of(settings, identities, registry, client)
         process = started(settings, port, log)
         running.append(process)
-        person = await world.citizen(relation(MUNICIPALITY))
+        person = await world.resident()
         sinks.kept.on_add = kill
         await world.save(CASE_WORKER, person, {EMAIL: person.mail})
         await eventually(lambda: not process.running)
@@ -131,9 +121,7 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
             return mail
 
         mail = await eventually(again)
-        [code] = {
-            word.strip(".") for word in mail.text.split() if word.strip(".").isdigit() and len(word) >= 6
-        }
+        code = code_in(mail)
         wrong = f"{(int(code) + 1) % 1_000_000:06}"
         assert (await world.verify(person, EMAIL, wrong)).status_code == 409
         assert (await world.verify(person, EMAIL, code)).status_code == 200
@@ -142,8 +130,7 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
         await world.find(a_caller(JOBNET), person.mobile)
         await world.save(CASE_WORKER, person, {MOBILE: person.mobile}, x_requestid="a-request-of-mine")
         await world.internal("/bounces", {"emailAddress": person.mail})
-        await eventually(lambda: sinks.kept.of(to=person.mobile)[0])
-        [sms] = sinks.kept.of(to=person.mobile)
+        sms = await eventually(sinks.arrived(person.mobile))
         await world.database.close()
     running[0].stop()
     said = log.read_text()
@@ -156,7 +143,7 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
         "CV number": person.cv_number,
         "code": code,
         "wrong code": wrong,
-        "code by SMS": next(word for word in sms.text.split() if word.strip(".").isdigit()).strip("."),
+        "code by SMS": code_in(sms),
         "request id": "a-request-of-mine",
         "not a mail address": "not a mail address",
     }
@@ -166,7 +153,7 @@ async def test_kill_9_between_send_and_mark_sends_the_same_message_again_and_not
 async def test_rotate_keys_is_a_command_that_tells_how_far_it_is(
     settings: Settings, world: World, tmp_path: Path
 ) -> None:
-    person = await world.citizen(relation(MUNICIPALITY))
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     told = environment(settings, free_port())
     told["DATA_KEYS"] = "k2:another key of sixteen bytes," + told["DATA_KEYS"]

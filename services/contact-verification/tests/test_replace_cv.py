@@ -7,18 +7,13 @@ import pytest
 from pydantic import SecretStr
 
 from contact_verification.settings import Settings
-from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, Start, World, live
-from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
+from contact_verification.testing import CASE_WORKER, EMAIL, LANDLINE, MOBILE, Person, Start, World, live
+from cv_citizens.testing import JOBNET, a_caller
 from servicekit.follow.states import Erased
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = a_caller(MUNICIPALITY)
 SOON = "update prepares set next_ask = now()"
-
-
-async def a_citizen(world: World) -> Person:
-    return await world.citizen(relation(MUNICIPALITY))
 
 
 async def prepared(world: World, person: Person, *phones: Any, mail: str | None = None) -> dict[str, Any]:
@@ -29,7 +24,7 @@ async def prepared(world: World, person: Person, *phones: Any, mail: str | None 
 
 
 async def test_nothing_changes_before_the_registry_has_committed(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     change = await prepared(world, person, person.mobile, mail="new@example.com")
     assert change["values"] == {"1": person.mobile, "3": "new@example.com"}
@@ -44,7 +39,7 @@ async def test_nothing_changes_before_the_registry_has_committed(world: World) -
 
 
 async def test_what_is_present_already_changes_nothing_and_needs_no_commit(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     assert await prepared(world, person) == {"prepareId": None, "version": 0, "values": {}}
     await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
     version = await world.database.fetchval("select max(version) from outbox")
@@ -58,7 +53,7 @@ async def test_what_is_present_already_changes_nothing_and_needs_no_commit(world
 
 
 async def test_a_landline_after_an_empty_number_is_the_landline_that_is_there(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {LANDLINE: person.landline})
     change = await prepared(world, person, "", person.landline)
     assert (change["prepareId"], change["values"]) == (None, {"2": person.landline})
@@ -67,7 +62,7 @@ async def test_a_landline_after_an_empty_number_is_the_landline_that_is_there(wo
 
 
 async def test_what_is_present_is_prepared_while_another_change_may_still_replace_it(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     other = await prepared(world, person, mail="new@example.com")
     same = await prepared(world, person, mail=person.mail)
@@ -79,7 +74,7 @@ async def test_what_is_present_is_prepared_while_another_change_may_still_replac
 
 
 async def test_types_that_are_absent_are_removed_and_unchanged_ones_keep_their_state(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
     await world.verify(person, EMAIL, await world.code(person, EMAIL))
     change = await prepared(world, person, mail=person.mail)
@@ -88,7 +83,7 @@ async def test_types_that_are_absent_are_removed_and_unchanged_ones_keep_their_s
 
 
 async def test_new_values_get_their_codes_when_they_are_activated(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     change = await prepared(world, person, person.mobile, person.landline, mail=person.mail)
     assert await world.rows("messages") == 0
     await world.committed(person, 1, change["prepareId"])
@@ -110,7 +105,7 @@ async def test_the_rules_are_those_of_saving(world: World) -> None:
         (["20123456", {"PhoneNumber": "20123457", "PersonContactDataTypeIdentifier": 1}], None, 9156),
         ([], "nobody", 9158),
     ]
-    person = await a_citizen(world)
+    person = await world.resident()
     answers = [await world.prepare(person, *phones, mail=mail) for phones, mail, _ in wrong]
     told = [(*one[:2], answer.json().get("code")) for one, answer in zip(wrong, answers, strict=True)]
     assert told == wrong
@@ -125,14 +120,14 @@ async def test_a_phone_number_says_its_type_or_has_it_by_its_place(world: World)
         ([typed], {"2": "+4533123456"}),
         (["20123456", typed], {"1": "+4520123456", "2": "+4533123456"}),
     ):
-        assert (await prepared(world, await a_citizen(world), *phones))["values"] == expected
+        assert (await prepared(world, await world.resident(), *phones))["values"] == expected
 
 
 async def test_a_removal_of_what_is_subscribed_is_refused_and_one_under_way_blocks_new_subscriptions(
     world: World,
 ) -> None:
     for kind, code in ((MOBILE, 9154), (EMAIL, 9155)):
-        person = await a_citizen(world)
+        person = await world.resident()
         await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
         await world.subscribe(person, kind)
         assert (await world.prepare(person)).json()["code"] == code
@@ -148,7 +143,7 @@ async def test_a_removal_of_what_is_subscribed_is_refused_and_one_under_way_bloc
 async def test_an_abandoned_change_is_dropped_by_the_registrys_word_and_never_comes_back(
     world: World,
 ) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await prepared(world, person, mail=person.mail)
     assert await world.parts.settling.settle_due() == 0
     await world.database.execute(SOON)
@@ -159,7 +154,7 @@ async def test_an_abandoned_change_is_dropped_by_the_registrys_word_and_never_co
 
 
 async def test_a_committed_change_whose_event_was_never_heard_is_activated_by_settling(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     change = await prepared(world, person, mail=person.mail)
     world.registry.decisions[change["prepareId"]] = True
     await world.database.execute(SOON)
@@ -168,7 +163,7 @@ async def test_a_committed_change_whose_event_was_never_heard_is_activated_by_se
 
 
 async def test_without_an_answer_of_the_registry_the_change_waits(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await prepared(world, person, mail=person.mail)
     for mode in ("error", "garbage"):
         world.registry.mode = mode
@@ -181,11 +176,11 @@ async def test_a_change_whose_key_is_gone_waits_alone_and_others_are_settled(
     settings: Settings, start: Start
 ) -> None:
     async with live(start, settings) as world:
-        first = await prepared(world, await a_citizen(world), mail="first@example.com")
+        first = await prepared(world, await world.resident(), mail="first@example.com")
     other_key = {"data_keys": SecretStr("k2:another key of sixteen bytes")}
     async with start(settings.model_copy(update=other_key)) as world:
         await world.heartbeat()
-        person = await a_citizen(world)
+        person = await world.resident()
         second = await prepared(world, person, mail=person.mail)
         world.registry.decisions |= {first["prepareId"]: True, second["prepareId"]: True}
         await world.database.execute(SOON)
@@ -195,7 +190,7 @@ async def test_a_change_whose_key_is_gone_waits_alone_and_others_are_settled(
 
 
 async def test_a_later_direct_save_wins_over_an_older_cv_type_by_type(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     change = await prepared(world, person, person.mobile, mail="from.cv@example.com")
     await world.save(CASE_WORKER, person, {EMAIL: "direct@example.com"})
     await world.committed(person, 1, change["prepareId"])
@@ -203,7 +198,7 @@ async def test_a_later_direct_save_wins_over_an_older_cv_type_by_type(world: Wor
 
 
 async def test_a_later_direct_removal_is_not_undone_by_an_older_cv(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     change = await prepared(world, person, mail="from.cv@example.com")
     await world.save(CASE_WORKER, person, {EMAIL: None})
@@ -212,7 +207,7 @@ async def test_a_later_direct_removal_is_not_undone_by_an_older_cv(world: World)
 
 
 async def test_verifying_the_old_value_meanwhile_does_not_hold_the_cv_back(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await world.save(CASE_WORKER, person, {EMAIL: person.mail})
     change = await prepared(world, person, mail="from.cv@example.com")
     await world.verify(person, EMAIL, await world.code(person, EMAIL))
@@ -224,7 +219,7 @@ async def test_two_in_a_row_end_with_the_seconds_values_in_whatever_order_they_a
     world: World,
 ) -> None:
     for order in ((0, 1), (1, 0)):
-        person = await a_citizen(world)
+        person = await world.resident()
         changes = [
             await prepared(world, person, person.mobile, mail="first@example.com"),
             await prepared(world, person, mail="second@example.com"),
@@ -239,7 +234,7 @@ async def test_two_in_a_row_end_with_the_seconds_values_in_whatever_order_they_a
 async def test_the_first_of_two_that_was_only_heard_of_by_settling_changes_nothing_any_more(
     world: World,
 ) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     first = await prepared(world, person, person.mobile, mail="first@example.com")
     second = await prepared(world, person, mail="second@example.com")
     await world.committed(person, 2, second["prepareId"])
@@ -250,7 +245,7 @@ async def test_the_first_of_two_that_was_only_heard_of_by_settling_changes_nothi
 
 
 async def test_activated_twice_is_activated_once(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     change = await prepared(world, person, mail=person.mail)
     world.registry.decisions[change["prepareId"]] = True
     await world.database.execute(SOON)
@@ -266,7 +261,7 @@ async def test_activated_twice_is_activated_once(world: World) -> None:
 async def test_changes_of_many_persons_in_one_batch_are_all_activated(world: World) -> None:
     from servicekit.follow.states import Known  # noqa: PLC0415 - used here only
 
-    people = [await a_citizen(world) for _ in range(5)]
+    people = [await world.resident() for _ in range(5)]
     changes = [await prepared(world, person, mail=person.mail) for person in people]
     states = [
         Known(person.cv_id, 1, {"personId": str(person.person_id), "prepareId": change["prepareId"]})
@@ -278,7 +273,7 @@ async def test_changes_of_many_persons_in_one_batch_are_all_activated(world: Wor
 
 
 async def test_prepared_values_are_stored_unreadably(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     await prepared(world, person, person.mobile, mail=person.mail)
     for row in await world.database.fetch("select t::text as text from prepares t"):
         for secret in (person.mail, person.mobile[3:]):
@@ -287,7 +282,7 @@ async def test_prepared_values_are_stored_unreadably(world: World) -> None:
 
 
 async def test_jobnet_reads_the_value_of_the_cv_once_it_is_activated(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident()
     change = await prepared(world, person, mail=person.mail)
     assert (await world.find(a_caller(JOBNET), person.mail)).json() == {"CprCollection": []}
     await world.committed(person, 1, change["prepareId"])
@@ -296,7 +291,7 @@ async def test_jobnet_reads_the_value_of_the_cv_once_it_is_activated(world: Worl
 
 async def test_nothing_is_prepared_for_who_was_erased_meanwhile(world: World) -> None:
     """The registry may have decided about a replace just before it erased the citizen."""
-    person = await a_citizen(world)
+    person = await world.resident()
     await world.apply("citizens", Erased(person.person_id, 2))
     answer = await world.prepare(person, person.mobile)
     assert answer.json()["code"] == 1010

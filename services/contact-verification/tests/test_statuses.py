@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from contact_verification.testing import EMAIL, MOBILE, Person, World
+from contact_verification.testing import CASE_WORKER, EMAIL, MOBILE, Person, World
 from cv_citizens.testing import (
     COMPANY,
     FUND,
@@ -21,17 +21,9 @@ from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = a_caller(MUNICIPALITY)
-
-
-async def a_citizen(world: World) -> Person:
-    person = await world.citizen(relation(MUNICIPALITY), relation(FUND))
-    await world.save(CASE_WORKER, person, {MOBILE: person.mobile, EMAIL: person.mail})
-    return person
-
 
 async def test_each_status_of_the_list_can_be_set(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(MOBILE, EMAIL)
     for status in (3, 4, 2, 1):
         assert (await world.set_status(CASE_WORKER, person, EMAIL, status)).status_code == 200
         assert await world.contacts(person) == {MOBILE: (person.mobile, 1), EMAIL: (person.mail, status)}
@@ -39,7 +31,7 @@ async def test_each_status_of_the_list_can_be_set(world: World) -> None:
 
 
 async def test_the_faults_come_in_the_order_of_the_specification(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(EMAIL, MOBILE, relations=[relation(MUNICIPALITY), relation(FUND)])
     nobody = Person(**{**person.__dict__, "person_number": "0101999999"})
     nonsense = Person(**{**person.__dict__, "person_number": "1"})
     cv_number = Person(**{**person.__dict__, "person_number": person.cv_number})
@@ -71,7 +63,7 @@ async def test_funds_jobcenters_and_jobnet_may_for_their_own(world: World) -> No
 
 
 async def test_a_body_that_cannot_be_read_is_1014(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(MOBILE, EMAIL)
     headers = {"x_civilregistrationidentifier": person.person_number}
     bodies: tuple[Any, ...] = ({}, {"PersonContactDataTypeIdentifier": 1}, [])
     for body in bodies:
@@ -80,7 +72,7 @@ async def test_a_body_that_cannot_be_read_is_1014(world: World) -> None:
 
 
 async def test_a_repeated_request_id_gets_the_first_answer(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(MOBILE, EMAIL)
     first = await world.set_status(CASE_WORKER, person, EMAIL, 3, x_requestid="s")
     again = await world.set_status(CASE_WORKER, person, EMAIL, 3, x_requestid="s")
     assert again.content == first.content
@@ -88,7 +80,7 @@ async def test_a_repeated_request_id_gets_the_first_answer(world: World) -> None
 
 
 async def test_mail_that_came_back_sets_status_3_by_message_and_by_address(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(MOBILE, EMAIL)
     message = await world.database.fetchval("select id from messages where type = $1", EMAIL)
     assert (await world.internal("/bounces", {"messageId": str(message)})).json() == {"contacts": 1}
     assert (await world.contacts(person))[EMAIL][1] == 3
@@ -99,7 +91,7 @@ async def test_mail_that_came_back_sets_status_3_by_message_and_by_address(world
 
 
 async def test_mail_that_came_back_does_not_lift_a_block(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(MOBILE, EMAIL)
     message = await world.database.fetchval("select id from messages where type = $1", EMAIL)
     await world.set_status(CASE_WORKER, person, EMAIL, 4)
     for body in ({"messageId": str(message)}, {"emailAddress": person.mail}):
@@ -108,7 +100,7 @@ async def test_mail_that_came_back_does_not_lift_a_block(world: World) -> None:
 
 
 async def test_what_is_no_text_is_refused_before_it_reaches_the_database(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(MOBILE, EMAIL)
     subscription = {"personContactDataTypeIdentifier": EMAIL, "name": "huske\x00service", "wanted": True}
     for path, body in (
         ("/bounces", {"emailAddress": "a\x00b@example.dk"}),
@@ -118,7 +110,7 @@ async def test_what_is_no_text_is_refused_before_it_reaches_the_database(world: 
 
 
 async def test_a_bounce_of_an_address_that_was_left_says_nothing_about_the_new_one(world: World) -> None:
-    person = await a_citizen(world)
+    person = await world.resident(MOBILE, EMAIL)
     message = await world.database.fetchval("select id from messages where type = $1", EMAIL)
     await world.save(CASE_WORKER, person, {EMAIL: "new" + person.mail})
     for body in ({"messageId": str(message)}, {"messageId": str(uuid4())}, {"emailAddress": person.mail}):

@@ -9,24 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from contact_verification.testing import EMAIL, LANDLINE, MOBILE, Person, World
-from cv_citizens.testing import COMPANY, FUND, JOBNET, MUNICIPALITY, STAR, a_caller, relation
+from contact_verification.settings import Settings
+from contact_verification.testing import CASE_WORKER, EMAIL, LANDLINE, MOBILE, Person, Start, World
+from cv_citizens.testing import COMPANY, FUND, JOBNET, STAR, a_caller
+from servicekit.follow.testing import made_live
 
 pytestmark = pytest.mark.infra
 
-CASE_WORKER = a_caller(MUNICIPALITY)
 LIFE = "update codes set expires_at = expires_at - interval '10 minutes', made_at = made_at - interval '10 minutes'"
 EARLIER = "update code_sends set made_at = made_at - interval '61 seconds'"
-
-
-async def a_citizen(world: World, *kinds: int) -> Person:
-    """Make a citizen with these types of contact data saved."""
-    person = await world.citizen(relation(MUNICIPALITY))
-    values = {MOBILE: person.mobile, LANDLINE: person.landline, EMAIL: person.mail}
-    if kinds:
-        answer = await world.save(CASE_WORKER, person, {kind: values[kind] for kind in kinds})
-        assert answer.status_code == 200
-    return person
 
 
 def said(answer: Any) -> int | None:
@@ -40,7 +31,7 @@ def other(code: str) -> str:
 
 async def test_the_right_code_verifies_once(world: World) -> None:
     for kind in (MOBILE, EMAIL):
-        person = await a_citizen(world, MOBILE, EMAIL)
+        person = await world.resident(MOBILE, EMAIL)
         code = await world.code(person, kind)
         assert len(code) == 6
         assert code.isdigit()
@@ -51,7 +42,7 @@ async def test_the_right_code_verifies_once(world: World) -> None:
 
 
 async def test_a_wrong_code_is_9241_and_the_right_one_still_works(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     code = await world.code(person, EMAIL)
     for wrong in (other(code), "", "1", code + "0", code[:-1], " " + code):
         if await world.database.fetchval("select attempts from codes") == 4:
@@ -61,9 +52,9 @@ async def test_a_wrong_code_is_9241_and_the_right_one_still_works(world: World) 
 
 
 async def test_the_faults_come_in_the_order_of_the_specification(world: World) -> None:
-    nobody = Person(**{**(await a_citizen(world)).__dict__, "cv_number": "99999999"})
-    nothing, landline = await a_citizen(world), await a_citizen(world, LANDLINE)
-    verified = await a_citizen(world, EMAIL)
+    nobody = Person(**{**(await world.resident()).__dict__, "cv_number": "99999999"})
+    nothing, landline = await world.resident(), await world.resident(LANDLINE)
+    verified = await world.resident(EMAIL)
     await world.verify(verified, EMAIL, await world.code(verified, EMAIL))
     expected = [
         (nobody, 9, 9153, 9153),
@@ -73,7 +64,7 @@ async def test_the_faults_come_in_the_order_of_the_specification(world: World) -
         (nothing, EMAIL, 9159, 9159),
         (landline, EMAIL, 9242, 9242),
         (verified, EMAIL, 9242, 9247),
-        (await a_citizen(world, EMAIL), EMAIL, 9241, None),
+        (await world.resident(EMAIL), EMAIL, 9241, None),
     ]
     await world.database.execute(EARLIER)
     statuses = {9153: 400, 4400: 404, 9240: 409, 9159: 404, 9242: 404, 9247: 409, 9241: 409}
@@ -99,7 +90,7 @@ async def test_a_body_that_cannot_be_read_is_1014(world: World, path: str) -> No
 
 
 async def test_after_five_guesses_the_right_code_is_refused_like_a_wrong_one(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     code = await world.code(person, EMAIL)
     for _ in range(5):
         assert said(await world.verify(person, EMAIL, other(code))) == 9241
@@ -115,7 +106,7 @@ async def patiently(world: World, person: Person, guess: str) -> httpx.Response:
 
 
 async def test_200_wrong_guesses_at_once_are_never_more_than_five(world: World) -> None:
-    person = await a_citizen(world, MOBILE)
+    person = await world.resident(MOBILE)
     code = await world.code(person, MOBILE)
     wrong = [f"{(int(code) + n) % 1_000_000:06}" for n in range(1, 201)]
     answers = await asyncio.gather(*(patiently(world, person, guess) for guess in wrong))
@@ -127,7 +118,7 @@ async def test_200_wrong_guesses_at_once_are_never_more_than_five(world: World) 
 async def test_of_200_guesses_at_once_with_the_right_one_among_them_at_most_five_are_looked_at(
     world: World,
 ) -> None:
-    person = await a_citizen(world, MOBILE)
+    person = await world.resident(MOBILE)
     code = await world.code(person, MOBILE)
     guesses = [f"{(int(code) + n) % 1_000_000:06}" for n in range(1, 200)]
     guesses.insert(100, code)
@@ -139,14 +130,14 @@ async def test_of_200_guesses_at_once_with_the_right_one_among_them_at_most_five
 
 
 async def test_the_guess_is_counted_when_the_right_one_comes_at_the_same_time_from_two(world: World) -> None:
-    person = await a_citizen(world, MOBILE)
+    person = await world.resident(MOBILE)
     code = await world.code(person, MOBILE)
     answers = await asyncio.gather(*(world.verify(person, MOBILE, code) for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [200] + [404] * 9
 
 
 async def test_an_expired_code_is_9241(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     code = await world.code(person, EMAIL)
     await world.database.execute(LIFE)
     answer = await world.verify(person, EMAIL, code)
@@ -158,14 +149,32 @@ async def test_an_expired_code_is_9241(world: World) -> None:
 
 
 async def test_a_code_lives_ten_minutes_by_the_clock_of_the_database(world: World) -> None:
-    await a_citizen(world, EMAIL)
+    await world.resident(EMAIL)
     left = await world.database.fetchval("select extract(epoch from expires_at - made_at) from codes")
     assert round(left) == 600
 
 
+async def test_a_service_clock_that_is_five_minutes_off_changes_no_lifetime(
+    settings: Settings, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time_ns
+    await made_live(settings.postgres, "citizens", "cvs")
+    for minutes in (-5, 5):
+        monkeypatch.setattr(time, "time_ns", lambda minutes=minutes: right() + minutes * 60 * 10**9)
+        async with start(settings) as world:
+            await world.heartbeat()
+            person = await world.resident(EMAIL)
+            left = await world.database.fetchval(
+                "select extract(epoch from expires_at - now()) from codes where person_id = $1",
+                person.person_id,
+            )
+            assert 590 < left <= 600
+            assert (await world.verify(person, EMAIL, await world.code(person, EMAIL))).status_code == 200
+
+
 @pytest.mark.long
 async def test_wrong_expired_and_used_up_codes_take_the_same_time(world: World) -> None:
-    people = [await a_citizen(world, EMAIL) for _ in range(90)]
+    people = [await world.resident(EMAIL) for _ in range(90)]
     groups: dict[str, list[float]] = {"wrong": [], "expired": [], "used up": []}
     for number, person in enumerate(people):
         group = list(groups)[number % 3]
@@ -186,7 +195,7 @@ async def test_wrong_expired_and_used_up_codes_take_the_same_time(world: World) 
 
 
 async def test_a_new_code_voids_the_old_one_and_gives_new_guesses(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     old = await world.code(person, EMAIL)
     for _ in range(5):
         await world.verify(person, EMAIL, other(old))
@@ -200,7 +209,7 @@ async def test_a_new_code_voids_the_old_one_and_gives_new_guesses(world: World) 
 
 
 async def test_a_new_code_within_60_seconds_is_429_and_says_how_long_to_wait(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     answer = await world.request_new(person, EMAIL)
     assert answer.status_code == 429
     assert 50 <= int(answer.headers["retry-after"]) <= 60
@@ -211,7 +220,7 @@ async def test_a_new_code_within_60_seconds_is_429_and_says_how_long_to_wait(wor
 
 
 async def test_the_limits_count_per_person_over_all_addresses(world: World) -> None:
-    person = await a_citizen(world, EMAIL, MOBILE)
+    person = await world.resident(EMAIL, MOBILE)
     await world.database.execute(EARLIER)
     assert (await world.request_new(person, EMAIL)).status_code == 200
     assert (await world.request_new(person, MOBILE)).status_code == 429
@@ -225,7 +234,7 @@ async def test_the_limits_count_per_person_over_all_addresses(world: World) -> N
 
 
 async def test_the_limits_count_per_address_over_all_persons(world: World) -> None:
-    people = [await a_citizen(world) for _ in range(6)]
+    people = [await world.resident() for _ in range(6)]
     sent = 0
     for person in people:
         await world.save(CASE_WORKER, person, {EMAIL: "same@example.com"})
@@ -237,14 +246,14 @@ async def test_the_limits_count_per_address_over_all_persons(world: World) -> No
 
 
 async def test_ten_requests_at_once_send_one_code(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     await world.database.execute(EARLIER)
     answers = await asyncio.gather(*(world.request_new(person, EMAIL) for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [200] + [429] * 9
 
 
 async def test_persons_who_share_an_address_get_one_code_between_them_at_once(world: World) -> None:
-    people = [await a_citizen(world) for _ in range(8)]
+    people = [await world.resident() for _ in range(8)]
     answers = await asyncio.gather(
         *(
             world.save(CASE_WORKER, person, {EMAIL: "one@example.com", MOBILE: "+4526999999"})
@@ -257,13 +266,13 @@ async def test_persons_who_share_an_address_get_one_code_between_them_at_once(wo
 
 async def test_a_code_whose_sending_was_held_back_cannot_be_used(world: World) -> None:
     for _ in range(2):
-        person = await a_citizen(world)
+        person = await world.resident()
         await world.save(CASE_WORKER, person, {EMAIL: "same@example.com"})
     assert said(await world.verify(person, EMAIL, await world.code(person, EMAIL))) == 9241
 
 
 async def test_a_blocked_address_cannot_be_verified_and_an_undeliverable_one_can(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     await world.set_status(CASE_WORKER, person, EMAIL, 4)
     assert said(await world.verify(person, EMAIL, await world.code(person, EMAIL))) == 9242
     await world.set_status(CASE_WORKER, person, EMAIL, 3)
@@ -271,7 +280,7 @@ async def test_a_blocked_address_cannot_be_verified_and_an_undeliverable_one_can
 
 
 async def test_a_repeated_request_id_gets_the_first_answer_and_costs_no_guess(world: World) -> None:
-    person = await a_citizen(world, EMAIL)
+    person = await world.resident(EMAIL)
     code = await world.code(person, EMAIL)
     first = await world.verify(person, EMAIL, code, x_requestid="v")
     again = await world.verify(person, EMAIL, code, x_requestid="v")
@@ -280,7 +289,7 @@ async def test_a_repeated_request_id_gets_the_first_answer_and_costs_no_guess(wo
 
 
 async def test_the_clear_code_is_stored_nowhere(world: World) -> None:
-    person = await a_citizen(world, EMAIL, MOBILE)
+    person = await world.resident(EMAIL, MOBILE)
     codes = [await world.code(person, kind) for kind in (EMAIL, MOBILE)]
     tables = await world.database.fetch(
         "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"

@@ -1,4 +1,4 @@
-"""Whether a caller may act for a citizen: decided before the write, and again by the state that the write holds."""
+"""Whether a caller may act for a citizen: decided before the write, and again by the state that the write has locked."""
 
 from dataclasses import dataclass
 
@@ -42,14 +42,14 @@ class Admission:
         citizen = await self._replica.confirm(loaded, by, number)
         return Admitted(self._permitted(call, citizen, unknown), asked=not is_fresh(loaded))
 
-    async def hold(self, tx: WriteTx, call: Call, admitted: Admitted, *, unknown: int) -> Citizen:
-        """Decide again by the citizen as the transaction holds it; an erasure and a hand-over wait for its end.
+    async def lock(self, tx: WriteTx, call: Call, admitted: Admitted, *, unknown: int) -> Citizen:
+        """Lock the citizen, and decide again by the state found; an erasure and a hand-over wait for the transaction's end.
 
         Raises Unavailable if the replica, by which it was decided, fell behind while the write waited.
         """
         standing = await self._store.standing(tx, admitted.citizen.person_id)
-        held = newest(admitted.citizen, standing.loaded, erased=standing.erased)
-        citizen = self._permitted(call, held, unknown)
+        present = newest(admitted.citizen, standing.loaded, erased=standing.erased)
+        citizen = self._permitted(call, present, unknown)
         if not (admitted.asked or is_fresh(standing.loaded)):
             raise Unavailable(retry_after=1)
         return citizen

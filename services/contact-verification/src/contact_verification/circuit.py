@@ -13,13 +13,13 @@ class Circuit:
         self._rest = rest.total_seconds()
         self._clock = clock
         self._failures = 0
-        self._held = set[Hashable]()
+        self._recipients_put_off = set[Hashable]()
         self._rests_until = 0.0
 
     @property
     def away(self) -> bool:
         """Whether the provider counts as away: it has failed so often, or put off so many recipients, and nothing went through since."""
-        return self._failing or len(self._held) >= self._most
+        return self._failing or len(self._recipients_put_off) >= self._most
 
     @property
     def open(self) -> bool:
@@ -34,20 +34,20 @@ class Circuit:
     def worked(self) -> None:
         """Note that something went through."""
         self.answered()
-        self._held.clear()
+        self._recipients_put_off.clear()
 
     def answered(self) -> None:
         """Note that the provider is there, whatever it said to the message."""
         self._failures = 0
 
-    def held(self, recipient: Hashable) -> None:
-        """Note that the provider is there, and takes nothing for this recipient now. One that says so of everybody sends nothing.
+    def put_off(self, recipient: Hashable) -> None:
+        """Count a recipient put off for the first time. So many different ones with nothing sent in between make the provider `away`.
 
-        Of whom it has said so before, as of a mailbox that is full for days, it says nothing new: that is just an answer.
+        It is an answer too, so the provider is there. One put off again, as with a mailbox full for days, is only that: `answered`.
         """
         self.answered()
-        if len(self._held) < self._most:
-            self._held.add(recipient)
+        if len(self._recipients_put_off) < self._most:
+            self._recipients_put_off.add(recipient)
 
     def failed(self) -> None:
         self._failures += 1

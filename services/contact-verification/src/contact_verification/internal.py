@@ -1,15 +1,15 @@
 """Internal routes: the contact part of ReplaceCV, bounces, subscriptions, states for followers."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from contact_verification.parts import Parts, PartsDep, parts_of
-from contact_verification.saving import kind_of
 from contact_verification.states import FOLLOWERS, ContactStates
+from contact_verification.values import kind_of
 from cv_contracts.wire.common import TEXT
 from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.operations import Operations, operation_routes
@@ -63,7 +63,7 @@ class SubscriptionBody(InternalBody):
     person_id: UUID
     person_contact_data_type_identifier: int
     name: Name
-    wanted: Literal[True, False]
+    wanted: StrictBool
 
 
 async def prepare(parts: Parts, body: bytes) -> HotResponse:

@@ -112,8 +112,8 @@ class LookingUp:
     async def _citizens(self, rows: Sequence[asyncpg.Record], *, all_fresh: bool) -> dict[UUID, _Numbered]:
         """Give the citizens behind the rows, the registry telling of those that the replica does not know freshly.
 
-        While anybody might not be fresh, the registry is asked where nobody is behind them too: who is answered 503
-        because it is away must not learn by that whether somebody has the value.
+        If any row of the replica may be stale, ask the registry even when nobody was found; otherwise a 503 would reveal
+        that somebody has this value.
         """
         fresh = {row["person_id"]: _of_replica(row) for row in rows if row["fresh"]}
         missing = list({row["person_id"] for row in rows} - fresh.keys())

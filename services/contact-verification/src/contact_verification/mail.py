@@ -12,7 +12,7 @@ from typing import Final
 import aiosmtplib
 from email_validator import EmailNotValidError, validate_email
 
-from contact_verification.messages import Held, Outgoing, Passing, Refused
+from contact_verification.messages import Outgoing, Passing, PutOff, Refused
 from contact_verification.settings import MailSettings
 
 NOBODY_THERE: Final = frozenset({550, 551, 553, 556})
@@ -109,7 +109,7 @@ def _written(address: str) -> str:
 
 def _of_recipient(code: int) -> Passing | Refused:
     if code < PERMANENT:
-        return (Passing if code == _CLOSING else Held)(f"recipient {code}")
+        return (Passing if code == _CLOSING else PutOff)(f"recipient {code}")
     return Refused(f"recipient {code}", unreachable=code in NOBODY_THERE)
 
 

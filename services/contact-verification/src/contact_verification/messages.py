@@ -30,7 +30,7 @@ class Passing(Exception):  # noqa: N818 - what the provider's answer means
     """The provider cannot take it now; whether it took it may be unknown. To be tried again under the same id."""
 
 
-class Held(Passing):
+class PutOff(Passing):
     """The provider is well: its answer is about this one message or its recipient, and others go through."""
 
 

@@ -1,7 +1,7 @@
 """The parts of a running contact-verification, put together once, in its lifespan."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -89,7 +89,7 @@ async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     timeout = settings.sending.timeout.total_seconds()
     database = await Database.connect(settings.postgres, SERVICE)
     try:
-        async with HttpSms(settings.sms, timeout) as sms:
+        async with aclosing(HttpSms(settings.sms, timeout)) as sms:
             mail = SmtpMail(settings.mail, timeout)
             yield _parts(settings, clock=clock, database=database, registry=registry, mail=mail, sms=sms)
     finally:

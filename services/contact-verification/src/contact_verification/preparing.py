@@ -11,12 +11,11 @@ import orjson
 import structlog
 from cryptography.exceptions import InvalidTag
 
-from contact_verification.domain import fault_of_removals, newer, removed_types
+from contact_verification.domain import newer
 from contact_verification.keys import Sealed, UnknownKey, Vault
-from contact_verification.saving import Wanted, value_of, verifiable
 from contact_verification.store import ContactStore
-from contact_verification.store_codes import CodeStore
-from contact_verification.values import Value
+from contact_verification.store_codes import CodeStore, verifiable
+from contact_verification.values import Value, Wanted, value_of
 from cv_contracts.codelists import CodeLists, ContactDataType
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.faults import Fault, FieldError
@@ -95,9 +94,7 @@ class Prepares:
             return Prepared(None, settled.version, values)
         async with self.database.write(self._store.lock(person)) as tx:
             present = await self._store.contacts(tx, person)
-            removed = [self._lists.contact_data_types[n] for n in removed_types(present, wanted)]
-            if removed and (code := fault_of_removals(removed, await self._store.subscribed(tx, person))):
-                raise Fault(code)
+            await self._store.refuse_removals(tx, person, present, wanted, self._lists)
             version = await self._store.reserve(tx, person)
             prepare_id = uuid4()
             sealed = self._vault.seal(_to_text(wanted), prepare_id)

@@ -1,19 +1,17 @@
 """SavePersonContactData: all types of one call or none."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from contact_verification.admission import Admission
 from contact_verification.calls import Call
-from contact_verification.domain import fault_of_removals, removed_types
-from contact_verification.store import ContactStore, Opened
-from contact_verification.store_codes import CodeStore
-from contact_verification.values import INVALID, Value, normalise
+from contact_verification.store import ContactStore
+from contact_verification.store_codes import CodeStore, verifiable
+from contact_verification.values import Wanted, kind_of, value_of
 from cv_citizens.citizen import JOBNET, Citizen
 from cv_citizens.replica import Number
-from cv_contracts.codelists import CodeLists, ContactDataType
+from cv_contracts.codelists import CodeLists
 from cv_contracts.events.contact_verification import ContactSaved
-from cv_contracts.faults import Fault, FieldError
+from cv_contracts.faults import Fault
 from cv_contracts.wire.common import is_cv_number, is_person_number
 from cv_contracts.wire.contact import SavePersonContactDataRequest
 from cv_contracts.wire.errors import read_body
@@ -23,9 +21,6 @@ from servicekit.web.calls import receipt
 
 METHOD: Final = 14
 COLLECTION: Final = "PersonContactDataCollection"
-
-Wanted = Mapping[int, Value | None]
-"""Values by type; None removes."""
 
 
 class SavePersonContactData:
@@ -52,7 +47,7 @@ class SavePersonContactData:
         self._admission.organisation(call)
         admitted = await self._admission.citizen(call, by, call.citizen, unknown=1010)
         async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, admitted, unknown=1010)
+            citizen = await self._admission.lock(tx, call, admitted, unknown=1010)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             if citizen.dead:
@@ -63,9 +58,7 @@ class SavePersonContactData:
     async def _save(self, tx: WriteTx, citizen: Citizen, wanted: Wanted, *, by_citizen: bool) -> ContactSaved:
         person = citizen.person_id
         present = await self._store.contacts(tx, person)
-        removed = [self._lists.contact_data_types[number] for number in removed_types(present, wanted)]
-        if removed and (code := fault_of_removals(removed, await self._store.subscribed(tx, person))):
-            raise Fault(code)
+        await self._store.refuse_removals(tx, person, present, wanted, self._lists)
         version = await self._store.next_version(tx, person)
         opened = await self._store.change(tx, person, present, wanted, version, confirms=by_citizen)
         await self._codes.send_new(tx, person, verifiable(opened, self._lists))
@@ -81,32 +74,6 @@ class SavePersonContactData:
             kind.id: value_of(kind, item.PersonContactData, f"{COLLECTION}[{i}].PersonContactData")
             for i, (kind, item) in enumerate(zip(kinds, items, strict=True))
         }
-
-
-def verifiable(opened: list[Opened], lists: CodeLists) -> list[Opened]:
-    """Give the new values that a code is sent to."""
-    return [value for value in opened if lists.contact_data_types[value.type].verifiable]
-
-
-def kind_of(lists: CodeLists, number: int, element: str) -> ContactDataType:
-    """Give the type of contact data with this number; fault 9153 if there is none."""
-    kind = lists.contact_data_types.get(number)
-    if kind is None:
-        element = (
-            f"{element}.PersonContactDataTypeIdentifier" if element else "PersonContactDataTypeIdentifier"
-        )
-        raise Fault(9153, errors=(FieldError(element, "is not in the list of contact data types"),))
-    return kind
-
-
-def value_of(kind: ContactDataType, written: str | None, element: str) -> Value | None:
-    """Read a value of this type; nothing written is None, and what is not valid is the type's fault (9156-9158)."""
-    if not written:
-        return None
-    value = normalise(kind, written)
-    if value is None:
-        raise Fault(INVALID[kind.role], errors=(FieldError(element, "is not valid for its type"),))
-    return value
 
 
 def _number_of(citizen: str) -> Number:

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 
 from contact_verification.circuit import Circuit
 from contact_verification.keys import Keys, Sealed, UnknownKey
-from contact_verification.messages import Held, Outgoing, Passing, Provider, Refused, mail_text, sms_text
+from contact_verification.messages import Outgoing, Passing, Provider, PutOff, Refused, mail_text, sms_text
 from contact_verification.settings import CodeSettings, SendingSettings
 from contact_verification.statuses import ContactStatuses
 from contact_verification.store_messages import Claimed, MessageStore
@@ -115,9 +115,9 @@ class Sender:
                 await channel.provider.send(outgoing)
         except Refused as refusal:
             await self._refused(channel, message, refusal)
-        except Held as error:
-            if message.held == 0:
-                channel.circuit.held(message.period)
+        except PutOff as error:
+            if message.times_put_off == 0:
+                channel.circuit.put_off(message.period)
             else:
                 channel.circuit.answered()
             await self._later(channel, message, error)
@@ -141,20 +141,22 @@ class Sender:
         """Wait with a message; a reminder, which lives for months, is given up once its recipient could not take it for long."""
         reason = str(error) or type(error).__name__
         name, attempts = channel.provider.name, message.attempts
-        held = isinstance(error, Held) and not channel.circuit.away
-        if held and message.kind == "reminder" and message.held + 1 >= self._settings.reminder_attempts:
+        put_off = isinstance(error, PutOff) and not channel.circuit.away
+        tries = message.times_put_off + 1
+        if put_off and message.kind == "reminder" and tries >= self._settings.reminder_attempts:
             log.warning("reminder_given_up", channel=name, reason=reason, attempts=attempts)
             await self._messages.done(message.id, "refused", reason)
             return
         log.warning("message_waits", channel=name, reason=reason, attempts=attempts)
-        await self._messages.later(message.id, self._back_off(message, held=held), reason, held=held)
+        wait = self._back_off(message, put_off=put_off)
+        await self._messages.later(message.id, wait, reason, put_off=put_off)
 
-    def _back_off(self, message: Claimed, *, held: bool) -> timedelta:
+    def _back_off(self, message: Claimed, *, put_off: bool) -> timedelta:
         """Tell how long a message waits. Only a reminder's recipient has days: a provider may be back any minute."""
         settings = self._settings
-        before = message.held if held else message.attempts - 1
+        before = message.times_put_off if put_off else message.attempts - 1
         wait: timedelta = settings.first_back_off * 2.0 ** min(before, 20)
-        if not held or message.kind == "code":
+        if not put_off or message.kind == "code":
             wait = min(wait, settings.longest_back_off)
         return wait * random.uniform(0.8, 1.2)  # noqa: S311 - only spreads the tries
 

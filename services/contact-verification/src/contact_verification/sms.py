@@ -1,11 +1,10 @@
 """SMS through an HTTP gateway: one POST per message, JSON, repeated ones known by their idempotency key."""
 
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import httpx
 
-from contact_verification.messages import Held, Outgoing, Passing, Refused
+from contact_verification.messages import Outgoing, Passing, PutOff, Refused
 from contact_verification.settings import SmsSettings
 from servicekit.web.tls import trusting
 
@@ -26,15 +25,7 @@ class HttpSms:
         self._settings = settings
         self._client = httpx.AsyncClient(timeout=timeout, trust_env=False, verify=trusting())
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def aclose(self) -> None:
         await self._client.aclose()
 
     async def send(self, message: Outgoing) -> None:
@@ -45,7 +36,7 @@ class HttpSms:
             raise Passing(type(error).__name__) from None
         status = answer.status_code
         if status == UNDER_WAY:
-            raise Held(f"answer {status}")
+            raise PutOff(f"answer {status}")
         if status in PASSING or not (answer.is_success or answer.is_client_error):
             raise Passing(f"answer {status}")
         if not answer.is_success:

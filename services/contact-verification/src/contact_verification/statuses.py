@@ -10,9 +10,8 @@ from contact_verification.admission import Admission
 from contact_verification.calls import Call
 from contact_verification.domain import BLOCKED, UNDELIVERABLE, VERIFIED
 from contact_verification.keys import BlindIndex
-from contact_verification.saving import kind_of
 from contact_verification.store import ContactStore
-from contact_verification.values import find_mail
+from contact_verification.values import find_mail, kind_of
 from cv_citizens.citizen import Citizen
 from cv_contracts.codelists import CodeLists
 from cv_contracts.events.contact_verification import ContactStatusSaved
@@ -72,7 +71,7 @@ class ContactStatuses:
         self._admission.organisation(call)
         admitted = await self._admission.citizen(call, "person_number", call.citizen, unknown=1010)
         async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, admitted, unknown=1010)
+            citizen = await self._admission.lock(tx, call, admitted, unknown=1010)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             event = await self._saved(tx, citizen, request)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID, uuid4
 
-from contact_verification.domain import Contact
+from contact_verification.domain import Contact, fault_of_removals, removed_types
 from contact_verification.keys import Keys, Sealed
-from contact_verification.values import Value
+from contact_verification.values import Value, Wanted
 from cv_citizens.replica import Found, citizen_sql, found
+from cv_contracts.codelists import CodeLists
 from cv_contracts.events.contact_verification import (
     ContactSaved,
     ContactStatusSaved,
@@ -169,9 +170,16 @@ class ContactStore:
         contacts = {row["type"]: Contact(*row[:-1]) for row in rows if row["type"] is not None}
         return Settled(rows[0]["standing"], contacts)
 
-    async def subscribed(self, tx: WriteTx, person_id: UUID) -> set[int]:
-        """Give the types that a notification subscription needs."""
-        return {row["type"] for row in await tx.conn.fetch(_SUBSCRIBED, person_id)}
+    async def refuse_removals(
+        self, tx: WriteTx, person_id: UUID, present: Mapping[int, Contact], wanted: Wanted, lists: CodeLists
+    ) -> None:
+        """Raise the fault (9154, 9155) of a change that removes what a notification subscription needs."""
+        removed = [lists.contact_data_types[number] for number in removed_types(present, wanted)]
+        if not removed:
+            return
+        subscribed = {row["type"] for row in await tx.conn.fetch(_SUBSCRIBED, person_id)}
+        if code := fault_of_removals(removed, subscribed):
+            raise Fault(code)
 
     async def next_version(self, tx: WriteTx, person_id: UUID) -> int:
         """Give a version above all that were given for this person, to somebody else as well."""
@@ -184,7 +192,7 @@ class ContactStore:
             raise Fault(1010)
         return version
 
-    def is_present(self, present: Mapping[int, Contact], wanted: Mapping[int, Value | None]) -> bool:
+    def is_present(self, present: Mapping[int, Contact], wanted: Wanted) -> bool:
         """Tell whether these values are the present ones, so that there is nothing to change."""
         return all(self._is(present.get(kind), kind, value) for kind, value in wanted.items())
 
@@ -207,7 +215,7 @@ class ContactStore:
         tx: WriteTx,
         person_id: UUID,
         present: Mapping[int, Contact],
-        wanted: Mapping[int, Value | None],
+        wanted: Wanted,
         version: int,
         *,
         confirms: bool = False,

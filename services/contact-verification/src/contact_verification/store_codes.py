@@ -1,7 +1,6 @@
 """SQL of verification codes and of the messages that carry them."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
 from typing import Final
@@ -11,6 +10,7 @@ from contact_verification.domain import Limits, Sent, wait_for_code
 from contact_verification.keys import Codes
 from contact_verification.settings import CodeSettings
 from contact_verification.store import Opened
+from cv_contracts.codelists import CodeLists
 from servicekit.data.postgres import Database, WriteTx, lock_number
 
 NO_SALT: Final = bytes(16)
@@ -47,13 +47,9 @@ from code_sends where (person_id = $1 or blind = any($2)) and made_at > clock_ti
 _FORGET: Final = "delete from code_sends where made_at < clock_timestamp() - interval '25 hours'"
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """What a guess is compared with; not `usable` when the code is expired, used up, used, or was never there."""
-
-    salt: bytes = field(repr=False)
-    period: UUID
-    usable: bool
+def verifiable(opened: list[Opened], lists: CodeLists) -> list[Opened]:
+    """Give the new values that a code is sent to."""
+    return [value for value in opened if lists.contact_data_types[value.type].verifiable]
 
 
 class CodeStore:
@@ -67,9 +63,8 @@ class CodeStore:
     async def guess(self, tx: WriteTx, person_id: UUID, contact_type: int, given: str) -> bool:
         """Count a guess, and tell whether it is right. The transaction must be committed either way."""
         row = await tx.conn.fetchrow(_GUESS, person_id, contact_type, self._settings.attempts)
-        guess = Guess(NO_SALT, NO_PERIOD, usable=False) if row is None else Guess(*row)
-        equal = self._codes.matches(given, guess.salt, guess.period)
-        return equal and guess.usable
+        salt, period, usable = (NO_SALT, NO_PERIOD, False) if row is None else row
+        return self._codes.matches(given, salt, period) and usable
 
     async def use_up(self, tx: WriteTx, person_id: UUID, contact_type: int) -> None:
         await tx.conn.execute(_USED, person_id, contact_type)
@@ -81,14 +76,14 @@ class CodeStore:
 
         `hashes` are those of the address under all keys: an earlier one may have counted what was sent before.
         """
-        await self._hold(tx, hashes)
+        await self._lock(tx, hashes)
         return await self._wait(tx, person_id, hashes, interval_of_person=interval_of_person)
 
-    async def _hold(self, tx: WriteTx, hashes: Iterable[bytes]) -> None:
-        """Keep others from these addresses, in one order within a call.
+    async def _lock(self, tx: WriteTx, hashes: Iterable[bytes]) -> None:
+        """Lock these addresses in sorted order.
 
-        A transaction that calls it several times (a follower's batch of persons, a person with two changes) may still meet another
-        in a ring; PostgreSQL ends one of the two, as trouble that passes.
+        Two calls in one transaction (a follower's batch of persons, a person with two changes) can deadlock with another;
+        PostgreSQL aborts one, which passes: a follower tries again, a caller is answered 503.
         """
         await tx.conn.execute(_LOCK, [lock_number(f"address {blind.hex()}") for blind in sorted(set(hashes))])
 
@@ -107,10 +102,10 @@ class CodeStore:
         await tx.conn.execute(_SEND, person_id, contact_type, period, salt, lifetime, blind, uuid4())
 
     async def send_new(self, tx: WriteTx, person_id: UUID, opened: Sequence[Opened]) -> None:
-        """Send a code for each new value, as far as the limits let it; else there is one that nobody can use."""
+        """Send a code for each new value. Where a limit forbids sending, store an already expired code."""
         if not opened:
             return
-        await self._hold(tx, chain.from_iterable(value.hashes for value in opened))
+        await self._lock(tx, chain.from_iterable(value.hashes for value in opened))
         for value in opened:
             if await self._wait(tx, person_id, value.hashes, interval_of_person=False) is None:
                 await self.send(tx, person_id, value.type, value.period, value.blind)

@@ -76,7 +76,7 @@ _FORGET: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message in hand; not `wanted` when nobody needs it any more. `held`: how many of the attempts its recipient could not take."""
+    """A message in hand; not `wanted` when nobody needs it any more. `times_put_off`: how many of the attempts its recipient could not take."""
 
     id: UUID
     person: UUID
@@ -85,7 +85,7 @@ class Claimed:
     kind: Kind
     salt: bytes | None = field(repr=False)
     attempts: int
-    held: int
+    times_put_off: int
     key_id: str
     box: bytes = field(repr=False)
     wanted: bool
@@ -117,9 +117,9 @@ class MessageStore:
         """Mark a message that nobody needs any more."""
         await self._database.execute(_VOID, message)
 
-    async def later(self, message: UUID, wait: timedelta, reason: str, *, held: bool) -> None:
-        """Let a message wait; `held` counts that it does so for its recipient's sake."""
-        await self._database.execute(_LATER, message, wait, reason, held)
+    async def later(self, message: UUID, wait: timedelta, reason: str, *, put_off: bool) -> None:
+        """Let a message wait; `put_off` counts that it does so for its recipient's sake."""
+        await self._database.execute(_LATER, message, wait, reason, put_off)
 
     async def waiting(self) -> tuple[int, float]:
         """Give how many wait, and the age of the oldest in seconds."""

@@ -1,11 +1,11 @@
 """For tests: a registry that does what a test asks of it, and the citizens and calls that tests of this service need."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,7 +15,7 @@ from contact_verification.followers import projections
 from contact_verification.parts import Parts
 from contact_verification.settings import Settings
 from cv_citizens.replica_source import HttpRegistry
-from cv_citizens.testing import JOBNET, a_caller
+from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.erasing import receipted
@@ -28,6 +28,7 @@ from servicekit.web.identity import Caller, ServiceSigner
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MOBILE, LANDLINE, EMAIL = 1, 2, 3
+CASE_WORKER: Final = a_caller(MUNICIPALITY)
 _numbers = itertools.count(1)
 
 
@@ -94,6 +95,15 @@ class World:
         state = {"cvId": str(person.cv_id), "cvNumber": cv_number, "personNumber": person_number}
         person.state.update({**state, "relations": list(relations), **more})
         await self.change(person, 1)
+        return person
+
+    async def resident(self, *kinds: int, **more: Any) -> Person:
+        """Make a citizen of CASE_WORKER's municipality, with these types of contact data saved and not verified."""
+        person = await self.citizen(relation(MUNICIPALITY), **more)
+        values = {MOBILE: person.mobile, LANDLINE: person.landline, EMAIL: person.mail}
+        if kinds:
+            saved = await self.save(CASE_WORKER, person, {kind: values[kind] for kind in kinds})
+            saved.raise_for_status()
         return person
 
     async def change(self, person: Person, version: int, *, replica: bool = True, **more: Any) -> None:
@@ -221,13 +231,23 @@ class World:
         )
         return [row["type"].split(".")[-2] for row in rows]
 
+    def marked(self, status: str, count: int = 1) -> Callable[[], Awaitable[bool]]:
+        """Make a check that so many messages have this status."""
+        counted = "select count(*) = $2 from messages where status = $1"
+
+        async def look() -> bool:
+            return bool(await self.database.fetchval(counted, status, count))
+
+        return look
+
     async def rows(self, table: str) -> int:
         count: int = await self.database.fetchval(f"select count(*) from {table}")
         return count
 
 
-Make = Callable[..., Settings]
 Start = Callable[[Settings], AbstractAsyncContextManager[World]]
+ToSinks = Callable[..., Settings]
+Sending = Callable[..., AbstractAsyncContextManager[World]]
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
-"""From what is written to one form of it: phone numbers as E.164, mail addresses by their syntax. Pure functions."""
+"""What may be written as contact data, by type, and the one form of it: E.164, mail addresses by their syntax. Pure functions."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -8,9 +9,10 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType
 
-from cv_contracts.codelists import ContactDataType
+from cv_contracts.codelists import CodeLists, ContactDataType
+from cv_contracts.faults import Fault, FieldError
 
-__all__ = ["INVALID", "Value", "find_mail", "find_mobile", "normalise"]
+__all__ = ["Value", "Wanted", "find_mail", "find_mobile", "kind_of", "normalise", "value_of"]
 
 INVALID: Final = {"MOBILE": 9156, "LANDLINE": 9157, "EMAIL": 9158}
 HOME: Final = "DK"
@@ -40,6 +42,31 @@ class Value:
         """Give the value of a text that is kept already."""
         # Not casefold(), by which two domains are one: straße.dk and strasse.dk.
         return cls(text, text.lower())
+
+
+Wanted = Mapping[int, Value | None]
+"""Values by type; None removes."""
+
+
+def kind_of(lists: CodeLists, number: int, element: str) -> ContactDataType:
+    """Give the type of contact data with this number; fault 9153 if there is none."""
+    kind = lists.contact_data_types.get(number)
+    if kind is None:
+        element = (
+            f"{element}.PersonContactDataTypeIdentifier" if element else "PersonContactDataTypeIdentifier"
+        )
+        raise Fault(9153, errors=(FieldError(element, "is not in the list of contact data types"),))
+    return kind
+
+
+def value_of(kind: ContactDataType, written: str | None, element: str) -> Value | None:
+    """Read a value of this type; nothing written is None, and what is not valid is the type's fault (9156-9158)."""
+    if not written:
+        return None
+    value = normalise(kind, written)
+    if value is None:
+        raise Fault(INVALID[kind.role], errors=(FieldError(element, "is not valid for its type"),))
+    return value
 
 
 def normalise(kind: ContactDataType, written: str) -> Value | None:

@@ -7,9 +7,9 @@ from typing import Final
 from contact_verification.admission import Admission, Admitted
 from contact_verification.calls import Call
 from contact_verification.domain import VERIFIED, Contact, fault_of_code
-from contact_verification.saving import kind_of
 from contact_verification.store import ContactStore
 from contact_verification.store_codes import CodeStore
+from contact_verification.values import kind_of
 from cv_citizens.citizen import Citizen
 from cv_contracts.codelists import CodeLists, ContactDataType
 from cv_contracts.events.contact_verification import ContactVerified, VerificationCodeRequested
@@ -51,7 +51,7 @@ class Verifying:
         kind = kind_of(self._lists, request.PersonContactDataTypeIdentifier, "")
         admitted = await self._citizen(call, request.CvCustomerIdentifier)
         async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, admitted, unknown=4400)
+            citizen = await self._admission.lock(tx, call, admitted, unknown=4400)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             await self._contacts(tx, citizen, kind, renewing=False)
@@ -69,7 +69,7 @@ class Verifying:
         kind = kind_of(self._lists, request.PersonContactDataTypeIdentifier, "")
         admitted = await self._citizen(call, request.CvCustomerIdentifier)
         async with self._store.database.write(self._store.lock(admitted.citizen.person_id)) as tx:
-            citizen = await self._admission.hold(tx, call, admitted, unknown=4400)
+            citizen = await self._admission.lock(tx, call, admitted, unknown=4400)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             event = await self._renewed(tx, citizen, kind)

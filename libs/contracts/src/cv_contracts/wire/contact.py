@@ -21,7 +21,7 @@ EmailAddress = Annotated[
 
 
 class PersonContactDataType(Wire):
-    """One way to reach the citizen; without PersonContactData this type is removed."""
+    """One way to reach the citizen; without PersonContactData, or with an empty one, this type is removed."""
 
     PersonContactData: Annotated[str, text(CONTACT_VALUE_MAX)] | None = None
     PersonContactDataTypeIdentifier: Int

@@ -1,6 +1,7 @@
 """For tests: all sinks in this process, at ports of their own."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cvhub.sinks.certificate import ensure_certificate
-from cvhub.sinks.kept import Kept
+from cvhub.sinks.kept import Kept, Message
 from cvhub.sinks.letters import LetterSink
 from cvhub.sinks.mail import MailSink
 from cvhub.sinks.web import SmsSink
@@ -35,6 +36,21 @@ class Sinks:
     @property
     def sms_url(self) -> str:
         return f"http://127.0.0.1:{self.sms_port}/messages"
+
+    def arrived(self, to: str) -> Callable[[], Message]:
+        """Make a look for the one message to an address."""
+
+        def look() -> Message:
+            [message] = self.kept.of(to=to)
+            return message
+
+        return look
+
+
+def code_in(message: Message) -> str:
+    """Give the verification code that a message tells."""
+    [code] = set(re.findall(r"\b[0-9]{6}\b", message.text))
+    return str(code)
 
 
 @asynccontextmanager
