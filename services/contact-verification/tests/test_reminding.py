@@ -1,9 +1,11 @@
 """Reminders of contact data that were confirmed long ago: to whom, when they are void, and what confirms."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
+from contact_verification import reconfirming
 from contact_verification.settings import Settings
 from contact_verification.testing import (
     CASE_WORKER,
@@ -125,9 +127,29 @@ async def test_who_lives_after_all_is_reminded_again(posted: World, sinks: Sinks
     assert await posted.parts.reconfirming.run_once() == (1, 0)
     await posted.change(person, 2, dead=True)
     await eventually(posted.marked("void"))
+    assert await posted.database.fetchval("select reason from messages where status = 'void'") is None
     assert await posted.parts.reconfirming.run_once() == (0, 0)
     await posted.change(person, 3, dead=False)
     assert await posted.parts.reconfirming.run_once() == (1, 0)
+
+
+async def test_reminding_ends_where_a_type_stops_being_verifiable_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await world.resident(EMAIL)
+    await world.set_status(CASE_WORKER, person, EMAIL, 2)
+    await world.database.execute("update contacts set confirmed_at = now() - interval '17 months'")
+    await world.database.execute(
+        "create function taken_back() returns trigger language plpgsql as"
+        " $$ begin new.reminded_at = null; return new; end $$"
+    )
+    await world.database.execute(
+        "create trigger taken_back before update on contacts for each row execute function taken_back()"
+    )
+    lists = iter([[EMAIL]])
+    monkeypatch.setattr(reconfirming, "verifiable_types", lambda _: next(lists, []))
+    async with asyncio.timeout(10):
+        assert await world.parts.reconfirming.run_once() == (1, 0)
 
 
 async def test_saving_again_on_jobnet_confirms_and_an_authority_does_not(world: World) -> None:

@@ -31,7 +31,10 @@ class Passing(Exception):  # noqa: N818 - what the provider's answer means
 
 
 class PutOff(Passing):
-    """The provider is well: its answer is about this one message or its recipient, and others go through."""
+    """The provider is there, and does not take this one message now, or nothing for its recipient.
+
+    Said of everybody it means that the provider is away: see `Circuit`.
+    """
 
 
 class Refused(Exception):  # noqa: N818 - what the provider's answer means

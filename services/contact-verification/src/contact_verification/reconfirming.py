@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
+from asyncpg import Record
+
 from contact_verification.domain import NOT_VERIFIED, VERIFIED, role_ids, verifiable_types
 from contact_verification.store import ContactStore
 from contact_verification.store_messages import CAN_CONFIRM, REMIND
@@ -52,13 +54,16 @@ class Reconfirming:
         return await self._remind_all(), await self._lapse_all()
 
     async def _remind_all(self) -> int:
-        types = verifiable_types(self._lists)
-        args = (self._remind_after, self._lapses_after, self._verified, types, CHUNK)
         reminded = 0
-        while rows := await self._store.database.fetch(_TO_REMIND, *args):
+        while rows := await self._to_remind():
             for row in rows:
                 reminded += await self._remind(row["person_id"], row["type"], row["period_id"])
         return reminded
+
+    async def _to_remind(self) -> list[Record]:
+        """Give some who are due. By the lists of this moment: the sender takes back a reminder that these do not want."""
+        args = (self._remind_after, self._lapses_after, self._verified, verifiable_types(self._lists), CHUNK)
+        return await self._store.database.fetch(_TO_REMIND, *args)
 
     async def _remind(self, person: UUID, contact_type: int, period: UUID) -> bool:
         async with self._store.database.write(self._store.lock(person)) as tx:

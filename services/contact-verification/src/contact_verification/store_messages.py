@@ -52,7 +52,7 @@ where id = $1 and status = 'waiting'
 # A reminder that nobody has got was not made: it is made again, should somebody be able to confirm the value after all.
 _VOID: Final = """
 with void as (
-    update messages set status = 'void', salt = null, done_at = clock_timestamp()
+    update messages set status = 'void', reason = null, salt = null, done_at = clock_timestamp()
     where id = $1 and status = 'waiting' returning period_id, kind
 )
 update contacts o set reminded_at = null from void v where v.kind = 'reminder' and o.period_id = v.period_id
