@@ -45,6 +45,13 @@ PARTS = (
         ("<b>fed</b> <i>skrå</i> <u>streg</u>", "<b>fed</b> <i>skrå</i> <u>streg</u>", "fed skrå streg"),
         ("linje<br>linje", "linje<br>linje", "linje\nlinje"),
         ("<p> a </p> <br> <p>b<br></p>", "<p> a </p> <br> <p>b<br></p>", "a\nb"),
+        ("Jeg kan:<ul><li>svejse</li></ul>", "Jeg kan:<ul><li>svejse</li></ul>", "Jeg kan:\nsvejse"),
+        (
+            "<ul><li>Kok<ul><li>Fransk mad</li></ul></li></ul>",
+            "<ul><li>Kok<ul><li>Fransk mad</li></ul></li></ul>",
+            "Kok\nFransk mad",
+        ),
+        ("Erfaren kok<p>Fransk mad</p>", "Erfaren kok<p>Fransk mad</p>", "Erfaren kok\nFransk mad"),
     ],
 )
 def test_html_is_sanitised_and_its_plain_text_derived(given_text: str, kept: str, plain: str) -> None:
