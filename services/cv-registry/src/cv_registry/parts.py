@@ -93,6 +93,7 @@ async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         followed(settings, code_lists.lists) as projections,
         _contacts(settings) as contacts,
         _documents(settings) as documents,
+        closing(Passwords()) as passwords,
     ):
         database = await Database.connect(settings.postgres, SERVICE)
         try:
@@ -106,6 +107,7 @@ async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                     contacts=contacts,
                     documents=documents,
                     print_service=print_service,
+                    passwords=passwords,
                 )
         finally:
             await database.close()
@@ -154,6 +156,7 @@ def _parts(
     contacts: Contacts | None,
     documents: Documents,
     print_service: PrintService | None,
+    passwords: Passwords,
 ) -> Parts:
     lists = code_lists.lists
     outbox = Outbox()
@@ -194,7 +197,7 @@ def _parts(
             access_log=access_log,
             documents=documents,
             print_service=print_service,
-            passwords=Passwords(),
+            passwords=passwords,
             clock=clock,
         ),
         erasing=Erasing(database, outbox),
