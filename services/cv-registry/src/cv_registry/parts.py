@@ -23,7 +23,6 @@ from cv_registry.moving import Moving
 from cv_registry.passwords import Passwords
 from cv_registry.printing import HttpPrintService, PrintService
 from cv_registry.reading import Reading
-from cv_registry.receipts import Receipts
 from cv_registry.replacing import Replacing
 from cv_registry.settings import CONTACT_OWNER, SERVICE, Settings
 from cv_registry.store_citizens import CitizenStore
@@ -162,7 +161,6 @@ def _parts(
     outbox = Outbox()
     access_log = AccessLog(database)
     request_log = RequestLog(settings.request_secret.get_secret_value().encode())
-    receipts = Receipts(request_log)
     citizens, cvs = CitizenStore(database, outbox), CvStore(database, outbox)
     follower = None
     if projections:
@@ -185,8 +183,8 @@ def _parts(
         intake=CitizensIntake(citizens),
         reading=reading,
         as_pdf=AsPdf(reading, documents, access_log),
-        replacing=Replacing(cvs, receipts, contacts, lists, clock),
-        asylum=AsylumTransitions(citizens, receipts, lists, clock, settings.asylum_max_period),
+        replacing=Replacing(cvs, request_log, contacts, lists, clock),
+        asylum=AsylumTransitions(citizens, request_log, lists, clock, settings.asylum_max_period),
         moving=moving,
         merges=merges,
         merging=Merging(merges, cvs, lists, clock),
