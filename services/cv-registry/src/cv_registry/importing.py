@@ -17,7 +17,6 @@ from threading import Thread
 from typing import BinaryIO, Final
 
 from cv_contracts.faults import FieldError
-from cv_registry.citizens import CitizensIntake, random_cv_number
 from cv_registry.import_lines import (
     NewCitizen,
     ReadyCitizen,
@@ -28,6 +27,7 @@ from cv_registry.import_lines import (
     ready,
 )
 from cv_registry.import_report import Report
+from cv_registry.intake import Intake, random_cv_number
 from cv_registry.settings import SERVICE, Settings
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_imports import ChunkCollided, ImportStore
@@ -78,7 +78,7 @@ class Import:
         outbox = Outbox()
         self._code_lists = settings.code_lists
         self._citizens = CitizenStore(database, outbox)
-        self._intake = CitizensIntake(self._citizens)
+        self._intake = Intake(self._citizens)
         self._store = ImportStore(database, outbox)
         self._fingerprint = fingerprint
         self._report = report
@@ -165,7 +165,7 @@ class Import:
 
     async def _update(self, known: list[ReadyCitizen], lines: Mapping[int, bytes]) -> list[Refused]:
         """Citizens that are there already go through the ordinary intake; the CV they have is left alone."""
-        results = await self._intake.take_many([self._read(citizen, lines).intake for citizen in known])
+        results = await self._intake.take_many([self._read(citizen, lines).told for citizen in known])
         refused = [
             Refused(citizen.line, result.errors)
             for citizen, result in zip(known, results, strict=True)

@@ -13,10 +13,10 @@ from cv_citizens.documents import Documents, way_to_renderer
 from cv_registry.archiving import Archiving
 from cv_registry.as_pdf import AsPdf
 from cv_registry.asylum import AsylumTransitions
-from cv_registry.citizens import CitizensIntake
 from cv_registry.contacts import Contacts
 from cv_registry.erasing import HOLDINGS, Erasing
 from cv_registry.followers import followed
+from cv_registry.intake import Intake
 from cv_registry.letters import AccountLetters
 from cv_registry.merging import Merging
 from cv_registry.moving import Moving
@@ -60,7 +60,7 @@ class Parts:
     citizens: CitizenStore
     cvs: CvStore
     cv_contacts: CvContacts
-    intake: CitizensIntake
+    intake: Intake
     reading: Reading
     as_pdf: AsPdf
     replacing: Replacing
@@ -180,7 +180,7 @@ def _parts(
         citizens=citizens,
         cvs=cvs,
         cv_contacts=CvContacts(database),
-        intake=CitizensIntake(citizens),
+        intake=Intake(citizens),
         reading=reading,
         as_pdf=AsPdf(reading, documents, access_log),
         replacing=Replacing(cvs, request_log, contacts, lists, clock),
