@@ -17,7 +17,7 @@ from threading import Thread
 from typing import BinaryIO, Final
 
 from cv_contracts.faults import FieldError
-from cv_registry.import_lines import (
+from cv_registry.imports.lines import (
     NewCitizen,
     ReadyCitizen,
     Refused,
@@ -26,11 +26,11 @@ from cv_registry.import_lines import (
     read_line,
     ready,
 )
-from cv_registry.import_report import Report
+from cv_registry.imports.report import Report
+from cv_registry.imports.store import ChunkCollided, ImportStore
 from cv_registry.intake import Intake, random_cv_number
 from cv_registry.settings import SERVICE, Settings
 from cv_registry.store_citizens import CitizenStore
-from cv_registry.store_imports import ChunkCollided, ImportStore
 from servicekit.data.postgres import Database
 from servicekit.memory import collect_seldom
 from servicekit.publish.outbox import Outbox
