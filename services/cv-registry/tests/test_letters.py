@@ -1,5 +1,7 @@
 """CreateJobnetAccountLetter: the new login, its letter, every fault of who orders it, and the end of a login."""
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -187,3 +189,14 @@ async def test_no_letter_goes_out_for_a_number_that_ended_while_it_was_rendered(
 async def test_logins_are_asked_about_by_jobnet_only(world: World) -> None:
     for service in ("operator", "cv-status", "stranger"):
         assert await world.is_valid(("1", "x"), service) == 1013
+
+
+async def test_the_thread_that_compares_logins_ends_with_the_service(world: World) -> None:
+    async with world.start() as another:
+        assert await replace(world, registry=another).is_valid(("1", "x")) is False
+        assert _login_threads()
+    assert not _login_threads()
+
+
+def _login_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("logins")]
