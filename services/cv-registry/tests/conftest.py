@@ -1,12 +1,19 @@
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
+from cv_citizens.standins import rendering
 from cv_registry.app import create_app
 from cv_registry.contact_testing import ContactOwner
+from cv_registry.letter_testing import World
 from cv_registry.settings import SERVICE
 from cv_registry.testing import RegistryClient, SettableClock, some_settings
+from cvhub.sinks.testing import PASSWORD, Sinks, running_sinks
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.testing import make_live
@@ -61,3 +68,39 @@ async def registry_with_contacts(
     await make_live(database, "contacts")
     async with owner.serving(identity), in_process(create_app(settings, clock=clock)) as (client, _):
         yield RegistryClient(client, signers)
+
+
+@pytest_asyncio.fixture
+async def sinks(tmp_path: Path) -> AsyncIterator[Sinks]:
+    async with running_sinks(tmp_path) as sinks:
+        yield sinks
+
+
+@pytest_asyncio.fixture
+async def world(
+    postgres: PostgresSettings,
+    database: Database,
+    sinks: Sinks,
+    clock: SettableClock,
+    identities: Identities,
+) -> AsyncIterator[World]:
+    identity, signers = identities.settings(SERVICE), identities.signers
+    async with rendering() as renderer:
+        settings = some_settings(
+            postgres,
+            identity,
+            renderer_url=renderer.url,
+            renderer_timeout=timedelta(seconds=1),
+            print_url=sinks.print_url,
+            print_token=SecretStr(PASSWORD),
+            print_timeout=timedelta(seconds=0.4),
+            letters_settled_every=timedelta(seconds=3600),
+        )
+
+        @asynccontextmanager
+        async def start() -> AsyncIterator[RegistryClient]:
+            async with in_process(create_app(settings, clock=clock)) as (client, _):
+                yield RegistryClient(client, signers)
+
+        async with start() as registry:
+            yield World(registry, renderer, database, start)

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from cv_registry.import_lines import ReadyCitizen, prepare
-from cv_registry.store_imports import ChunkCollided, ImportStore
+from cv_registry.imports.lines import ReadyCitizen, prepare
+from cv_registry.imports.store import ChunkCollided, ImportStore
 from cv_registry.testing import RegistryClient, a_citizen, with_cv
 from servicekit.data.postgres import Database
 from servicekit.publish.outbox import Outbox

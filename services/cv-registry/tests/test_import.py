@@ -15,8 +15,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from cv_registry.import_report import Report
-from cv_registry.importing import Import, run_import
+from cv_registry.imports.report import Report
+from cv_registry.imports.running import Import, run_import
 from cv_registry.settings import SERVICE, Settings
 from cv_registry.testing import RegistryClient, a_citizen, a_cv, a_person_number, some_settings
 from servicekit.data.postgres import Database

@@ -5,7 +5,7 @@ import os
 from typing import Final
 
 from cv_registry.app import create_app
-from cv_registry.importing import run_import
+from cv_registry.imports.running import run_import
 from cv_registry.merge_municipality import run_merger
 from cv_registry.settings import SERVICE, Settings
 from servicekit.program import program

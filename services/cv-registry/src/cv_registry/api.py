@@ -7,20 +7,14 @@ from cv_contracts.wire.common import PERSON_NUMBER_HEADER, is_person_number
 from cv_contracts.wire.errors import bad_form
 from cv_registry.as_pdf import is_known, wants_pdf
 from cv_registry.asylum import CREATE, UPDATE
-from cv_registry.calls import WriteCall, write_call
+from cv_registry.calls import write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
 from servicekit.data.consistency import CONSISTENCY_HEADER, parse
-from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer
+from servicekit.data.idempotency import Answer
 from servicekit.web.calls import CallerDep
-from servicekit.web.identity import Caller
 
 router = APIRouter()
-
-
-def _write_call(method: int, caller: Caller, request: Request) -> WriteCall:
-    headers = request.headers
-    return write_call(method, caller, headers.get(PERSON_NUMBER_HEADER), headers.get(REQUEST_ID_HEADER))
 
 
 def _response(answer: Answer) -> Response:
@@ -46,19 +40,19 @@ def _all(request: Request, header: str) -> str:
 
 @router.post("/v6/JobnetAccount/letter")
 async def create_jobnet_account_letter(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    call = _write_call(ACCOUNT_LETTER, caller, request)
+    call = write_call(ACCOUNT_LETTER, caller, request.headers)
     return _response(await parts.letters.create(call, await request.body()))
 
 
 @router.post("/v6/AsylumTransition")
 async def create_asylum_transition(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    call = _write_call(CREATE, caller, request)
+    call = write_call(CREATE, caller, request.headers)
     return _response(await parts.asylum.set(call, await request.body()))
 
 
 @router.put("/v6/AsylumTransition")
 async def update_asylum_transition(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
-    call = _write_call(UPDATE, caller, request)
+    call = write_call(UPDATE, caller, request.headers)
     return _response(await parts.asylum.set(call, await request.body(), request.headers.get("if-match")))
 
 

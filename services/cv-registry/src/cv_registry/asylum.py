@@ -14,10 +14,10 @@ from cv_contracts.wire.asylum import CreateAsylumCVTransitionRequest, UpdateAsyl
 from cv_contracts.wire.errors import read_body
 from cv_registry.calls import WriteCall
 from cv_registry.domain import AsylumDates, fault_of_dates, fault_of_update
-from cv_registry.receipts import Receipts
 from cv_registry.store_citizens import AsylumCitizen, CitizenStore
-from servicekit.data.idempotency import Answer
-from servicekit.web.etags import holds_if_match
+from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.web.calls import receipt
+from servicekit.web.etags import etag, holds_if_match
 
 CREATE: Final = 11
 UPDATE: Final = 12
@@ -30,10 +30,10 @@ class AsylumTransitions:
     """Registers and corrects the dates of a citizen."""
 
     def __init__(
-        self, store: CitizenStore, receipts: Receipts, lists: CodeLists, clock: Clock, longest: timedelta
+        self, store: CitizenStore, request_log: RequestLog, lists: CodeLists, clock: Clock, longest: timedelta
     ) -> None:
         self._store = store
-        self._receipts = receipts
+        self._request_log = request_log
         self._lists = lists
         self._clock = clock
         self._longest = longest
@@ -46,7 +46,7 @@ class AsylumTransitions:
         async with self._store.database.write(self._store.lock(call.person_number)) as tx:
             known = await self._store.with_asylum(tx, call.person_number)
             citizen = self._permitted(known, call)
-            if answer := await self._receipts.replay(tx, call, citizen, body):
+            if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
             present = None if known is None else known.dates
             self._check(request, citizen, present)
@@ -60,7 +60,8 @@ class AsylumTransitions:
                 change="created" if call.method == CREATE else "updated",
             )
             await self._store.set_asylum(tx, _dates(request), _comment(request), event)
-            return await self._receipts.give(tx, call, citizen, body, event)
+            answer = receipt(event, etag=etag(event.version))
+            return await self._request_log.remember(tx, call.key(citizen), body, answer)
 
     def _permitted(self, known: AsylumCitizen | None, call: WriteCall) -> Citizen:
         if known is None:

@@ -1,5 +1,6 @@
 """What writes have in common: by whom they are made and for whom, as their headers say."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cv_citizens.citizen import Citizen
@@ -7,7 +8,7 @@ from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault
 from cv_contracts.wire.common import PERSON_NUMBER_HEADER, is_person_number
 from cv_contracts.wire.errors import bad_form
-from servicekit.data.idempotency import RequestKey, wrong_request_id
+from servicekit.data.idempotency import REQUEST_ID_HEADER, RequestKey, wrong_request_id
 from servicekit.web.identity import Caller
 
 
@@ -36,8 +37,9 @@ class WriteCall:
         return RequestKey.of(self.caller, self.method, citizen.person_id, self.request_id)
 
 
-def write_call(method: int, caller: Caller, person_number: str | None, request_id: str | None) -> WriteCall:
-    """Make the call of a write method from its headers; raises fault 1014 naming those that cannot be read."""
+def write_call(method: int, caller: Caller, headers: Mapping[str, str]) -> WriteCall:
+    """Read the headers of a write method; raises fault 1014 naming those that cannot be read."""
+    person_number, request_id = headers.get(PERSON_NUMBER_HEADER), headers.get(REQUEST_ID_HEADER.lower())
     number = person_number or ""
     errors = [] if is_person_number(number) else [bad_form(PERSON_NUMBER_HEADER, person_number)]
     if wrong := wrong_request_id(request_id):

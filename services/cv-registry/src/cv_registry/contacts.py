@@ -74,7 +74,10 @@ class ShownContact:
 
     types: bytes | None = field(repr=False)
     reached: int | None
-    """Up to which version what is followed has what ReplaceCVs brought, or has anything where this one brought nothing new."""
+    """What is followed holds what all ReplaceCVs up to this version changed, unless it was changed again since.
+
+    Where this ReplaceCV changed nothing, it is simply the version of what is followed.
+    """
     committed_version: int | None
     committed_values: bytes | None = field(repr=False)
 

@@ -18,7 +18,9 @@ from servicekit.web.identity import ServiceVerifier
 
 _PERSON_NUMBER: Final = PERSON_NUMBER_HEADER.encode()
 _SEEN: Final = CONSISTENCY_HEADER.encode()
-_REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
+_WRITTEN: Final = {
+    name.encode(): name for name in (PERSON_NUMBER_HEADER, REQUEST_ID_HEADER.lower(), "if-match")
+}
 _JSON: Final = (b"content-type", b"application/json")
 _PRIVATE: Final = (b"cache-control", b"no-store")
 
@@ -49,15 +51,11 @@ class ReplaceCv:
 
     async def __call__(self, headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
         caller = caller_of(self._verifier, headers.get(b"authorization"))
-        person_number = _text(headers.get(_PERSON_NUMBER))
-        call = write_call(REPLACE_CV, caller, person_number, _text(headers.get(_REQUEST_ID)))
-        answer = await self._replacing.replace(call, body, _text(headers.get(b"if-match")))
+        named = {name: headers[raw].decode("latin-1") for raw, name in _WRITTEN.items() if raw in headers}
+        call = write_call(REPLACE_CV, caller, named)
+        answer = await self._replacing.replace(call, body, named.get("if-match"))
         return (
             answer.status,
             [(name.encode(), value.encode()) for name, value in answer.headers.items()],
             answer.body,
         )
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")

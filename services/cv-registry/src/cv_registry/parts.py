@@ -13,17 +13,16 @@ from cv_citizens.documents import Documents, way_to_renderer
 from cv_registry.archiving import Archiving
 from cv_registry.as_pdf import AsPdf
 from cv_registry.asylum import AsylumTransitions
-from cv_registry.citizens import CitizensIntake
 from cv_registry.contacts import Contacts
 from cv_registry.erasing import HOLDINGS, Erasing
 from cv_registry.followers import followed
+from cv_registry.intake import Intake
 from cv_registry.letters import AccountLetters
 from cv_registry.merging import Merging
 from cv_registry.moving import Moving
 from cv_registry.passwords import Passwords
 from cv_registry.printing import HttpPrintService, PrintService
 from cv_registry.reading import Reading
-from cv_registry.receipts import Receipts
 from cv_registry.replacing import Replacing
 from cv_registry.settings import CONTACT_OWNER, SERVICE, Settings
 from cv_registry.store_citizens import CitizenStore
@@ -61,7 +60,7 @@ class Parts:
     citizens: CitizenStore
     cvs: CvStore
     cv_contacts: CvContacts
-    intake: CitizensIntake
+    intake: Intake
     reading: Reading
     as_pdf: AsPdf
     replacing: Replacing
@@ -93,6 +92,7 @@ async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         followed(settings, code_lists.lists) as projections,
         _contacts(settings) as contacts,
         _documents(settings) as documents,
+        closing(Passwords()) as passwords,
     ):
         database = await Database.connect(settings.postgres, SERVICE)
         try:
@@ -106,6 +106,7 @@ async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                     contacts=contacts,
                     documents=documents,
                     print_service=print_service,
+                    passwords=passwords,
                 )
         finally:
             await database.close()
@@ -154,12 +155,12 @@ def _parts(
     contacts: Contacts | None,
     documents: Documents,
     print_service: PrintService | None,
+    passwords: Passwords,
 ) -> Parts:
     lists = code_lists.lists
     outbox = Outbox()
     access_log = AccessLog(database)
     request_log = RequestLog(settings.request_secret.get_secret_value().encode())
-    receipts = Receipts(request_log)
     citizens, cvs = CitizenStore(database, outbox), CvStore(database, outbox)
     follower = None
     if projections:
@@ -179,11 +180,11 @@ def _parts(
         citizens=citizens,
         cvs=cvs,
         cv_contacts=CvContacts(database),
-        intake=CitizensIntake(citizens),
+        intake=Intake(citizens),
         reading=reading,
         as_pdf=AsPdf(reading, documents, access_log),
-        replacing=Replacing(cvs, receipts, contacts, lists, clock),
-        asylum=AsylumTransitions(citizens, receipts, lists, clock, settings.asylum_max_period),
+        replacing=Replacing(cvs, request_log, contacts, lists, clock),
+        asylum=AsylumTransitions(citizens, request_log, lists, clock, settings.asylum_max_period),
         moving=moving,
         merges=merges,
         merging=Merging(merges, cvs, lists, clock),
@@ -194,7 +195,7 @@ def _parts(
             access_log=access_log,
             documents=documents,
             print_service=print_service,
-            passwords=Passwords(),
+            passwords=passwords,
             clock=clock,
         ),
         erasing=Erasing(database, outbox),

@@ -2,10 +2,13 @@
 
 import asyncio
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from cv_contracts.faults import Unavailable
 
 __all__ = ["Passwords", "random_password"]
 
@@ -14,7 +17,9 @@ ALPHABET: Final = "abcdefghjkmnprtuxy3478"
 GROUPS: Final = 4
 GROUP: Final = 4
 AT_ONCE: Final = 2
-"""Each hash takes 64 MB."""
+"""Hashes at the same time, one of them for letters; each takes 64 MB."""
+LOGINS_MOST: Final = 20
+"""Logins that are compared or wait for it; who comes then is told to come back."""
 
 
 def random_password() -> str:
@@ -23,27 +28,43 @@ def random_password() -> str:
 
 
 class Passwords:
-    """Hashes passwords (argon2id, RFC 9106's second choice), and tells whether one is right."""
+    """Hashes passwords (argon2id, RFC 9106's second choice), and tells whether one is right. Letters never wait for logins.
+
+    The threads are the bound: a call that is cut off in mid-run leaves its run in its thread, where the next one waits for it.
+    """
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._letters = ThreadPoolExecutor(1, "letters")
+        self._logins = ThreadPoolExecutor(AT_ONCE - 1, "logins")
+        self._logins_asked = 0
         self._nobodys: str | None = None
 
     async def hash(self, password: str) -> str:
-        async with self._turn:
-            return await asyncio.to_thread(self._hasher.hash, password)
+        return await asyncio.get_running_loop().run_in_executor(self._letters, self._hasher.hash, password)
 
     async def is_right(self, password: str, hashed: str | None) -> bool:
-        """Tell whether this is the password; it takes as long where there is none."""
-        if self._nobodys is None:
-            self._nobodys = await self.hash(random_password())
-        async with self._turn:
-            right = await asyncio.to_thread(self._verify, hashed or self._nobodys, password)
-        return right and hashed is not None
-
-    def _verify(self, hashed: str, password: str) -> bool:
+        """Tell whether this is the password; it takes as long where there is none. Raises Unavailable where too many ask."""
+        if self._logins_asked == LOGINS_MOST:
+            raise Unavailable(retry_after=1, detail="Too many logins are waiting")
+        self._logins_asked += 1
         try:
-            return self._hasher.verify(hashed, password)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._logins, self._verify, password, hashed
+            )
+        finally:
+            self._logins_asked -= 1
+
+    def close(self) -> None:
+        """Give the threads up; a run that nobody waits for any more is ended first."""
+        for threads in (self._letters, self._logins):
+            threads.shutdown(cancel_futures=True)
+
+    def _verify(self, password: str, hashed: str | None) -> bool:
+        if self._nobodys is None:
+            self._nobodys = self._hasher.hash(random_password())
+        try:
+            right = self._hasher.verify(hashed or self._nobodys, password)
         except (VerificationError, InvalidHashError):
             return False
+        return right and hashed is not None

@@ -21,7 +21,7 @@ __all__ = ["HttpPrintService", "NotTaken", "PrintService", "PrintTrouble", "Unsu
 TAKEN: Final = "taken"
 WITHDRAWN: Final = "withdrawn"
 REFUSALS: Final = frozenset({400, 401, 403, 410, 413, 415, 422})
-"""Answers of a print service that has read the request and does not take the letter; any other may be somebody's in between."""
+"""Statuses by which the print service itself refuses a letter. Any other may come from a proxy and says nothing about the letter."""
 
 
 class PrintTrouble(Exception):  # noqa: N818 - says what happened

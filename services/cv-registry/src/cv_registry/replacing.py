@@ -21,11 +21,11 @@ from cv_registry.calls import WriteCall
 from cv_registry.contacts import NOT_SAVED, Contacts, PreparedContact
 from cv_registry.content import brings_contact, content_json
 from cv_registry.domain import fault_of_replacing, fault_of_window
-from cv_registry.receipts import Receipts
 from cv_registry.store_cvs import CvStore, ReplaceableCv
-from servicekit.data.idempotency import Answer
+from servicekit.data.idempotency import Answer, RequestLog
 from servicekit.data.postgres import WriteTx
-from servicekit.web.etags import holds_if_match
+from servicekit.web.calls import receipt
+from servicekit.web.etags import etag, holds_if_match
 
 METHOD: Final = 13
 ATTEMPTS: Final = 3
@@ -51,13 +51,13 @@ class Replacing:
     def __init__(
         self,
         store: CvStore,
-        receipts: Receipts,
+        request_log: RequestLog,
         contacts: Contacts | None,
         lists: CodeLists,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._receipts = receipts
+        self._request_log = request_log
         self._contacts = contacts
         self._lists = lists
         self._clock = clock
@@ -86,7 +86,7 @@ class Replacing:
         # Between two transactions, for another service is asked. What nobody commits then, it settles with us later.
         contact = await self._contacts.prepare(decided.citizen.person_id, prepared.contact)
         async with self._writing(call) as tx:
-            if answer := await self._receipts.replay(tx, call, decided.citizen, prepared.body):
+            if answer := await self._request_log.replay(tx, call.key(decided.citizen), prepared.body):
                 return answer
             return await self._replace(tx, call, prepared, decided, contact=contact)
 
@@ -107,7 +107,7 @@ class Replacing:
         """Give the CV if it may be replaced, or the first answer to this request; raises the first fault that applies."""
         cv = await self._store.for_replacing(tx, call.person_number)
         citizen = self._permitted(cv, call, danish_today(self._clock))
-        if answer := await self._receipts.replay(tx, call, citizen, prepared.body):
+        if answer := await self._request_log.replay(tx, call.key(citizen), prepared.body):
             return answer
         cv = self._check(cv, call, danish_today(self._clock))
         if prepared.errors:
@@ -144,7 +144,8 @@ class Replacing:
             raise Fault(NOT_SAVED) from None
         if not done:
             return None
-        return await self._receipts.give(tx, call, decided.citizen, prepared.body, event)
+        answer = receipt(event, etag=etag(event.version))
+        return await self._request_log.remember(tx, call.key(decided.citizen), prepared.body, answer)
 
     def _permitted(self, cv: ReplaceableCv | None, call: WriteCall, today: date) -> Citizen:
         if cv is None:

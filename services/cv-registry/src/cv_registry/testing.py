@@ -31,7 +31,7 @@ def a_person_number() -> str:
 
 
 def a_citizen(**changes: Any) -> dict[str, Any]:
-    """Give a CitizenIntake: a living, unprotected citizen of Copenhagen, in an a-kasse and in contact group 3."""
+    """Give a ToldCitizen: a living, unprotected citizen of Copenhagen, in an a-kasse and in contact group 3."""
     return {
         "sourceVersion": 1,
         "personNumber": a_person_number(),

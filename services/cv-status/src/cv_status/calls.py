@@ -21,6 +21,7 @@ CV_NUMBER_HEADER: Final = "x-cvcustomeridentifier"
 class ReadCall:
     """One call of a read method, as far as its headers say: by whom, about whom, and what the caller has seen before."""
 
+    method: int
     caller: Caller
     person_number: str = field(repr=False)
     cv_number: str | None = field(repr=False)
@@ -50,7 +51,7 @@ class WriteCall:
         return RequestKey.of(self.caller, self.method, citizen.person_id, self.request_id)
 
 
-def read_call(caller: Caller, headers: Mapping[str, str]) -> ReadCall:
+def read_call(method: int, caller: Caller, headers: Mapping[str, str]) -> ReadCall:
     """Read the headers of a read method; raises fault 1014 with all that is wrong about them."""
     person_number, cv_number = headers.get(PERSON_NUMBER_HEADER, ""), headers.get(CV_NUMBER_HEADER)
     errors = []
@@ -60,7 +61,7 @@ def read_call(caller: Caller, headers: Mapping[str, str]) -> ReadCall:
         errors.append(bad_form(CV_NUMBER_HEADER, cv_number))
     if errors:
         raise Fault(1014, errors=tuple(errors))
-    return ReadCall(caller, person_number, cv_number, parse(headers.get(CONSISTENCY_HEADER)))
+    return ReadCall(method, caller, person_number, cv_number, parse(headers.get(CONSISTENCY_HEADER)))
 
 
 def write_call(method: int, caller: Caller, headers: Mapping[str, str]) -> WriteCall:

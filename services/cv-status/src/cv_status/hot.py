@@ -5,7 +5,7 @@ from typing import Final
 
 from cv_contracts.wire.common import PERSON_NUMBER_HEADER
 from cv_status.calls import CV_NUMBER_HEADER, read_call
-from cv_status.reading import Reading
+from cv_status.reading import GET_CV_STATUS, Reading
 from servicekit.data.consistency import CONSISTENCY_HEADER
 from servicekit.web.calls import caller_of
 from servicekit.web.http import HotResponse
@@ -25,4 +25,5 @@ class GetCvStatus:
     async def __call__(self, headers: Mapping[bytes, bytes], _query: bytes) -> HotResponse:
         caller = caller_of(self._verifier, headers.get(b"authorization"))
         named = {name: headers[raw].decode("latin-1") for raw, name in _READ.items() if raw in headers}
-        return 200, _HEADERS, await self._reading.get_cv_status(read_call(caller, named))
+        call = read_call(GET_CV_STATUS, caller, named)
+        return 200, _HEADERS, await self._reading.get_cv_status(call)

@@ -10,7 +10,7 @@ from cv_contracts.faults import Fault
 from cv_contracts.ids import CvId
 from cv_contracts.wire.status import GetCVOnStatusQuery
 from cv_status.calls import ReadCall
-from cv_status.frozen import METHOD, FrozenDocuments
+from cv_status.frozen import FrozenDocuments
 from cv_status.reading import admit, permitted
 from cv_status.store import FrozenVersion, StatusStore, WholeVersion
 from servicekit.data.access_log import AccessLog, AccessRow
@@ -39,9 +39,9 @@ class OnStatus:
 
     async def __call__(self, call: ReadCall, query: GetCVOnStatusQuery) -> bytes:
         """Answer method 7, or raise the first fault that applies."""
-        await admit(METHOD, call, self._applied)
+        await admit(call, self._applied)
         found = await self._replica.resolve("person_number", call.person_number)
-        citizen, decision = permitted(METHOD, call, found, danish_today(self._clock), unknown=1010)
+        citizen, decision = permitted(call, found, danish_today(self._clock), unknown=1010)
         if citizen.cv_number is None:
             raise Fault(4103)
         whole = await self._version(citizen.cv_id, query)

@@ -33,9 +33,9 @@ class Reading:
 
     async def get_cv_status(self, call: ReadCall) -> bytes:
         """Answer method 6, or raise the first fault that applies."""
-        await admit(GET_CV_STATUS, call, self._applied)
+        await admit(call, self._applied)
         citizen, status = await self._with_status(call.person_number)
-        citizen, _ = permitted(GET_CV_STATUS, call, citizen, self._today(), unknown=4102)
+        citizen, _ = permitted(call, citizen, self._today(), unknown=4102)
         if citizen.cv_number is None or call.cv_number not in (None, citizen.cv_number):
             raise Fault(4102)
         if status is None:
@@ -47,9 +47,9 @@ class Reading:
 
     async def get_versions(self, call: ReadCall, status: int | None) -> bytes:
         """Answer method 8, or raise the first fault that applies."""
-        await admit(GET_VERSIONS, call, self._applied)
+        await admit(call, self._applied)
         found = await self._replica.resolve("person_number", call.person_number)
-        citizen, _ = permitted(GET_VERSIONS, call, found, self._today(), unknown=1010)
+        citizen, _ = permitted(call, found, self._today(), unknown=1010)
         versions = await self._store.versions(citizen.cv_id, status)
         await self._access_log.record(
             AccessRow(citizen.person_id, "GetAvailableCVStatusVersions", call.caller)
@@ -69,20 +69,20 @@ class Reading:
         return await self._replica.confirm(found, "person_number", person_number), None
 
 
-async def admit(method: int, call: ReadCall, applied: Applied) -> None:
+async def admit(call: ReadCall, applied: Applied) -> None:
     """Refuse organisations that may not use the method at all, then wait for what the caller has seen."""
-    if code := fault_of_organisation(method, call.actor):
+    if code := fault_of_organisation(call.method, call.actor):
         raise Fault(code)
     await applied.wait_for(call.seen)
 
 
 def permitted(
-    method: int, call: ReadCall, citizen: Citizen | None, today: date, *, unknown: int
+    call: ReadCall, citizen: Citizen | None, today: date, *, unknown: int
 ) -> tuple[Citizen, Decision]:
     """Give the citizen and how the caller may read, or raise the fault of who may not; `unknown` is that of no citizen."""
     if citizen is None:
         raise Fault(unknown)
-    decision = decide(method, call.actor, citizen, today)
+    decision = decide(call.method, call.actor, citizen, today)
     if decision.fault is not None:
         raise Fault(decision.fault)
     return citizen, decision

@@ -21,11 +21,11 @@ from cv_contracts.wire.asylum import CreateAsylumCVTransitionRequest
 from cv_contracts.wire.checks import check_code_lists, unknown_taxonomy
 from cv_contracts.wire.errors import faults_of
 from cv_contracts.wire.replace_cv import ReplaceCVRequest
-from cv_registry.citizens import random_cv_number
 from cv_registry.content import content_json, unsaved_contact
 from cv_registry.copying import binary_row
 from cv_registry.domain import AsylumDates, CvState, change_of
-from cv_registry.intake import CitizenIntake, personal_json, protected_personal_json, state_json
+from cv_registry.intake import random_cv_number
+from cv_registry.told_citizen import ToldCitizen, personal_json, protected_personal_json, state_json
 
 Table = Literal["citizens", "cvs", "cv_revisions", "asylum_transitions", "outbox"]
 COLUMNS: Final[Mapping[Table, Sequence[str]]] = {
@@ -55,7 +55,7 @@ class ImportLine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    citizen: CitizenIntake
+    citizen: ToldCitizen
     cv: ReplaceCVRequest | None = None
     cv_state: CvState | None = Field(default=None, alias="cvState")
     asylum: CreateAsylumCVTransitionRequest | None = None
@@ -80,7 +80,7 @@ class NewCitizen:
     """All that a valid line becomes when the citizen is not there yet."""
 
     line: int
-    intake: CitizenIntake
+    told: ToldCitizen
     content: bytes | None
     state: CvState
     asylum: AsylumDates | None
@@ -101,7 +101,7 @@ def read_line(number: int, line: bytes, lists: CodeLists) -> NewCitizen | Refuse
         return Refused(number, fault.errors)
     return NewCitizen(
         line=number,
-        intake=read.citizen,
+        told=read.citizen,
         content=content,
         state=read.cv_state or CvState.ACTIVE,
         asylum=None if read.asylum is None else _dates(read.asylum),
@@ -159,14 +159,14 @@ def ready(new: NewCitizen, cv_number: str | None) -> ReadyCitizen:
         "citizens": binary_row(
             (
                 person_id,
-                new.intake.person_number,
+                new.told.person_number,
                 cv_id,
                 cv_number,
                 version,
-                new.intake.source_version,
-                state_json(new.intake, cv_id, cv_number),
-                personal_json(new.intake),
-                protected_personal_json(new.intake),
+                new.told.source_version,
+                state_json(new.told, cv_id, cv_number),
+                personal_json(new.told),
+                protected_personal_json(new.told),
                 now,
             )
         )
@@ -182,7 +182,7 @@ def ready(new: NewCitizen, cv_number: str | None) -> ReadyCitizen:
         rows["asylum_transitions"] = binary_row((person_id, version, *dates, now))
         outbox += event(AsylumTransitionSet, person_id, "created")
     rows["outbox"] = outbox
-    return ReadyCitizen(new.line, new.intake.person_number, cv_number, new.intake.cv_number is not None, rows)
+    return ReadyCitizen(new.line, new.told.person_number, cv_number, new.told.cv_number is not None, rows)
 
 
 def _event_row(kind: type[Event], subject: UUID, change: str, *, version: int, time: datetime) -> bytes:
@@ -194,6 +194,6 @@ def _event_row(kind: type[Event], subject: UUID, change: str, *, version: int, t
 
 def wanted_number(new: NewCitizen) -> str | None:
     """Give the CV number of the line, or draw one; None when it was withdrawn."""
-    if new.intake.cv_number_withdrawn:
+    if new.told.cv_number_withdrawn:
         return None
-    return new.intake.cv_number or random_cv_number()
+    return new.told.cv_number or random_cv_number()

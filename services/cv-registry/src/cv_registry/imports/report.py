@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from cv_registry.import_lines import Refused
+from cv_registry.imports.lines import Refused
 
 __all__ = ["Report"]
 

@@ -17,8 +17,7 @@ from threading import Thread
 from typing import BinaryIO, Final
 
 from cv_contracts.faults import FieldError
-from cv_registry.citizens import CitizensIntake, random_cv_number
-from cv_registry.import_lines import (
+from cv_registry.imports.lines import (
     NewCitizen,
     ReadyCitizen,
     Refused,
@@ -27,10 +26,11 @@ from cv_registry.import_lines import (
     read_line,
     ready,
 )
-from cv_registry.import_report import Report
+from cv_registry.imports.report import Report
+from cv_registry.imports.store import ChunkCollided, ImportStore
+from cv_registry.intake import Intake, random_cv_number
 from cv_registry.settings import SERVICE, Settings
 from cv_registry.store_citizens import CitizenStore
-from cv_registry.store_imports import ChunkCollided, ImportStore
 from servicekit.data.postgres import Database
 from servicekit.memory import collect_seldom
 from servicekit.publish.outbox import Outbox
@@ -78,7 +78,7 @@ class Import:
         outbox = Outbox()
         self._code_lists = settings.code_lists
         self._citizens = CitizenStore(database, outbox)
-        self._intake = CitizensIntake(self._citizens)
+        self._intake = Intake(self._citizens)
         self._store = ImportStore(database, outbox)
         self._fingerprint = fingerprint
         self._report = report
@@ -165,7 +165,7 @@ class Import:
 
     async def _update(self, known: list[ReadyCitizen], lines: Mapping[int, bytes]) -> list[Refused]:
         """Citizens that are there already go through the ordinary intake; the CV they have is left alone."""
-        results = await self._intake.take_many([self._read(citizen, lines).intake for citizen in known])
+        results = await self._intake.take_many([self._read(citizen, lines).told for citizen in known])
         refused = [
             Refused(citizen.line, result.errors)
             for citizen, result in zip(known, results, strict=True)
