@@ -43,6 +43,15 @@ def _header(block: str) -> bytes:
     return TEXT.replace("<soap:Header>", f"<soap:Header>{block}").encode()
 
 
+ASCII = BARE.replace("ø", "o")
+UNDECLARED = {
+    "a good envelope": ASCII,
+    "an entity": ASCII.replace(ROOT, f'<!DOCTYPE x [<!ENTITY e "{SECRET}">]>{ROOT}').replace(PERSON, "&e;"),
+    "an external entity": ASCII.replace(
+        ROOT, f'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>{ROOT}'
+    ).replace(PERSON, "&e;"),
+}
+WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 20))
 BAD: dict[str, tuple[bytes, str]] = {
     "an entity bomb": (
@@ -88,6 +97,11 @@ BAD: dict[str, tuple[bytes, str]] = {
     "UTF-16": (TEXT.replace("UTF-8", "UTF-16").encode("utf-16"), "Client"),
     "UTF-16 without a byte order mark": (TEXT.replace("UTF-8", "UTF-16").encode("utf-16-le"), "Client"),
     "UTF-32": (TEXT.encode("utf-32"), "Client"),
+    **{
+        f"{name} in {encoding}, undeclared": (f'<?xml version="1.0"?>{text}'.encode(encoding), "Client")
+        for name, text in UNDECLARED.items()
+        for encoding in WIDE
+    },
     "UTF-7": (b"+ADw-" + GOOD, "Client"),
     "a null character": (GOOD.replace(b"GetCV>", b"GetCV>\x00", 1), "Client"),
     "a truncated envelope": (GOOD[: len(GOOD) // 2], "Client"),
