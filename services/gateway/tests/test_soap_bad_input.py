@@ -74,6 +74,12 @@ BAD: dict[str, tuple[bytes, str]] = {
         TEXT.replace(ROOT, f'<!-- a --><?a?><!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd">{ROOT}').encode(),
         "Client",
     ),
+    "an entity after a comment that seems to end as it begins": (
+        TEXT.replace(ROOT, f'<!--><a --><!DOCTYPE x [<!ENTITY e "{PERSON}">]>{ROOT}')
+        .replace(f">{PERSON}<", ">&e;<")
+        .encode(),
+        "Client",
+    ),
     "an entity that nobody declared": (_body(f"<GetCV>&{SECRET};</GetCV>"), "Client"),
     "deep nesting": (_body("<a>" * 100_000 + "</a>" * 100_000), "Client"),
     "very many elements": (_body(f'<GetCV xmlns="{NAMESPACE}">' + "<a/>" * 400_000 + "</GetCV>"), "Client"),

@@ -200,9 +200,9 @@ def _has_document_type(content: bytes) -> bool:
     place = 0
     while (place := content.find(b"<", place)) >= 0:
         if content.startswith(b"<!--", place):
-            place = content.find(b"-->", place)
+            place = content.find(b"-->", place + len(b"<!--"))
         elif content.startswith(b"<?", place):
-            place = content.find(b"?>", place)
+            place = content.find(b"?>", place + len(b"<?"))
         else:
             return content.startswith(b"<!", place)
         if place < 0:
