@@ -7,9 +7,10 @@ from cv_contracts.faults import Fault, FieldError, Problem, Unavailable
 from cv_contracts.methods import Method
 from cv_contracts.wire.errors import NOT_VALID, QUERY, read_query
 from cv_gateway.calls import Calls, away
-from cv_gateway.feed import FEED, FEED_QUERIES, compression
+from cv_gateway.feed import FEED, compression
 from cv_gateway.forwarding import OF_EVERY_ANSWER, Header, Receive, answer_headers, read_body, split
 from cv_gateway.messages import messages_of
+from cv_gateway.queries import FEED_QUERIES
 from servicekit.web.problems import problem_body
 
 _TAKES_NONE = FieldError(QUERY, "is not empty; this method has no query parameters")
