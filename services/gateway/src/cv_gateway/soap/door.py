@@ -12,6 +12,7 @@ from cv_contracts.methods import Method
 from cv_gateway.caller import AUTHORIZATION
 from cv_gateway.calls import Calls, Lane, unreadable_answer
 from cv_gateway.forwarding import Header, Receive, answer_headers, read_body, split
+from cv_gateway.queries import target_of
 from cv_gateway.rest import Reply, of_every_answer
 from cv_gateway.soap.description import PATH
 from cv_gateway.soap.envelope import EnvelopeReader, Request
@@ -65,10 +66,10 @@ class SoapDoor:
         if request.message is None:
             raise Fault(INVALID, request.errors)
         rest = mapped(request.method, request.message)
+        target = target_of(request.method, rest.query.encode("ascii"))
         sent = [*(one for one in forwarded if one[0] in _OVER_HTTP), *request.forwarded, *rest.headers]
         way = self._calls.way(request.method, caller, sent, traceparent)
-        target = f"{request.method.path}?{rest.query}" if rest.query else request.method.path
-        answer = await self._calls.ask(way, target.encode("ascii"), rest.body, receive)
+        answer = await self._calls.ask(way, target, rest.body, receive)
         return _reply(request.method, answer, traceparent)
 
     def refuse(self, problem: Problem, traceparent: str) -> Reply:
