@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from cv_contracts.methods import METHOD_BY_NUMBER
-from cv_gateway.calls import BY_NUMBER
+from cv_gateway.owners import BY_NUMBER
 from cv_gateway.settings import LimitSettings
 from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
 from cv_gateway.testing import Provider, Received, ScriptedOwner, call_headers, hang, plain

@@ -186,7 +186,7 @@ async def test_more_requests_than_may_be_in_flight_are_turned_away_before_any_wo
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
-        await eventually(lambda: is_now(gateway._calls.lane.busy, 0))
+        await eventually(lambda: is_now(gateway._owners.lane.busy, 0))
 
 
 async def test_a_caller_who_hangs_up_frees_its_place_at_the_owner(

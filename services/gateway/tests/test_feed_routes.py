@@ -123,7 +123,7 @@ async def test_polls_are_answered_one_after_the_other_as_the_process_is_about_to
     first, *_, last = registry.received
     assert first.line == last.line == f"GET {path} HTTP/1.1"
     assert int(last.header("x-deadline-ms") or 0) <= 2_000
-    assert gateway._calls.polls.busy == 0
+    assert gateway._owners.polls.busy == 0
 
 
 async def test_a_poll_that_nobody_answers_as_the_process_is_about_to_leave_is_refused_soon(

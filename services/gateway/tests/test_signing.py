@@ -21,7 +21,7 @@ LATER = 40
 
 
 def _let_time_pass(gateway: Gateway) -> None:
-    gateway._calls._signer._clock = lambda: time.time() + LATER
+    gateway._owners._signer._clock = lambda: time.time() + LATER
 
 
 def _is_fresh(request: Received) -> bool:
