@@ -13,7 +13,8 @@ from cv_gateway.soap.mapping import CITIZEN
 from cv_gateway.soap.tables import NAMESPACE
 from cv_gateway.soap.testing import caller_blocks
 from cv_gateway.soap.writing import write
-from cv_gateway.testing import Provider, ScriptedOwner, call_headers, raw
+from cv_gateway.testing import Provider, call_headers
+from servicekit.web.upstream_testing import ScriptedOwner, raw
 
 pytestmark = pytest.mark.slow
 

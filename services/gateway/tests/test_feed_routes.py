@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from cv_gateway import polls
-from cv_gateway.testing import Provider, ScriptedOwner, call_headers, hang, plain
-from cv_gateway.upstream_testing import is_now
-from servicekit.testing import eventually
+from cv_gateway.testing import Provider, call_headers
+from servicekit.testing import eventually, is_now
 from servicekit.web.room import LEAST
+from servicekit.web.upstream_testing import ScriptedOwner, hang, plain
 
 pytestmark = pytest.mark.slow
 

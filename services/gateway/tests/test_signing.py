@@ -10,9 +10,9 @@ import pytest
 
 from cv_gateway import polls
 from cv_gateway.app import Gateway
-from cv_gateway.testing import Provider, Received, ScriptedOwner, call_headers, cut, hang, plain
-from cv_gateway.upstream_testing import is_now
-from servicekit.testing import eventually
+from cv_gateway.testing import Provider, call_headers
+from servicekit.testing import eventually, is_now
+from servicekit.web.upstream_testing import Received, ScriptedOwner, cut, hang, plain
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,8 @@ from cv_gateway.soap.faults import ENVELOPE
 from cv_gateway.soap.mapping import CITIZEN
 from cv_gateway.soap.tables import NAMESPACE
 from cv_gateway.soap.testing import PERSON, call_envelope, caller_blocks
-from cv_gateway.testing import Provider, ScriptedOwner
+from cv_gateway.testing import Provider
+from servicekit.web.upstream_testing import ScriptedOwner
 
 pytestmark = pytest.mark.slow
 

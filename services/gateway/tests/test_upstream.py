@@ -7,11 +7,25 @@ from datetime import timedelta
 
 import pytest
 
-from cv_gateway.testing import Answering, Received, ScriptedOwner, cut, hang, plain, raw
-from cv_gateway.upstream_testing import CHUNKED, LIMITS, LONG, READ, SHORT, WRITE, is_now, within
-from servicekit.testing import eventually
+from servicekit.testing import eventually, is_now
 from servicekit.web.connection import Cut, Garbled, Late, Unreachable, UpstreamError
 from servicekit.web.upstream import Forward, Owner, OwnerLimits
+from servicekit.web.upstream_testing import (
+    CHUNKED,
+    LIMITS,
+    LONG,
+    READ,
+    SHORT,
+    WRITE,
+    Answering,
+    Received,
+    ScriptedOwner,
+    cut,
+    hang,
+    plain,
+    raw,
+    within,
+)
 
 
 async def test_a_connection_is_used_again(owner: Owner, registry: ScriptedOwner) -> None:

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from cv_gateway.testing import Received, ScriptedOwner, hang, plain
-from cv_gateway.upstream_testing import LONG, READ, SHORT, is_now, within
-from servicekit.testing import eventually
+from servicekit.testing import eventually, is_now
 from servicekit.web import upstream
 from servicekit.web.connection import Crowded
 from servicekit.web.room import LEAST
 from servicekit.web.upstream import BURST, LONGEST_PAUSE, Owner, OwnerLimits
+from servicekit.web.upstream_testing import LONG, READ, SHORT, Received, ScriptedOwner, hang, plain, within
 
 
 async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_once(
