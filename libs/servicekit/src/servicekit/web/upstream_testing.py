@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 LIMITS: Final = OwnerLimits(connections=2, waiting=2, connect_timeout=0.5, answer_bytes=100_000)
-READ: Final = Forward("GET", b"/v6/Cv", b"x-a: 1\r\n", b"", repeatable=True)
-WRITE: Final = Forward("PUT", b"/v6/Cv", b"", b'{"a":1}', repeatable=False)
+READ: Final = Forward("GET", b"/thing", b"x-a: 1\r\n", b"", repeatable=True)
+WRITE: Final = Forward("PUT", b"/thing", b"", b'{"a":1}', repeatable=False)
 SHORT, LONG = 0.15, 5.0
 """Seconds that a call which is to be late is given, and one that is to be answered."""
 
