@@ -170,7 +170,11 @@ def _traceparent(headers: list[Header]) -> str | None:
 
 
 def _refused(door: Door, problem: Problem, traceparent: str) -> Reply:
-    """Tell of a problem. Where it was caught no variable may keep it: its traceback holds that frame, and with it the whole call."""
+    """Log and answer a problem.
+
+    Passed as an argument on purpose: a local in the `except` frame would form a cycle (exception -> traceback -> frame) and
+    keep the request in memory until the next garbage collection.
+    """
     if problem.status >= 500 and not isinstance(problem, Busy | Shed):
         log.warning("call_failed", method=door.name, code=problem.code, trace_id=traceparent[3:35])
     return door.refuse(problem, traceparent)
