@@ -9,7 +9,7 @@ from change_feed.calls import FeedQuery, SnapshotQuery
 from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.feed import KINDS
 from cv_contracts.wire.query import Query
-from cv_gateway.feed import FEED_QUERIES
+from cv_gateway.queries import FEED_QUERIES
 
 READ: Final[dict[str, type[Query]]] = {"Feed": FeedQuery, "FeedSnapshot": SnapshotQuery}
 CURSORS, SUBSCRIBER, EPOCH = Cursors(b"secret"), Subscriber("client", "scope", 1), uuid4()

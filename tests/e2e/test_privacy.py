@@ -18,7 +18,11 @@ from urllib.parse import quote_plus
 import httpx
 import pytest
 from tests.e2e.caller import JOBNET, Caller, cv_saying, population
-from tests.e2e.calls import (
+from tests.e2e.collector import Collector, exported
+from tests.e2e.door import Door
+from tests.e2e.leaks import leaks
+from tests.e2e.needles import Leak, Needles, needles_of
+from tests.e2e.right_and_wrong import (
     IN_A_QUERY,
     MAIL,
     OWN_MAIL,
@@ -37,10 +41,6 @@ from tests.e2e.calls import (
     status_and_feed_calls,
     wrong,
 )
-from tests.e2e.collector import Collector, exported
-from tests.e2e.door import Door
-from tests.e2e.leaks import leaks
-from tests.e2e.needles import Leak, Needles, needles_of
 from tests.e2e.system import REGISTRY, DrilledStack, System
 from typer.testing import CliRunner
 

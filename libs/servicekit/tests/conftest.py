@@ -1,4 +1,4 @@
-"""A database with servicekit's own tables, and what is told as metrics."""
+"""A database with servicekit's own tables, what is told as metrics, and an owner that answers as it is told."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
@@ -12,6 +12,8 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.observe import metrics
 from servicekit.settings import TelemetrySettings
+from servicekit.web.upstream import Owner
+from servicekit.web.upstream_testing import LIMITS, ScriptedOwner
 
 
 @pytest_asyncio.fixture
@@ -24,6 +26,21 @@ async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
 @pytest.fixture
 def kafka_topics() -> Sequence[Topic]:
     return topic_of(CitizenChanged), topic_of(CVChanged)
+
+
+@pytest_asyncio.fixture
+async def scripted() -> AsyncIterator[ScriptedOwner]:
+    scripted = ScriptedOwner()
+    await scripted.start()
+    yield scripted
+    await scripted.stop()
+
+
+@pytest_asyncio.fixture
+async def owner(scripted: ScriptedOwner) -> AsyncIterator[Owner]:
+    owner = Owner(scripted.url, LIMITS)
+    yield owner
+    owner.close()
 
 
 @pytest.fixture

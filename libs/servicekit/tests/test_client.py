@@ -1,10 +1,9 @@
 """Calls between services, over TCP: what each way to fail is called, and what travels along."""
 
-import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -21,72 +20,35 @@ from servicekit.web.client import (
     ServiceUnreachable,
 )
 from servicekit.web.identity import Caller, Organisation, User
+from servicekit.web.upstream_testing import ScriptedOwner, cut, hang, plain
 
 SECRET = "0101011234"
 
 
 @dataclass
-class Scripted:
-    """A small HTTP server that answers whatever it is told, and notes what it was asked."""
-
-    port: int
-    answer: bytes = b""
-    heads: list[str] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    hold: asyncio.Event | None = None
-
-    def says(self, body: bytes, status: str = "200 OK", *headers: str) -> None:
-        lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers]
-        self.answer = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
-                self.bodies.append(await reader.readexactly(length))
-                self.heads.append(head)
-                if self.hold is not None:
-                    await self.hold.wait()
-                if not self.answer:
-                    return
-                writer.write(self.answer)
-        except asyncio.IncompleteReadError:
-            return
-        finally:
-            writer.close()
-
-
-@dataclass
 class World:
-    service: Scripted
+    service: ScriptedOwner
     client: ServiceClient
     keys: Keys
 
 
 @pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    service, keys = Scripted(free_port()), Keys("cv-status", "cv-registry")
-    service.says(b"{}")
-    server = await asyncio.start_server(service.serve, "127.0.0.1", service.port)
-    world = World(service, client_of(service, keys), keys)
+async def world(scripted: ScriptedOwner) -> AsyncIterator[World]:
+    keys = Keys("cv-status", "cv-registry")
+    world = World(scripted, client_of(scripted, keys), keys)
     yield world
     world.client.close()
-    server.close()
 
 
-def client_of(service: Scripted, keys: Keys, deadline: timedelta = DEADLINE) -> ServiceClient:
-    url = f"http://127.0.0.1:{service.port}"
-    return ServiceClient(url, "cv-registry", keys.signer("cv-status"), deadline=deadline)
+def client_of(service: ScriptedOwner, keys: Keys, deadline: timedelta = DEADLINE) -> ServiceClient:
+    return ServiceClient(service.url, "cv-registry", keys.signer("cv-status"), deadline=deadline)
 
 
 async def test_json_goes_there_and_back_over_one_connection(world: World) -> None:
-    world.service.says(b'{"name":"\xc3\x86r\xc3\xb8"}')
+    world.service.answering = plain(b'{"name":"\xc3\x86r\xc3\xb8"}')
     for _ in range(3):
         assert await world.client.post_json("/internal/x", {"a": [1]}) == {"name": "Ærø"}
-    assert world.service.bodies == [b'{"a":[1]}'] * 3
+    assert [request.body for request in world.service.received] == [b'{"a":[1]}'] * 3
     assert world.service.connections == 1
 
 
@@ -95,15 +57,14 @@ async def test_the_call_is_signed_and_carries_the_caller_and_the_deadline(world:
     caller = Caller("client", one, one, one, User("N. N.", 1, "x"))
     with closing(client_of(world.service, world.keys, timedelta(seconds=3))) as client:
         await client.post_json("/internal/x", {}, caller=caller)
-    [head] = world.service.heads
-    lines = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
-    seen = world.keys.verifier("cv-registry").authenticate(lines["authorization"])
+    [request] = world.service.received
+    seen = world.keys.verifier("cv-registry").authenticate(request.header("authorization"))
     assert (seen.service, seen.caller) == ("cv-status", caller)
-    assert 0 < int(lines["x-deadline-ms"]) <= 3000
+    assert 0 < int(request.header("x-deadline-ms") or 0) <= 3000
 
 
 async def test_compressed_answers_are_read(world: World) -> None:
-    world.service.says(gzip.compress(b'{"a":1}'), "200 OK", "content-encoding: gzip")
+    world.service.answering = plain(gzip.compress(b'{"a":1}'), "200 OK", "content-encoding: gzip")
     assert await world.client.post_json("/internal/x", {}) == {"a": 1}
 
 
@@ -119,7 +80,7 @@ async def test_compressed_answers_are_read(world: World) -> None:
 async def test_an_answer_that_cannot_be_read_is_garbled(
     world: World, answer: bytes, headers: tuple[str, ...]
 ) -> None:
-    world.service.says(answer, "200 OK", *headers)
+    world.service.answering = plain(answer, "200 OK", *headers)
     with pytest.raises(ServiceGarbled):
         await world.client.post_json("/internal/x", {})
 
@@ -128,7 +89,7 @@ async def test_an_answer_that_cannot_be_read_is_garbled(
     ("body", "code"), [(b'{"code":1013}', 1013), (b"{}", None), (b"<html>", None), (b"", None)]
 )
 async def test_a_refusal_names_its_status_and_fault(world: World, body: bytes, code: int | None) -> None:
-    world.service.says(body, "403 Forbidden")
+    world.service.answering = plain(body, "403 Forbidden")
     with pytest.raises(ServiceRefused) as refused:
         await world.client.post_json("/internal/x", {"number": SECRET})
     assert (refused.value.status, refused.value.code) == (403, code)
@@ -136,7 +97,7 @@ async def test_a_refusal_names_its_status_and_fault(world: World, body: bytes, c
 
 
 async def test_no_answer_in_time_is_timed_out(world: World) -> None:
-    world.service.hold = asyncio.Event()
+    world.service.answering = hang
     with (
         closing(client_of(world.service, world.keys, timedelta(seconds=0.1))) as client,
         pytest.raises(ServiceTimedOut),
@@ -145,7 +106,7 @@ async def test_no_answer_in_time_is_timed_out(world: World) -> None:
 
 
 async def test_a_service_that_is_away_or_hangs_up_is_unreachable(world: World) -> None:
-    world.service.answer = b""
+    world.service.answering = cut
     with pytest.raises(ServiceUnreachable):
         await world.client.post_json("/internal/x", {})
     nobody = ServiceClient(f"http://127.0.0.1:{free_port()}", "cv-registry", world.keys.signer("cv-status"))

@@ -11,11 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cv_gateway.app import Gateway, create_app
 from cv_gateway.settings import Settings
-from cv_gateway.testing import AUDIENCE, ISSUER, Provider, ScriptedOwner, serving
-from cv_gateway.upstream_testing import LIMITS
+from cv_gateway.testing import AUDIENCE, ISSUER, Provider, serving
 from servicekit.web.identity import ServiceVerifier, generate_key, public_key
 from servicekit.web.tls import trusting
-from servicekit.web.upstream import Owner
+from servicekit.web.upstream_testing import ScriptedOwner
 
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -39,13 +38,6 @@ async def registry() -> AsyncIterator[ScriptedOwner]:
     await owner.start()
     yield owner
     await owner.stop()
-
-
-@pytest.fixture
-async def owner(registry: ScriptedOwner) -> AsyncIterator[Owner]:
-    owner = Owner(registry.url, LIMITS)
-    yield owner
-    owner.close()
 
 
 @pytest.fixture(scope="session")

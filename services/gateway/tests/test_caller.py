@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from cv_contracts.methods import METHODS, Method
-from cv_gateway.testing import AUDIENCE, ISSUER, Provider, ScriptedOwner, call_headers
+from cv_gateway.testing import AUDIENCE, ISSUER, Provider, call_headers
 from servicekit.testing import eventually
 from servicekit.web.identity import Organisation, ServiceVerifier, User
+from servicekit.web.upstream_testing import ScriptedOwner
 
 pytestmark = pytest.mark.slow
 

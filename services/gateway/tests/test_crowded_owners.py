@@ -8,13 +8,13 @@ import httpx
 import pytest
 
 from cv_contracts.methods import METHOD_BY_NUMBER
-from cv_gateway.calls import BY_NUMBER
+from cv_gateway.owners import BY_NUMBER
 from cv_gateway.settings import LimitSettings
 from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
-from cv_gateway.testing import Provider, Received, ScriptedOwner, call_headers, hang, plain
-from cv_gateway.upstream_testing import is_now
-from servicekit.testing import eventually
+from cv_gateway.testing import Provider, call_headers
+from servicekit.testing import eventually, is_now
 from servicekit.web.tls import trusting
+from servicekit.web.upstream_testing import Received, ScriptedOwner, hang, plain
 
 pytestmark = pytest.mark.slow
 

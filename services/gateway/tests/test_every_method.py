@@ -4,10 +4,17 @@ from typing import Any
 
 import httpx
 import pytest
+from lxml import etree
 
 from cv_contracts.methods import METHODS, Method
 from cv_gateway.messages import messages_of
-from cv_gateway.testing import Provider, ScriptedOwner, call_headers, raw
+from cv_gateway.soap.faults import envelope
+from cv_gateway.soap.mapping import CITIZEN
+from cv_gateway.soap.tables import NAMESPACE
+from cv_gateway.soap.testing import caller_blocks
+from cv_gateway.soap.writing import write
+from cv_gateway.testing import Provider, call_headers
+from servicekit.web.upstream_testing import ScriptedOwner, raw
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +97,54 @@ async def test_what_no_method_asks_for_never_stands_in_the_url_to_its_owner(
         answer = await client.get(target, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, 1014)
     assert [error["element"] for error in answer.json()["errors"]] == [element]
+    assert NUMBER not in answer.text
+    assert registry.received == []
+
+
+PERSON = f"<{CITIZEN}>0101010000</{CITIZEN}>"
+START = "<CVChangeStartTime>2026-01-01T00:00:00Z</CVChangeStartTime>"
+
+
+@pytest.mark.parametrize(
+    ("message", "element"),
+    [
+        (
+            f"<GetAvailableCVStatusVersions>{PERSON}<CVStatusIdentifier>{NUMBER}</CVStatusIdentifier></GetAvailableCVStatusVersions>",
+            "CVStatusIdentifier",
+        ),
+        (
+            f"<GetAvailableCVStatusVersions>{PERSON}<Citizen>{NUMBER}</Citizen></GetAvailableCVStatusVersions>",
+            "body",
+        ),
+        (
+            f"<GetCVOnStatus>{PERSON}<CVVersionIdentifier>{NUMBER}</CVVersionIdentifier></GetCVOnStatus>",
+            "CVVersionIdentifier",
+        ),
+        (
+            f"<GetCVUpdateList><CVChangeStartTime>{NUMBER}</CVChangeStartTime></GetCVUpdateList>",
+            "CVChangeStartTime",
+        ),
+        (
+            f"<GetCVUpdateList>{START}<CVChangeEndTime>{NUMBER}</CVChangeEndTime></GetCVUpdateList>",
+            "CVChangeEndTime",
+        ),
+        (f"<GetCVUpdateList>{START}<CVListPage>{NUMBER}</CVListPage></GetCVUpdateList>", "CVListPage"),
+        (f"<GetCVUpdateList>{START}<CVListPage>1503801234</CVListPage></GetCVUpdateList>", "CVListPage"),
+        (f"<GetCVUpdateList>{START}<CVListPage>0</CVListPage></GetCVUpdateList>", "CVListPage"),
+    ],
+)
+async def test_over_soap_too_what_no_method_asks_for_never_stands_in_the_url_to_its_owner(
+    start: Start, provider: Provider, registry: ScriptedOwner, message: str, element: str
+) -> None:
+    body = message.replace(">", f' xmlns="{NAMESPACE}">', 1)
+    blocks = "".join(write(name, value) for name, value in caller_blocks(101, "1").items())
+    token = provider.token(organisation={"type": 101, "code": "1"}, may_act_as=[])
+    headers = {"authorization": f"Bearer {token}", "content-type": "text/xml; charset=utf-8"}
+    async with start(owners={"cv-status": registry.url, "change-feed": registry.url}) as (_, client):
+        answer = await client.post("/soap/v6", content=envelope(body, blocks), headers=headers)
+    told = etree.fromstring(answer.content)
+    assert told.findtext(".//{*}ErrorCode") == "1014"
+    assert [one.text for one in told.iterfind(".//{*}ElementError/{*}Element")] == [element]
     assert NUMBER not in answer.text
     assert registry.received == []
 

@@ -12,22 +12,12 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from cv_contracts.faults import FAULTS, Unavailable
 from cv_contracts.methods import METHOD_BY_NUMBER, METHODS, Method
 from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
-from cv_gateway.testing import (
-    Answering,
-    Provider,
-    Received,
-    ScriptedOwner,
-    call_headers,
-    cut,
-    hang,
-    plain,
-    raw,
-)
-from cv_gateway.upstream_testing import is_now
+from cv_gateway.testing import Provider, call_headers
 from servicekit.observe import metrics
 from servicekit.settings import TelemetrySettings
-from servicekit.testing import eventually
+from servicekit.testing import eventually, is_now
 from servicekit.web.problems import problem_body
+from servicekit.web.upstream_testing import Answering, Received, ScriptedOwner, cut, hang, plain, raw
 
 pytestmark = pytest.mark.slow
 
@@ -186,7 +176,7 @@ async def test_more_requests_than_may_be_in_flight_are_turned_away_before_any_wo
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
-        await eventually(lambda: is_now(gateway._calls.lane.busy, 0))
+        await eventually(lambda: is_now(gateway._owners.lane.busy, 0))
 
 
 async def test_a_caller_who_hangs_up_frees_its_place_at_the_owner(

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from cv_gateway import polls
-from cv_gateway.testing import Provider, ScriptedOwner, call_headers, hang, plain
-from cv_gateway.upstream_testing import is_now
-from servicekit.testing import eventually
+from cv_gateway.testing import Provider, call_headers
+from servicekit.testing import eventually, is_now
 from servicekit.web.room import LEAST
+from servicekit.web.upstream_testing import ScriptedOwner, hang, plain
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,7 @@ async def test_polls_are_answered_one_after_the_other_as_the_process_is_about_to
     first, *_, last = registry.received
     assert first.line == last.line == f"GET {path} HTTP/1.1"
     assert int(last.header("x-deadline-ms") or 0) <= 2_000
-    assert gateway._calls.polls.busy == 0
+    assert gateway._owners.polls.busy == 0
 
 
 async def test_a_poll_that_nobody_answers_as_the_process_is_about_to_leave_is_refused_soon(

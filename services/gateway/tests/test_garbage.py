@@ -9,7 +9,8 @@ import pytest
 
 from cv_contracts.faults import Problem
 from cv_gateway.departure import LOOK_AFTER_SECONDS, Departure
-from cv_gateway.testing import Provider, Received, ScriptedOwner, call_headers, plain
+from cv_gateway.testing import Provider, call_headers
+from servicekit.web.upstream_testing import Received, ScriptedOwner, plain
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,10 @@ import pytest
 
 from cv_contracts.codelists import DATA
 from cv_gateway.settings import Settings
-from cv_gateway.testing import AUDIENCE, ISSUER, Provider, Received, ScriptedOwner, call_headers, plain
+from cv_gateway.testing import AUDIENCE, ISSUER, Provider, call_headers
 from servicekit.testing import eventually, free_port
 from servicekit.web.tls import trusting
+from servicekit.web.upstream_testing import Received, ScriptedOwner, plain
 
 pytestmark = pytest.mark.slow
 

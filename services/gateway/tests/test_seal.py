@@ -16,8 +16,9 @@ from cv_gateway.forwarding import Header
 from cv_gateway.seal import HEADER, LONG_APPLIED, TokenSeal
 from cv_gateway.soap.tables import NAMESPACE
 from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
-from cv_gateway.testing import Provider, ScriptedOwner, call_headers, plain
+from cv_gateway.testing import Provider, call_headers
 from servicekit.data.consistency import LONGEST_HEADER, ConsistencyToken
+from servicekit.web.upstream_testing import ScriptedOwner, plain
 
 JOBNET = {"x_activeorganisation_type": "101", "x_activeorganisation_code": "1"}
 STREAM = "cv-registry.cv-changed"

@@ -10,9 +10,9 @@ import pytest
 
 from cv_gateway import polls
 from cv_gateway.app import Gateway
-from cv_gateway.testing import Provider, Received, ScriptedOwner, call_headers, cut, hang, plain
-from cv_gateway.upstream_testing import is_now
-from servicekit.testing import eventually
+from cv_gateway.testing import Provider, call_headers
+from servicekit.testing import eventually, is_now
+from servicekit.web.upstream_testing import Received, ScriptedOwner, cut, hang, plain
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ LATER = 40
 
 
 def _let_time_pass(gateway: Gateway) -> None:
-    gateway._calls._signer._clock = lambda: time.time() + LATER
+    gateway._owners._signer._clock = lambda: time.time() + LATER
 
 
 def _is_fresh(request: Received) -> bool:

@@ -5,7 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from cv_gateway.testing import Provider, ScriptedOwner, call_headers
+from cv_gateway.testing import Provider, call_headers
+from servicekit.web.upstream_testing import ScriptedOwner
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,8 @@ from cv_gateway.soap.faults import ENVELOPE
 from cv_gateway.soap.mapping import CITIZEN
 from cv_gateway.soap.tables import NAMESPACE
 from cv_gateway.soap.testing import PERSON, call_envelope, caller_blocks
-from cv_gateway.testing import Provider, ScriptedOwner
+from cv_gateway.testing import Provider
+from servicekit.web.upstream_testing import ScriptedOwner
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +44,15 @@ def _header(block: str) -> bytes:
     return TEXT.replace("<soap:Header>", f"<soap:Header>{block}").encode()
 
 
+ASCII = BARE.replace("ø", "o")
+UNDECLARED = {
+    "a good envelope": ASCII,
+    "an entity": ASCII.replace(ROOT, f'<!DOCTYPE x [<!ENTITY e "{SECRET}">]>{ROOT}').replace(PERSON, "&e;"),
+    "an external entity": ASCII.replace(
+        ROOT, f'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>{ROOT}'
+    ).replace(PERSON, "&e;"),
+}
+WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 20))
 BAD: dict[str, tuple[bytes, str]] = {
     "an entity bomb": (
@@ -63,6 +73,12 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "an external DTD after a comment": (
         TEXT.replace(ROOT, f'<!-- a --><?a?><!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd">{ROOT}').encode(),
+        "Client",
+    ),
+    "an entity after a comment that seems to end as it begins": (
+        TEXT.replace(ROOT, f'<!--><a --><!DOCTYPE x [<!ENTITY e "{PERSON}">]>{ROOT}')
+        .replace(f">{PERSON}<", ">&e;<")
+        .encode(),
         "Client",
     ),
     "an entity that nobody declared": (_body(f"<GetCV>&{SECRET};</GetCV>"), "Client"),
@@ -88,6 +104,11 @@ BAD: dict[str, tuple[bytes, str]] = {
     "UTF-16": (TEXT.replace("UTF-8", "UTF-16").encode("utf-16"), "Client"),
     "UTF-16 without a byte order mark": (TEXT.replace("UTF-8", "UTF-16").encode("utf-16-le"), "Client"),
     "UTF-32": (TEXT.encode("utf-32"), "Client"),
+    **{
+        f"{name} in {encoding}, undeclared": (f'<?xml version="1.0"?>{text}'.encode(encoding), "Client")
+        for name, text in UNDECLARED.items()
+        for encoding in WIDE
+    },
     "UTF-7": (b"+ADw-" + GOOD, "Client"),
     "a null character": (GOOD.replace(b"GetCV>", b"GetCV>\x00", 1), "Client"),
     "a truncated envelope": (GOOD[: len(GOOD) // 2], "Client"),

@@ -22,7 +22,8 @@ from cv_gateway.soap.faults import ENVELOPE
 from cv_gateway.soap.mapping import CITIZEN, CV_NUMBER
 from cv_gateway.soap.tables import NAMESPACE, Element, messages
 from cv_gateway.soap.testing import PERSON, SOAP_METHODS, Generator, call_envelope, caller_blocks
-from cv_gateway.testing import Provider, ScriptedOwner, hang, plain, raw
+from cv_gateway.testing import Provider
+from servicekit.web.upstream_testing import ScriptedOwner, hang, plain, raw
 
 pytestmark = pytest.mark.slow
 
@@ -188,7 +189,6 @@ def fault(answer: httpx.Response) -> tuple[int, str, list[str]]:
     return code, found.findtext("faultcode").removeprefix("soap:"), elements
 
 
-@pytest.mark.slow
 async def test_every_fault_of_every_method_reaches_zeep_with_its_number_and_text(
     zeep_call: Call, registry: ScriptedOwner
 ) -> None:

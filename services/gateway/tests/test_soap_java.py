@@ -12,8 +12,9 @@ import pytest
 from cv_contracts.methods import METHODS
 from cv_gateway.messages import examples
 from cv_gateway.soap.testing import PERSON, SOAP_METHODS
-from cv_gateway.testing import Answering, Provider, Received, ScriptedOwner, plain
+from cv_gateway.testing import Provider
 from cvhub.servers.jars import class_path, parse
+from servicekit.web.upstream_testing import Answering, Received, ScriptedOwner, plain
 
 pytestmark = pytest.mark.slow
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from copy import deepcopy
 from importlib.resources import files
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from cv_contracts.wire.common import is_request_id
 from cv_gateway.messages import examples, messages_of
 from cv_gateway.openapi import document
 from cv_gateway.soap.envelope import EnvelopeReader
-from cv_gateway.soap.mapping import CITIZEN, CV_NUMBER, mapped
+from cv_gateway.soap.mapping import CITIZEN, CV_NUMBER, IN_HEADERS, mapped
 from cv_gateway.soap.reading import read
 from cv_gateway.soap.schema import Schema
-from cv_gateway.soap.tables import Element, messages
+from cv_gateway.soap.tables import NAMESPACE, Element, messages
 from cv_gateway.soap.testing import SOAP_METHODS, Generator, call_envelope, caller_blocks
 from cv_gateway.soap.writing import DoesNotFit, write
 
@@ -197,6 +198,11 @@ REFUSED = {
         "CVChangeStartTime",
         "is not a value of its type",
     ),
+    "<GetCVUpdateList><CVChangeStartTime>2026-01-01T00:00:00Z</CVChangeStartTime>"
+    "<CVListPage>1503801234</CVListPage></GetCVUpdateList>": (
+        "CVListPage",
+        "does not have the form required",
+    ),
     f"<ReplaceCV>{PERSON}<ContactInformation><PhoneNumber>1</PhoneNumber>"
     "<PhoneNumber>hemmelighemmelighemmelig</PhoneNumber></ContactInformation></ReplaceCV>": (
         "ContactInformation.PhoneNumber[1]",
@@ -222,6 +228,40 @@ def test_a_refused_message_names_the_element_as_rest_does_and_never_what_was_sen
     errors = schema.errors(element)
     assert REFUSED[body] in [(error.element, error.reason) for error in errors]
     assert "hemmelig" not in repr(errors)
+
+
+IN_A_QUERY = [
+    pytest.param(method, child.name, id=f"{method.name}-{child.name}")
+    for method in SOAP_METHODS
+    if method.verb == "GET"
+    for child in messages()[method.name].children
+    if child.name not in IN_HEADERS
+]
+
+
+@pytest.mark.parametrize("number", ["1503801234", "0101011234"])
+@pytest.mark.parametrize(("method", "name"), IN_A_QUERY)
+def test_no_element_that_goes_into_a_query_takes_the_number_of_a_person(
+    second: xmlschema.XMLSchema, method: Method, name: str, number: str
+) -> None:
+    requests = (Generator(seed).request(method) for seed in count())
+    element = etree.fromstring(write(method.name, next(one for one in requests if name in one)))
+    schema = Schema()
+    assert schema.accepts(element)
+    place = element.find(f"{{*}}{name}")
+    assert place is not None
+    place.text = number
+    assert not schema.accepts(element)
+    assert [error.element for error in schema.errors(element)] == [name]
+    assert not second.is_valid(element)
+
+
+@pytest.mark.parametrize("page", ["1", "007", " 7\n", "999999999"])
+def test_a_page_has_up_to_nine_digits(second: xmlschema.XMLSchema, page: str) -> None:
+    text = f"<CVChangeStartTime>2026-01-01T00:00:00Z</CVChangeStartTime><CVListPage>{page}</CVListPage>"
+    element = etree.fromstring(f'<GetCVUpdateList xmlns="{NAMESPACE}">{text}</GetCVUpdateList>')
+    assert Schema().accepts(element)
+    assert second.is_valid(element)
 
 
 def test_a_time_zone_of_a_date_a_year_or_a_month_says_nothing() -> None:

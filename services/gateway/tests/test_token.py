@@ -16,22 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cv_contracts.faults import Fault
 from cv_gateway.jwks import MOST_WAITING, KeySource, KeysUnavailable, KeyTimes
-from cv_gateway.testing import (
-    AUDIENCE,
-    ISSUER,
-    Provider,
-    ScriptedOwner,
-    call_headers,
-    cut,
-    good_claims,
-    hang,
-    plain,
-    raw,
-)
+from cv_gateway.testing import AUDIENCE, ISSUER, Provider, call_headers, good_claims
 from cv_gateway.token import MOST_ORGANISATIONS, SMALL_TOKEN, TokenRules, TokenVerifier
-from cv_gateway.upstream_testing import is_now
-from servicekit.testing import eventually
+from servicekit.testing import eventually, is_now
 from servicekit.web.identity import Organisation
+from servicekit.web.upstream_testing import ScriptedOwner, cut, hang, plain, raw
 
 pytestmark = pytest.mark.slow
 

@@ -124,6 +124,12 @@ async def eventually(
         await asyncio.sleep(every.total_seconds())
 
 
+def is_now(value: int, expected: int) -> None:
+    """Check a number that is waited for, so that what it was instead is told."""
+    if value != expected:
+        raise AssertionError(f"{value}, not {expected}")
+
+
 def _text(check: object, attempts: int, timeout: timedelta, failure: Exception | None) -> str:
     name = getattr(check, "__qualname__", repr(check))
     last = "returned False" if failure is None else f"{type(failure).__name__}: {failure}"

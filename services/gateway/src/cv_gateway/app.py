@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -11,10 +10,11 @@ import structlog
 from cv_contracts.faults import Problem
 from cv_contracts.methods import METHODS
 from cv_gateway.caller import Admission
-from cv_gateway.calls import DOCUMENTS, POLLS, Busy, Calls, Lane, Shed
-from cv_gateway.feed import FEED, FEED_ROUTES
+from cv_gateway.feed import FEED_ROUTES
 from cv_gateway.forwarding import Departed, Header, Receive
 from cv_gateway.jwks import KeySource, KeysUnavailable, KeyTimes
+from cv_gateway.lanes import Busy, Lane, Shed
+from cv_gateway.owners import Owners
 from cv_gateway.pages import pages
 from cv_gateway.rest import Reply, RestMethod, refusal
 from cv_gateway.seal import TokenSeal
@@ -30,7 +30,6 @@ from servicekit.web.health import Health
 from servicekit.web.identity import ServiceSigner, load_private_key
 from servicekit.web.problems import Refused, problem_of
 from servicekit.web.tls import trusting
-from servicekit.web.upstream import Owner, OwnerLimits
 
 log = structlog.get_logger(__name__)
 
@@ -62,14 +61,16 @@ class Door(Protocol):
 class Gateway:
     """The ASGI application. Holds no state about citizens; what it remembers are tokens, callers and quotas."""
 
-    def __init__(self, calls: Calls, keys: KeySource, code_lists: CodeListWatch, settings: Settings) -> None:
-        self.health = Health(on_draining=calls.leave)
+    def __init__(
+        self, owners: Owners, keys: KeySource, code_lists: CodeListWatch, settings: Settings
+    ) -> None:
+        self.health = Health(on_draining=owners.leave)
         self.health.check("signing-keys", self._check_keys)
         self.health.check("code-lists", code_lists.standing)
         self._code_lists = code_lists
         self._keys = keys
-        self._calls = calls
-        self._doors = {(door.verb, door.path.encode()): door for door in _doors(calls, settings)}
+        self._owners = owners
+        self._doors = {(door.verb, door.path.encode()): door for door in _doors(owners, settings)}
         self._pages = pages()
         self._description = Description(settings.public_url)
 
@@ -133,7 +134,7 @@ class Gateway:
         await receive()
         watching.cancel()
         await self._keys.close()
-        self._calls.close()
+        self._owners.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -146,41 +147,19 @@ def create_app(settings: Settings) -> Gateway:
     admission = Admission(verifier, code_lists.lists, settings.token.remembered)
     code_lists.after_swap(admission.forget)
     key = load_private_key(settings.identity.key_file)
-    calls = Calls(admission, ServiceSigner(SERVICE, key), TokenSeal(key), _owners(settings), settings.limits)
-    return Gateway(calls, keys, code_lists, settings)
+    owners = Owners(admission, ServiceSigner(SERVICE, key), TokenSeal(key), settings)
+    return Gateway(owners, keys, code_lists, settings)
 
 
-def _doors(calls: Calls, settings: Settings) -> list[Door]:
+def _doors(owners: Owners, settings: Settings) -> list[Door]:
     limit, seconds = settings.http.body_limit, settings.limits.body_time.total_seconds()
-    rest = [RestMethod(method, calls, limit, seconds) for method in (*METHODS, *FEED_ROUTES)]
-    return [*rest, SoapDoor(calls, limit, seconds)]
+    rest = [RestMethod(method, owners, limit, seconds) for method in (*METHODS, *FEED_ROUTES)]
+    return [*rest, SoapDoor(owners, limit, seconds)]
 
 
 def _keys(settings: TokenSettings) -> KeySource:
     times = KeyTimes(settings.keys_max_age.total_seconds(), settings.keys_min_interval.total_seconds())
     return KeySource(settings.jwks_url, times, trusting(settings.ca_file))
-
-
-def _owners(settings: Settings) -> dict[str, Owner]:
-    limits = OwnerLimits(
-        connections=settings.limits.connections,
-        waiting=settings.limits.waiting,
-        longest_wait=settings.limits.longest_wait.total_seconds(),
-        hurried_wait=settings.limits.hurried_wait.total_seconds(),
-        connect_timeout=settings.limits.connect_timeout.total_seconds(),
-        answer_bytes=settings.limits.answer_bytes,
-    )
-    tls = trusting(settings.owners_ca_file)
-    owners = {name: Owner(url, limits, tls) for name, url in settings.owners.items()}
-    feed = settings.owners.get(FEED.owner)
-    if feed is not None:
-        polls = settings.limits.polls
-        owners[POLLS] = Owner(feed, replace(limits, connections=polls, least=polls, waiting=0), tls)
-    for_documents = replace(limits, connections=settings.limits.documents)
-    for name, documents in DOCUMENTS.items():
-        if name in settings.owners:
-            owners[documents] = Owner(settings.owners[name], for_documents, tls)
-    return owners
 
 
 def _traceparent(headers: list[Header]) -> str | None:
@@ -191,7 +170,11 @@ def _traceparent(headers: list[Header]) -> str | None:
 
 
 def _refused(door: Door, problem: Problem, traceparent: str) -> Reply:
-    """Tell of a problem. Where it was caught no variable may keep it: its traceback holds that frame, and with it the whole call."""
+    """Log and answer a problem.
+
+    Passed as an argument on purpose: a local in the `except` frame would form a cycle (exception -> traceback -> frame) and
+    keep the request in memory until the next garbage collection.
+    """
     if problem.status >= 500 and not isinstance(problem, Busy | Shed):
         log.warning("call_failed", method=door.name, code=problem.code, trace_id=traceparent[3:35])
     return door.refuse(problem, traceparent)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from cv_gateway.feed import FEED, FEED_QUERIES, FEED_ROUTES
+from cv_gateway.feed import FEED, FEED_ROUTES
 from cv_gateway.openapi_query import query_parameters
+from cv_gateway.queries import FEED_QUERIES
 
 __all__ = ["feed_paths"]
 

@@ -1,18 +1,14 @@
 """A method as REST: the request goes to its owner and the answer comes back byte for byte."""
 
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
-from cv_contracts.faults import Fault, FieldError, Problem, Unavailable
+from cv_contracts.faults import Problem, Unavailable
 from cv_contracts.methods import Method
-from cv_contracts.wire.errors import NOT_VALID, QUERY, read_query
-from cv_gateway.calls import Calls, away
-from cv_gateway.feed import FEED, FEED_QUERIES, compression
+from cv_gateway.feed import FEED, compression
 from cv_gateway.forwarding import OF_EVERY_ANSWER, Header, Receive, answer_headers, read_body, split
-from cv_gateway.messages import messages_of
+from cv_gateway.owners import Owners, away
+from cv_gateway.queries import target_of
 from servicekit.web.problems import problem_body
-
-_TAKES_NONE = FieldError(QUERY, "is not empty; this method has no query parameters")
 
 
 class Reply(NamedTuple):
@@ -27,42 +23,31 @@ class Reply(NamedTuple):
 class RestMethod:
     """One method at its route."""
 
-    def __init__(self, method: Method, calls: Calls, body_limit: int, body_seconds: float) -> None:
+    def __init__(self, method: Method, owners: Owners, body_limit: int, body_seconds: float) -> None:
         self.verb: str = method.verb
         self.path = method.path
         self.name = method.name
-        self.lane = calls.polls if method is FEED else calls.lane
+        self.lane = owners.polls if method is FEED else owners.lane
         self._method = method
-        self._query = FEED_QUERIES.get(method.name, messages_of(method).query)
-        self._target = method.path.encode("ascii")
-        self._calls = calls
+        self._owners = owners
         self._body_limit = body_limit
         self._body_seconds = body_seconds
 
     async def answer(self, scope: Any, receive: Receive, traceparent: str) -> Reply:
         """Give the owner's answer; raises what refuses the call."""
-        headers, calls, method = scope["headers"], self._calls, self._method
-        calls.demand_room(method)
+        headers, owners, method = scope["headers"], self._owners, self._method
+        owners.demand_room(method)
         identity, forwarded = split(headers)
-        caller = await calls.admit(method, identity)
-        query = scope["query_string"]
-        if query:
-            self._check_query(query)
-        way = calls.way(method, caller, forwarded, traceparent, compression(method, headers))
+        caller = await owners.admit(method, identity)
+        target = target_of(method, scope["query_string"])
+        way = owners.way(method, caller, forwarded, traceparent, compression(method, headers))
         body = b""
         if method.verb != "GET":
             body = await read_body(receive, headers, self._body_limit, self._body_seconds)
-        target = self._target + b"?" + query if query else self._target
-        answer = await calls.ask(way, target, body, receive)
+        answer = await owners.ask(way, target, body, receive)
         return Reply(
             answer.status, [*answer_headers(answer.headers), *of_every_answer(traceparent)], answer.body
         )
-
-    def _check_query(self, query: bytes) -> None:
-        """Refuse what the owner would refuse (1014): it stands in the owner's URL, where nothing personal may be."""
-        if self._query is None:
-            raise Fault(NOT_VALID, (_TAKES_NONE,))
-        read_query(self._query, parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
     def refuse(self, problem: Problem, traceparent: str) -> Reply:
         """Give a refusal as a problem document."""

@@ -1,10 +1,10 @@
-"""The gateway's neighbours over real TCP, for tests and measurements: an identity provider and an owner that misbehaves."""
+"""What is around the gateway, over real TCP, for tests and measurements: an identity provider, its tokens, and calls."""
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,135 +15,12 @@ from uvicorn.server import ServerState
 
 from servicekit.settings import HttpSettings
 from servicekit.web.heads import BoundedHeads
+from servicekit.web.upstream_testing import Received, ScriptedOwner, plain
 
 ISSUER = "https://provider.test"
 AUDIENCE = "cvhub"
 
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-@dataclass(slots=True)
-class Received:
-    """A request as the owner got it; header names in lower case, repeated ones kept."""
-
-    line: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def header(self, name: str) -> str | None:
-        return next((value for known, value in self.headers if known == name), None)
-
-
-Answering = Callable[[Received, asyncio.StreamWriter], Awaitable[bool]]
-"""Writes an answer; True keeps the connection open for the next request."""
-
-
-def plain(body: bytes = b"{}", status: str = "200 OK", *headers: str) -> Answering:
-    """Answer as an owner should."""
-    media = "application/json" if status.startswith("2") else "application/problem+json"
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", f"content-type: {media}", *headers]
-    answer = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-    async def write(_request: Received, writer: asyncio.StreamWriter) -> bool:
-        writer.write(answer)
-        return True
-
-    return write
-
-
-def raw(answer: bytes, *, keep: bool = True) -> Answering:
-    """Answer with exactly these bytes, then keep the connection or end it."""
-
-    async def write(_request: Received, writer: asyncio.StreamWriter) -> bool:
-        writer.write(answer)
-        return keep
-
-    return write
-
-
-async def hang(_request: Received, _writer: asyncio.StreamWriter) -> bool:
-    """Never answer."""
-    await asyncio.Event().wait()
-    return False
-
-
-async def cut(_request: Received, _writer: asyncio.StreamWriter) -> bool:
-    """End the connection without a byte."""
-    return False
-
-
-@dataclass(slots=True)
-class ScriptedOwner:
-    """A small real HTTP server. `script` answers the next requests one by one, `answering` all later ones."""
-
-    answering: Answering = field(default_factory=plain)
-    script: list[Answering] = field(default_factory=list)
-    received: list[Received] = field(default_factory=list)
-    connections: int = 0
-    open: int = 0
-    url: str = ""
-    _server: asyncio.Server | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
-
-    async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def drop_connections(self) -> None:
-        for writer in self._writers:
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        self.connections += 1
-        self.open += 1
-        self._writers.add(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            while True:
-                request = await _read(reader)
-                self.received.append(request)
-                answering = self.script.pop(0) if self.script else self.answering
-                gone = asyncio.ensure_future(reader.read(1)) if answering is hang else None
-                keep = await _until(answering(request, writer), gone)
-                await writer.drain()
-                if not keep:
-                    break
-        self.open -= 1
-        self._writers.discard(writer)
-        writer.close()
-
-
-async def _until(answering: Awaitable[bool], gone: asyncio.Future[bytes] | None) -> bool:
-    if gone is None:
-        return await answering
-    answer = asyncio.ensure_future(answering)
-    either: set[asyncio.Future[Any]] = {answer, gone}
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        answer.cancel()
-        gone.cancel()
-    return False
-
-
-async def _read(reader: asyncio.StreamReader) -> Received:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers = [
-        (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in head[1:-2])
-    ]
-    length = next((int(value) for name, value in headers if name == "content-length"), 0)
-    return Received(head[0], headers, await reader.readexactly(length))
 
 
 @dataclass(slots=True)

@@ -55,7 +55,7 @@ class Forward:
     body: bytes
     repeatable: bool
     swift: float = inf
-    credentials: Callable[[], bytes] = bytes
+    credentials: Callable[[], bytes] = lambda: b""
 
 
 class Owner:

@@ -10,8 +10,10 @@ import orjson
 from cv_contracts.faults import Fault, Problem
 from cv_contracts.methods import Method
 from cv_gateway.caller import AUTHORIZATION
-from cv_gateway.calls import Calls, Lane, unreadable_answer
 from cv_gateway.forwarding import Header, Receive, answer_headers, read_body, split
+from cv_gateway.lanes import Lane
+from cv_gateway.owners import Owners, unreadable_answer
+from cv_gateway.queries import target_of
 from cv_gateway.rest import Reply, of_every_answer
 from cv_gateway.soap.description import PATH
 from cv_gateway.soap.envelope import EnvelopeReader, Request
@@ -41,9 +43,9 @@ class SoapDoor:
     path = PATH
     name = "SOAP"
 
-    def __init__(self, calls: Calls, body_limit: int, body_seconds: float) -> None:
-        self.lane = calls.lane
-        self._calls = calls
+    def __init__(self, owners: Owners, body_limit: int, body_seconds: float) -> None:
+        self.lane = owners.lane
+        self._owners = owners
         self._body_limit = body_limit
         self._body_seconds = body_seconds
         self._reader = EnvelopeReader()
@@ -56,19 +58,19 @@ class SoapDoor:
         headers = scope["headers"]
         identity, forwarded = split(headers)
         token = tuple(header for header in identity if header[0] == AUTHORIZATION)
-        await self._calls.check_token(token)
+        await self._owners.check_token(token)
         _check_media(headers)
         content = await read_body(receive, headers, self._body_limit, self._body_seconds)
         request = await self._read(content)
-        self._calls.demand_room(request.method)
-        caller = await self._calls.admit(request.method, (*token, *request.identity))
+        self._owners.demand_room(request.method)
+        caller = await self._owners.admit(request.method, (*token, *request.identity))
         if request.message is None:
             raise Fault(INVALID, request.errors)
         rest = mapped(request.method, request.message)
+        target = target_of(request.method, rest.query.encode("ascii"))
         sent = [*(one for one in forwarded if one[0] in _OVER_HTTP), *request.forwarded, *rest.headers]
-        way = self._calls.way(request.method, caller, sent, traceparent)
-        target = f"{request.method.path}?{rest.query}" if rest.query else request.method.path
-        answer = await self._calls.ask(way, target.encode("ascii"), rest.body, receive)
+        way = self._owners.way(request.method, caller, sent, traceparent)
+        answer = await self._owners.ask(way, target, rest.body, receive)
         return _reply(request.method, answer, traceparent)
 
     def refuse(self, problem: Problem, traceparent: str) -> Reply:

@@ -181,6 +181,9 @@ def _latin(text: str) -> bytes:
 
 
 def _check_encoding(content: bytes) -> None:
+    if b"\0" in content:
+        # ASCII as UTF-16 or UTF-32 is UTF-8 by its bytes, but the parser would know it for what it is, and read a document type.
+        raise EnvelopeFault("Envelope", "is not UTF-8")
     if content.startswith(_BOMS):
         raise EnvelopeFault("Envelope", "begins with a byte order mark; send UTF-8 without one")
     declared = _ENCODING.match(content)
@@ -197,9 +200,9 @@ def _has_document_type(content: bytes) -> bool:
     place = 0
     while (place := content.find(b"<", place)) >= 0:
         if content.startswith(b"<!--", place):
-            place = content.find(b"-->", place)
+            place = content.find(b"-->", place + len(b"<!--"))
         elif content.startswith(b"<?", place):
-            place = content.find(b"?>", place)
+            place = content.find(b"?>", place + len(b"<?"))
         else:
             return content.startswith(b"<!", place)
         if place < 0:

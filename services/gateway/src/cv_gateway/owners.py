@@ -1,11 +1,9 @@
-"""Calls of methods, however they are spelled: admits the caller, counts the quota, finds the owner and asks it."""
+"""The owners of methods, however a call is spelled: admits the caller, counts the quota, finds the owner and asks it."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from types import TracebackType
 
 import orjson
 import structlog
@@ -17,62 +15,25 @@ from cv_gateway.departure import Departure
 from cv_gateway.feed import FEED, FEED_ROUTES
 from cv_gateway.forwarding import Departed, Header, Receive, head_lines
 from cv_gateway.jwks import KeysUnavailable
+from cv_gateway.lanes import Busy, Lane
 from cv_gateway.polls import Polls
 from cv_gateway.quota import Quota
 from cv_gateway.seal import TokenSeal
-from cv_gateway.settings import LimitSettings
-from servicekit.observe import metrics
+from cv_gateway.settings import Settings
 from servicekit.web.connection import Answer, Crowded, Garbled, UpstreamError
 from servicekit.web.identity import Caller, ServiceSigner
-from servicekit.web.upstream import Forward, Owner
+from servicekit.web.tls import trusting
+from servicekit.web.upstream import Forward, Owner, OwnerLimits
 
 log = structlog.get_logger(__name__)
 
 BY_NUMBER = 10
 UNREADABLE_ANSWER = 1002
 NOT_MODIFIED, NOT_NOW, PROBLEM = 304, 503, b"application/problem+json"
-POLLS = "polls of the feed"
+_POLLS = "polls of the feed"
 """The owner of the feed once more, with connections of their own for those who wait."""
-DOCUMENTS = {method.owner: f"documents of {method.owner}" for method in METHODS if method.assistant}
+_DOCUMENTS = {method.owner: f"documents of {method.owner}" for method in METHODS if method.assistant}
 """Owners once more, with connections of their own for methods that wait for a rendering."""
-
-
-class Shed(Unavailable):
-    """More requests at once than there is room for; refused before any work."""
-
-    def __init__(self) -> None:
-        metrics.count("requests.shed")
-        super().__init__()
-
-
-class Busy(Fault):
-    """More calls at once than their owner answers soon; refused before any work, as if the owner were away."""
-
-    def __init__(self, method: Method) -> None:
-        metrics.count("requests.shed")
-        super().__init__(method.unreachable_fault)
-
-
-@dataclass(slots=True)
-class Lane:
-    """Requests of one sort that are worked on, and how many there may be: those that wait take nothing from the others."""
-
-    room: int
-    busy: int = 0
-
-    def __enter__(self) -> None:
-        """Take a place; raises Shed when there is none."""
-        if self.busy >= self.room:
-            raise Shed
-        self.busy += 1
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.busy -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +46,19 @@ class Way:
     head: bytes
 
 
-class Calls:
+class Owners:
     """What every door of the gateway shares: who may call, how often, how many at once, and how owners are asked."""
 
     def __init__(
-        self,
-        admission: Admission,
-        signer: ServiceSigner,
-        seal: TokenSeal,
-        owners: Mapping[str, Owner],
-        limits: LimitSettings,
+        self, admission: Admission, signer: ServiceSigner, seal: TokenSeal, settings: Settings
     ) -> None:
+        limits = settings.limits
         self.lane, self.polls = Lane(limits.in_flight), Lane(limits.polls)
         self._feed_polls = Polls()
         self._admission = admission
         self._signer = signer
         self._seal = seal
-        self._owners = owners
+        self._by_name = _owners(settings)
         self._quota = Quota(limits.by_number, limits.by_number_period)
         self._seconds = {
             method.name: limits.deadlines.get(method.name, limits.deadline).total_seconds()
@@ -190,8 +147,8 @@ class Calls:
 
     def _owner(self, method: Method) -> Owner | None:
         if method is FEED:
-            return self._owners.get(POLLS)
-        return self._owners.get(DOCUMENTS[method.owner] if method.assistant else method.owner)
+            return self._by_name.get(_POLLS)
+        return self._by_name.get(_DOCUMENTS[method.owner] if method.assistant else method.owner)
 
     def _authorization(self, owner: str, caller: Caller) -> bytes:
         return b"authorization: Bearer %b\r\n" % self._signer.token(owner, caller).encode("ascii")
@@ -202,8 +159,30 @@ class Calls:
 
     def close(self) -> None:
         """Close the connections to the owners."""
-        for owner in self._owners.values():
+        for owner in self._by_name.values():
             owner.close()
+
+
+def _owners(settings: Settings) -> dict[str, Owner]:
+    limits = OwnerLimits(
+        connections=settings.limits.connections,
+        waiting=settings.limits.waiting,
+        longest_wait=settings.limits.longest_wait.total_seconds(),
+        hurried_wait=settings.limits.hurried_wait.total_seconds(),
+        connect_timeout=settings.limits.connect_timeout.total_seconds(),
+        answer_bytes=settings.limits.answer_bytes,
+    )
+    tls = trusting(settings.owners_ca_file)
+    owners = {name: Owner(url, limits, tls) for name, url in settings.owners.items()}
+    feed = settings.owners.get(FEED.owner)
+    if feed is not None:
+        polls = settings.limits.polls
+        owners[_POLLS] = Owner(feed, replace(limits, connections=polls, least=polls, waiting=0), tls)
+    for_documents = replace(limits, connections=settings.limits.documents)
+    for name, documents in _DOCUMENTS.items():
+        if name in settings.owners:
+            owners[documents] = Owner(settings.owners[name], for_documents, tls)
+    return owners
 
 
 def _is_for_callers(answer: Answer) -> bool:

@@ -7,43 +7,57 @@ from datetime import timedelta
 
 import pytest
 
-from cv_gateway.testing import Answering, Received, ScriptedOwner, cut, hang, plain, raw
-from cv_gateway.upstream_testing import CHUNKED, LIMITS, LONG, READ, SHORT, WRITE, is_now, within
-from servicekit.testing import eventually
+from servicekit.testing import eventually, is_now
 from servicekit.web.connection import Cut, Garbled, Late, Unreachable, UpstreamError
 from servicekit.web.upstream import Forward, Owner, OwnerLimits
+from servicekit.web.upstream_testing import (
+    CHUNKED,
+    LIMITS,
+    LONG,
+    READ,
+    SHORT,
+    WRITE,
+    Answering,
+    Received,
+    ScriptedOwner,
+    cut,
+    hang,
+    plain,
+    raw,
+    within,
+)
 
 
-async def test_a_connection_is_used_again(owner: Owner, registry: ScriptedOwner) -> None:
-    registry.script = [plain(b"1"), CHUNKED, plain(b"", "204 No Content"), plain(b"3")]
+async def test_a_connection_is_used_again(owner: Owner, scripted: ScriptedOwner) -> None:
+    scripted.script = [plain(b"1"), CHUNKED, plain(b"", "204 No Content"), plain(b"3")]
     bodies = [(await owner.send(READ, within(LONG))).body for _ in range(4)]
     assert bodies == [b"1", b"abcdefg", b"", b"3"]
-    assert registry.connections == 1
+    assert scripted.connections == 1
     assert owner.busy == 0
 
 
 async def test_the_request_is_whole_and_says_how_much_time_is_left(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
     await owner.send(WRITE, within(LONG))
-    request = registry.received[0]
-    assert request.line == "PUT /v6/Cv HTTP/1.1"
+    request = scripted.received[0]
+    assert request.line == "PUT /thing HTTP/1.1"
     assert request.body == WRITE.body
     assert request.header("content-length") == "7"
-    assert f"http://{request.header('host')}" == registry.url
+    assert f"http://{request.header('host')}" == scripted.url
     assert 4000 < int(request.header("x-deadline-ms") or 0) <= 5000
 
 
-async def test_a_prefix_of_the_base_url_is_kept(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url + "/base/", LIMITS)
+async def test_a_prefix_of_the_base_url_is_kept(scripted: ScriptedOwner) -> None:
+    owner = Owner(scripted.url + "/base/", LIMITS)
     await owner.send(READ, within(LONG))
-    assert registry.received[0].line == "GET /base/v6/Cv HTTP/1.1"
+    assert scripted.received[0].line == "GET /base/thing HTTP/1.1"
     owner.close()
 
 
-async def test_interim_answers_are_passed_over(owner: Owner, registry: ScriptedOwner) -> None:
+async def test_interim_answers_are_passed_over(owner: Owner, scripted: ScriptedOwner) -> None:
     early = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
-    registry.script = [raw(early + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-c: 3\r\n\r\nok")]
+    scripted.script = [raw(early + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-c: 3\r\n\r\nok")]
     answer = await owner.send(READ, within(LONG))
     assert (answer.status, answer.body, answer.headers) == (
         200,
@@ -51,17 +65,17 @@ async def test_interim_answers_are_passed_over(owner: Owner, registry: ScriptedO
         [(b"content-length", b"2"), (b"x-c", b"3")],
     )
     await owner.send(READ, within(LONG))
-    assert registry.connections == 1
+    assert scripted.connections == 1
 
 
 @pytest.mark.parametrize("head", ["HTTP/1.1 200 OK\r\nconnection: close", "HTTP/1.0 200 OK"])
 async def test_a_connection_that_the_owner_wants_closed_is_not_used_again(
-    owner: Owner, registry: ScriptedOwner, head: str
+    owner: Owner, scripted: ScriptedOwner, head: str
 ) -> None:
-    registry.script = [raw(head.encode() + b"\r\ncontent-length: 2\r\n\r\nok")]
+    scripted.script = [raw(head.encode() + b"\r\ncontent-length: 2\r\n\r\nok")]
     for _ in range(2):
         assert (await owner.send(READ, within(LONG))).status == 200
-    assert registry.connections == 2
+    assert scripted.connections == 2
 
 
 BROKEN: dict[str, Answering] = {
@@ -89,80 +103,80 @@ BROKEN: dict[str, Answering] = {
 @pytest.mark.parametrize("case", BROKEN)
 @pytest.mark.parametrize("request_", [READ, WRITE], ids=["read", "write"])
 async def test_an_answer_that_cannot_be_read_is_garbled_and_its_connection_is_gone(
-    owner: Owner, registry: ScriptedOwner, case: str, request_: Forward
+    owner: Owner, scripted: ScriptedOwner, case: str, request_: Forward
 ) -> None:
-    registry.script = [BROKEN[case], BROKEN[case]]
+    scripted.script = [BROKEN[case], BROKEN[case]]
     with pytest.raises(Garbled):
         await owner.send(request_, within(LONG))
-    assert len(registry.received) == (2 if request_.repeatable else 1)
-    registry.script = []
+    assert len(scripted.received) == (2 if request_.repeatable else 1)
+    scripted.script = []
     assert (await owner.send(WRITE, within(LONG))).status == 200
-    assert registry.connections == len(registry.received)
+    assert scripted.connections == len(scripted.received)
     assert owner.busy == 0
 
 
 async def test_a_second_answer_that_nobody_asked_for_is_never_given_to_the_next_caller(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
     good = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"
     evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
-    registry.script = [raw(good + evil), plain(b"second")]
+    scripted.script = [raw(good + evil), plain(b"second")]
     assert (await owner.send(READ, within(LONG))).body == b"first"
     assert (await owner.send(READ, within(LONG))).body == b"second"
-    assert registry.connections == 2
+    assert scripted.connections == 2
 
 
-async def test_bytes_on_an_idle_connection_end_it(owner: Owner, registry: ScriptedOwner) -> None:
+async def test_bytes_on_an_idle_connection_end_it(owner: Owner, scripted: ScriptedOwner) -> None:
     await owner.send(READ, within(LONG))
-    next(iter(registry._writers)).write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
-    await eventually(lambda: is_now(registry.open, 0))
+    next(iter(scripted._writers)).write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+    await eventually(lambda: is_now(scripted.open, 0))
     assert (await owner.send(WRITE, within(LONG))).body == b"{}"
 
 
 async def test_a_write_that_may_have_reached_the_owner_is_never_sent_again(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
     for reused in (False, True):
-        registry.received.clear()
-        registry.script = [*([plain()] if reused else []), cut]
+        scripted.received.clear()
+        scripted.script = [*([plain()] if reused else []), cut]
         if reused:
             await owner.send(READ, within(LONG))
         with pytest.raises(Cut):
             await owner.send(WRITE, within(LONG))
-        assert sum(request.line.startswith("PUT") for request in registry.received) == 1
+        assert sum(request.line.startswith("PUT") for request in scripted.received) == 1
 
 
-async def test_a_read_is_sent_once_more_on_a_new_connection(owner: Owner, registry: ScriptedOwner) -> None:
-    registry.script = [plain(), cut, plain(b"again")]
+async def test_a_read_is_sent_once_more_on_a_new_connection(owner: Owner, scripted: ScriptedOwner) -> None:
+    scripted.script = [plain(), cut, plain(b"again")]
     await owner.send(READ, within(LONG))
     assert (await owner.send(READ, within(LONG))).body == b"again"
-    registry.script = [cut, cut, plain()]
+    scripted.script = [cut, cut, plain()]
     with pytest.raises(Cut):
         await owner.send(READ, within(LONG))
 
 
 async def test_a_kept_connection_that_the_owner_closed_is_noticed_before_a_write(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
     await owner.send(WRITE, within(LONG))
-    registry.drop_connections()
+    scripted.drop_connections()
     await eventually(lambda: is_now(len([c for c in owner._idle if not c.closing]), 0))
     assert (await owner.send(WRITE, within(LONG))).status == 200
-    assert registry.connections == 2
+    assert scripted.connections == 2
 
 
-async def test_a_write_does_not_trust_a_connection_that_was_idle_for_long(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, OwnerLimits(idle=60, idle_for_writes=0))
+async def test_a_write_does_not_trust_a_connection_that_was_idle_for_long(scripted: ScriptedOwner) -> None:
+    owner = Owner(scripted.url, OwnerLimits(idle=60, idle_for_writes=0))
     await owner.send(READ, within(LONG))
     await owner.send(READ, within(LONG))
-    assert registry.connections == 1
+    assert scripted.connections == 1
     await owner.send(WRITE, within(LONG))
-    assert registry.connections == 2
+    assert scripted.connections == 2
     owner.close()
 
 
-async def test_nobody_listening_is_unreachable(owner: Owner, registry: ScriptedOwner) -> None:
-    await registry.stop()
+async def test_nobody_listening_is_unreachable(owner: Owner, scripted: ScriptedOwner) -> None:
+    await scripted.stop()
     for request in (READ, WRITE):
         with pytest.raises(Unreachable):
             await owner.send(request, within(LONG))
@@ -170,17 +184,17 @@ async def test_nobody_listening_is_unreachable(owner: Owner, registry: ScriptedO
 
 
 async def test_an_owner_that_hangs_is_late_at_the_deadline_and_its_connection_dropped(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
-    registry.answering = hang
+    scripted.answering = hang
     for request in (READ, WRITE):
         with pytest.raises(Late):
             await owner.send(request, within(SHORT))
-    assert len(registry.received) == 2
-    await eventually(lambda: is_now(registry.open, 0))
+    assert len(scripted.received) == 2
+    await eventually(lambda: is_now(scripted.open, 0))
 
 
-async def test_an_owner_that_drips_is_late_too(owner: Owner, registry: ScriptedOwner) -> None:
+async def test_an_owner_that_drips_is_late_too(owner: Owner, scripted: ScriptedOwner) -> None:
     async def drip(_request: Received, writer: asyncio.StreamWriter) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
         for _ in range(100):
@@ -188,34 +202,34 @@ async def test_an_owner_that_drips_is_late_too(owner: Owner, registry: ScriptedO
             await asyncio.sleep(0.02)
         return True
 
-    registry.answering = drip
+    scripted.answering = drip
     with pytest.raises(Late):
         await owner.send(READ, within(SHORT))
 
 
 async def test_a_caller_that_leaves_takes_its_connection_with_it_and_gives_its_place_back(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
-    registry.answering = hang
+    scripted.answering = hang
     tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(4)]
-    await eventually(lambda: is_now(len(registry.received), 2))
+    await eventually(lambda: is_now(len(scripted.received), 2))
     for task in tasks:
         task.cancel()
     assert all(
         isinstance(r, asyncio.CancelledError) for r in await asyncio.gather(*tasks, return_exceptions=True)
     )
     assert owner.busy == 0
-    await eventually(lambda: is_now(registry.open, 0))
-    registry.answering = plain()
+    await eventually(lambda: is_now(scripted.open, 0))
+    scripted.answering = plain()
     assert (await owner.send(READ, within(LONG))).status == 200
 
 
 @pytest.mark.slow
 async def test_places_are_neither_lost_nor_made_by_a_hundred_calls_that_end_in_every_way(
-    registry: ScriptedOwner,
+    scripted: ScriptedOwner,
 ) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=4, waiting=200))
-    registry.script = [plain(), cut, CHUNKED, raw(b"x"), BROKEN["a body cut short"], hang, plain()] * 40
+    owner = Owner(scripted.url, OwnerLimits(connections=4, waiting=200))
+    scripted.script = [plain(), cut, CHUNKED, raw(b"x"), BROKEN["a body cut short"], hang, plain()] * 40
     calls = [
         asyncio.create_task(owner.send(READ if n % 3 else WRITE, within(0.3 + n % 5 / 10)))
         for n in range(100)
@@ -228,17 +242,17 @@ async def test_places_are_neither_lost_nor_made_by_a_hundred_calls_that_end_in_e
         for e in ended
     )
     assert owner.busy == 0
-    registry.script, registry.answering = [], plain()
+    scripted.script, scripted.answering = [], plain()
     answers = await asyncio.gather(*(owner.send(WRITE, within(LONG)) for _ in range(20)))
     assert [answer.status for answer in answers] == [200] * 20
     owner.close()
 
 
-async def test_an_early_refusal_of_a_large_body_is_an_answer(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, LIMITS)
+async def test_an_early_refusal_of_a_large_body_is_an_answer(scripted: ScriptedOwner) -> None:
+    owner = Owner(scripted.url, LIMITS)
     refusal = raw(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", keep=False)
-    registry.script = [refusal]
-    large = Forward("PUT", b"/v6/Cv", b"", b"a" * 3_000_000, repeatable=False)
+    scripted.script = [refusal]
+    large = Forward("PUT", b"/thing", b"", b"a" * 3_000_000, repeatable=False)
     assert (await owner.send(large, within(LONG))).status == 413
     owner.close()
 

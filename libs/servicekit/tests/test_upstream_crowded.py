@@ -5,17 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from cv_gateway.testing import Received, ScriptedOwner, hang, plain
-from cv_gateway.upstream_testing import LONG, READ, SHORT, is_now, within
-from servicekit.testing import eventually
+from servicekit.testing import eventually, is_now
 from servicekit.web import upstream
 from servicekit.web.connection import Crowded
 from servicekit.web.room import LEAST
 from servicekit.web.upstream import BURST, LONGEST_PAUSE, Owner, OwnerLimits
+from servicekit.web.upstream_testing import LONG, READ, SHORT, Received, ScriptedOwner, hang, plain, within
 
 
 async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_once(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
     release = asyncio.Event()
 
@@ -23,27 +22,27 @@ async def test_more_than_the_connections_and_the_queue_hold_are_turned_away_at_o
         await release.wait()
         return await plain()(request, writer)
 
-    registry.answering = held
+    scripted.answering = held
     tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(4)]
-    await eventually(lambda: is_now(len(registry.received), 2))
+    await eventually(lambda: is_now(len(scripted.received), 2))
     with pytest.raises(Crowded):
         await owner.send(READ, within(LONG))
     release.set()
     assert [answer.status for answer in await asyncio.gather(*tasks)] == [200] * 4
-    assert registry.connections <= 2
+    assert scripted.connections <= 2
     assert owner.busy == 0
 
 
-async def test_an_owner_whose_answers_are_slow_is_given_fewer_at_once(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=2 * LEAST, waiting=LEAST))
+async def test_an_owner_whose_answers_are_slow_is_given_fewer_at_once(scripted: ScriptedOwner) -> None:
+    owner = Owner(scripted.url, OwnerLimits(connections=2 * LEAST, waiting=LEAST))
     slow = replace(READ, swift=0.0)
-    registry.answering = plain()
+    scripted.answering = plain()
     for _ in range(100):
         await owner.send(slow, within(LONG))
-    registry.answering = hang
-    before = len(registry.received)
+    scripted.answering = hang
+    before = len(scripted.received)
     tasks = [asyncio.create_task(owner.send(slow, within(LONG))) for _ in range(2 * LEAST)]
-    await eventually(lambda: is_now(len(registry.received), before + LEAST))
+    await eventually(lambda: is_now(len(scripted.received), before + LEAST))
     with pytest.raises(Crowded):
         await owner.send(slow, within(LONG))
     assert owner.busy == LEAST
@@ -55,11 +54,11 @@ async def test_an_owner_whose_answers_are_slow_is_given_fewer_at_once(registry: 
 
 
 async def test_waiting_for_a_connection_ends_at_the_deadline_and_frees_the_queue(
-    owner: Owner, registry: ScriptedOwner
+    owner: Owner, scripted: ScriptedOwner
 ) -> None:
-    registry.answering = hang
+    scripted.answering = hang
     holding = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(2)]
-    await eventually(lambda: is_now(len(registry.received), 2))
+    await eventually(lambda: is_now(len(scripted.received), 2))
     for _ in range(3):
         waiting = [owner.send(READ, within(0.05)) for _ in range(2)]
         results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -70,11 +69,11 @@ async def test_waiting_for_a_connection_ends_at_the_deadline_and_frees_the_queue
     assert owner.busy == 0
 
 
-async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(registry: ScriptedOwner) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=5, longest_wait=SHORT))
-    registry.answering = hang
+async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(scripted: ScriptedOwner) -> None:
+    owner = Owner(scripted.url, OwnerLimits(connections=1, waiting=5, longest_wait=SHORT))
+    scripted.answering = hang
     holding = asyncio.create_task(owner.send(READ, within(LONG)))
-    await eventually(lambda: is_now(len(registry.received), 1))
+    await eventually(lambda: is_now(len(scripted.received), 1))
     waiting = [owner.send(READ, within(LONG)) for _ in range(5)]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(result, Crowded) for result in results)
@@ -87,12 +86,12 @@ async def test_whoever_would_wait_too_long_for_a_connection_is_turned_away(regis
 
 @pytest.mark.slow
 async def test_a_burst_is_waited_for_and_a_wait_that_does_not_end_is_kept_short(
-    registry: ScriptedOwner,
+    scripted: ScriptedOwner,
 ) -> None:
-    owner = Owner(registry.url, OwnerLimits(connections=2, waiting=5, longest_wait=LONG, hurried_wait=SHORT))
-    registry.answering = hang
+    owner = Owner(scripted.url, OwnerLimits(connections=2, waiting=5, longest_wait=LONG, hurried_wait=SHORT))
+    scripted.answering = hang
     burst = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(3)]
-    await eventually(lambda: is_now(len(registry.received), 2))
+    await eventually(lambda: is_now(len(scripted.received), 2))
     await asyncio.sleep(LONGEST_PAUSE)
     with pytest.raises(Crowded):
         await owner.send(READ, within(LONG))
@@ -110,11 +109,11 @@ async def test_a_burst_is_waited_for_and_a_wait_that_does_not_end_is_kept_short(
 
 @pytest.mark.parametrize(("answers", "crowded"), [(True, True), (False, False)])
 async def test_a_queue_is_a_burst_for_longer_where_the_owner_only_pauses(
-    registry: ScriptedOwner, monkeypatch: pytest.MonkeyPatch, answers: bool, crowded: bool
+    scripted: ScriptedOwner, monkeypatch: pytest.MonkeyPatch, answers: bool, crowded: bool
 ) -> None:
     monkeypatch.setattr(upstream, "PAUSE", LONG if answers else 0.01)
-    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=5))
-    registry.script, registry.answering = [plain()], hang
+    owner = Owner(scripted.url, OwnerLimits(connections=1, waiting=5))
+    scripted.script, scripted.answering = [plain()], hang
     await owner.send(READ, within(LONG))
     tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(3)]
     await asyncio.sleep(BURST + SHORT)
@@ -127,17 +126,17 @@ async def test_a_queue_is_a_burst_for_longer_where_the_owner_only_pauses(
 
 @pytest.mark.slow
 async def test_an_owner_whose_answers_come_one_by_one_is_overrun_all_the_same(
-    registry: ScriptedOwner,
+    scripted: ScriptedOwner,
 ) -> None:
     async def slowly(request: Received, writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(2 * upstream.PAUSE)
         return await plain()(request, writer)
 
-    owner = Owner(registry.url, OwnerLimits(connections=1, waiting=40, longest_wait=LONG))
-    registry.answering = slowly
+    owner = Owner(scripted.url, OwnerLimits(connections=1, waiting=40, longest_wait=LONG))
+    scripted.answering = slowly
     tasks = [asyncio.create_task(owner.send(READ, within(LONG))) for _ in range(30)]
     await asyncio.sleep(LONGEST_PAUSE + SHORT)
-    assert len(registry.received) > 2
+    assert len(scripted.received) > 2
     assert owner.crowded
     for task in tasks:
         task.cancel()
