@@ -15,7 +15,7 @@ from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
 from cvhub.state import State
 
-__all__ = ["Away", "Erasing", "Services"]
+__all__ = ["REGISTRY", "Away", "Erasing", "Services"]
 
 REGISTRY = "cv-registry"
 LOOK_SECONDS = 0.25
