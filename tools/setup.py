@@ -6,6 +6,7 @@ It stands outside every package and uses the standard library alone, because not
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def run(what: str, command: list[str | Path], hint: str) -> None:
 def make_uv() -> Path | str:
     """Make .venv and give the path of its uv, installed by pip from hashes; without pip, the uv on the path will do."""
     uv = in_venv("uv")
-    if uv.exists() and in_venv("python").exists():
+    if uv.exists() and in_venv("python").exists() and made_here():
         return uv
     on_path = shutil.which("uv")
     if can_make_venv():
@@ -80,6 +81,13 @@ def make_uv() -> Path | str:
         )
         return on_path
     fail(NO_VENV)
+
+
+def made_here() -> bool:
+    """Say whether .venv was made in this folder: one that was moved or copied here runs what is in the old one."""
+    activate = in_venv("activate")
+    named = rf"VIRTUAL_ENV=(['\"]?){re.escape(str(VENV))}\1$"
+    return activate.exists() and re.search(named, activate.read_text(), re.MULTILINE) is not None
 
 
 def can_make_venv() -> bool:
