@@ -4,6 +4,8 @@
 It stands outside every package and uses the standard library alone, because nothing is installed yet when it runs.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -11,12 +13,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".ready"
+LOCKED = ROOT / ".venv.lock"
 BOOTSTRAP = ROOT / "requirements-bootstrap.lock"
 LOCK = ROOT / "requirements.lock"
 NETWORK = "the first set-up needs the network (later starts do not): check it, or the proxy, and run again."
@@ -99,10 +103,26 @@ def can_make_venv() -> bool:
     return True
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let one at a time look at .venv and make it: two at once would take it from under each other."""
+    with LOCKED.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another `make` is setting up .venv: waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def main() -> None:
-    wanted = fingerprint()
-    if ready(wanted):
-        return
+    with alone():
+        wanted = fingerprint()
+        if not ready(wanted):
+            make(wanted)
+
+
+def make(wanted: str) -> None:
     print("Setting up .venv (once):")
     uv = make_uv()
     STAMP.unlink(missing_ok=True)

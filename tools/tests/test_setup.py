@@ -1,6 +1,9 @@
-"""The set-up: an environment belongs to one folder."""
+"""The set-up: an environment belongs to one folder, and two who begin at once make it once."""
 
 import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,6 +11,32 @@ from typing import Any
 import pytest
 
 FILE = Path(__file__).parents[1] / "setup.py"
+WAIT_SECONDS = 30.0
+
+STUBBED = """
+import importlib.util, sys, time
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("setup", sys.argv[1])
+setup = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(setup)
+folder = Path(sys.argv[2])
+setup.VENV, setup.STAMP = folder / ".venv", folder / ".venv/.ready"
+setup.LOCKED = folder / ".venv.lock"
+
+
+def run(what, command, hint):
+    with (folder / "ran").open("a") as ran:
+        ran.write(f"{what}\\n")
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    setup.in_venv("python").parent.mkdir(parents=True, exist_ok=True)
+    setup.in_venv("python").touch()
+
+
+setup.run = run
+setup.main()
+"""
 
 
 @pytest.fixture
@@ -57,3 +86,22 @@ def test_an_environment_that_was_moved_or_copied_here_is_made_anew(
     old = before.format(venv=setup.VENV)
     first, *_ = commands_of(setup, monkeypatch, f'VIRTUAL_ENV="{old}"\nexport VIRTUAL_ENV\n')
     assert first[1:] == ["-m", "venv", "--clear", str(setup.VENV)]
+
+
+def test_of_two_who_begin_at_once_one_makes_the_environment_and_the_other_waits(tmp_path: Path) -> None:
+    said = [tmp_path / "first", tmp_path / "second"]
+    two = list[subprocess.Popen[bytes]]()
+    for file in said:
+        with file.open("wb") as out:
+            two.append(subprocess.Popen([sys.executable, "-uc", STUBBED, FILE, tmp_path], stdout=out))
+    begun = tmp_path / "ran"
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        both = begun.exists() and begun.read_text().count("virtual environment") == len(two)
+        if both or any("waiting" in file.read_text() for file in said):
+            break
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert [process.wait(WAIT_SECONDS) for process in two] == [0, 0]
+    assert begun.read_text().splitlines().count("our own packages") == 1
+    assert sum(file.read_text().count("waiting") for file in said) == 1
