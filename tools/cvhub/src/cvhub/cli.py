@@ -175,8 +175,8 @@ def token(
     print(bearer)
 
 
-@app.command("rotate-keys")
-def rotate_keys() -> None:
+@app.command("rotate-token-keys")
+def rotate_token_keys() -> None:
     """Give the identity provider new signing keys; tokens signed by the old ones stay valid until they expire."""
     from cvhub.idp.keys import KeyFolder  # noqa: PLC0415
 
