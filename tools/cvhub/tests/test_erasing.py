@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cvhub.cli import app
-from cvhub.erase import report_of
-from cvhub.erasing import Away, Erasing
-from cvhub.erasure_orders import Order, Orders
+from cvhub.erasing.carrying_out import Away, Erasing
+from cvhub.erasing.command import report_of
+from cvhub.erasing.orders import Order, Orders
 from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS as ALL_HOLDERS
 
@@ -172,7 +172,7 @@ def test_repeating_goes_on_past_an_order_that_the_registry_does_not_take_and_say
     first.rows, second.rows = (dict.fromkeys(ALL_HOLDERS, 2) for _ in range(2))
     first.away = {"cv-registry"}
     monkeypatch.setenv("CVHUB_ERASURES", str(file))
-    monkeypatch.setattr("cvhub.erase.Services", lambda: services)
+    monkeypatch.setattr("cvhub.erasing.command.Services", lambda: services)
     result = CliRunner().invoke(app, ["erase", "--repeat-all", "--wait", "0"])
     assert set(second.rows.values()) == {0}
     assert result.exit_code == 1

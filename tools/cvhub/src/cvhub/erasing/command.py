@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cvhub.erasing import REGISTRY, Away, Erasing, Services
-from cvhub.erasure_orders import Order, Orders
+from cvhub.erasing.carrying_out import REGISTRY, Away, Erasing, Services
+from cvhub.erasing.orders import Order, Orders
 from cvhub.servers.process import CannotStart
 from cvhub.showing import cell
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import httpx
 
-from cvhub.erasure_orders import Order, Orders
+from cvhub.erasing.orders import Order, Orders
 from cvhub.operator import Calls, not_taken, place, wrongly_asked
 from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
