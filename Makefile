@@ -75,4 +75,4 @@ lock: setup ## recompile requirements.lock from the pyproject files
 	@$(BIN)/python tools/lock.py
 
 clean: ## remove what was built, the environment too; local data stay (see reset)
-	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv.lock build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

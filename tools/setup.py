@@ -4,18 +4,23 @@
 It stands outside every package and uses the standard library alone, because nothing is installed yet when it runs.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".ready"
+LOCKED = ROOT / ".venv.lock"
 BOOTSTRAP = ROOT / "requirements-bootstrap.lock"
 LOCK = ROOT / "requirements.lock"
 NETWORK = "the first set-up needs the network (later starts do not): check it, or the proxy, and run again."
@@ -64,7 +69,7 @@ def run(what: str, command: list[str | Path], hint: str) -> None:
 def make_uv() -> Path | str:
     """Make .venv and give the path of its uv, installed by pip from hashes; without pip, the uv on the path will do."""
     uv = in_venv("uv")
-    if uv.exists() and in_venv("python").exists():
+    if uv.exists() and in_venv("python").exists() and made_here():
         return uv
     on_path = shutil.which("uv")
     if can_make_venv():
@@ -82,6 +87,13 @@ def make_uv() -> Path | str:
     fail(NO_VENV)
 
 
+def made_here() -> bool:
+    """Say whether .venv was made in this folder: one that was moved or copied here runs what is in the old one."""
+    activate = in_venv("activate")
+    named = rf"VIRTUAL_ENV=(['\"]?){re.escape(str(VENV))}\1$"
+    return activate.exists() and re.search(named, activate.read_text(), re.MULTILINE) is not None
+
+
 def can_make_venv() -> bool:
     try:
         import ensurepip  # noqa: F401, PLC0415
@@ -91,10 +103,26 @@ def can_make_venv() -> bool:
     return True
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let one at a time look at .venv and make it: two at once would take it from under each other."""
+    with LOCKED.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another `make` is setting up .venv: waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def main() -> None:
-    wanted = fingerprint()
-    if ready(wanted):
-        return
+    with alone():
+        wanted = fingerprint()
+        if not ready(wanted):
+            make(wanted)
+
+
+def make(wanted: str) -> None:
     print("Setting up .venv (once):")
     uv = make_uv()
     STAMP.unlink(missing_ok=True)

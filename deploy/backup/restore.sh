@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # restore.sh FOLDER [LEDGER]   puts a back-up into a server that has none of its databases, then repeats the erasures of LEDGER (by default the one in FOLDER).
-# PGHOST, PGPORT, PGPASSWORD name the server and the password of postgres; POSTGRES_PASSWORD is given to the services' roles, where there are none yet. No service may run.
+# PGHOST, PGPORT, PGPASSWORD name the server and the password of postgres. CV_REGISTRY_PASSWORD, CV_STATUS_PASSWORD and so on are given to the services' roles, where there
+# are none yet, POSTGRES_PASSWORD to those that have no such variable; production sets the six. No service may run.
 # DATABASES names those to restore, where it is not all that FOLDER holds; without cv_registry there is no erasure to repeat.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,9 +21,12 @@ copy_ledger() {
 folder=${1:?usage: restore.sh FOLDER [LEDGER]}
 [ -f "$folder/dumps.sha256" ] || refuse "$folder is no back-up: it has no dumps.sha256"
 folder=$(cd "$folder" && pwd)
-: "${POSTGRES_PASSWORD:?the password that the roles of the services get}"
 chosen=${DATABASES:-$(cd "$folder" && shopt -s nullglob && for dump in *.dump; do printf '%s ' "${dump%.dump}"; done)}
 [ -n "$chosen" ] || refuse "$folder holds no dump of a database"
+for database in $chosen; do
+  variable=$(printf %s "$database" | tr '[:lower:]' '[:upper:]')_PASSWORD
+  [ -n "${!variable:-${POSTGRES_PASSWORD:-}}" ] || refuse "$variable: the password that the role $database gets"
+done
 for database in $chosen; do
   (cd "$folder" && grep " $database.dump$" dumps.sha256 | sha256sum --check --quiet) ||
     refuse "$folder/$database.dump is missing, damaged or not whole: take another back-up"

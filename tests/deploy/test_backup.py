@@ -108,6 +108,35 @@ async def test_the_roles_get_their_password_and_no_list_of_processes_shows_it(
     assert is_password(role["rolpassword"], PASSWORD)
 
 
+async def logs_in(postgres: Postgres, database: str, password: str) -> bool:
+    """Try the role of a service, whose name is its database's."""
+    server = urlsplit(postgres.dsn).netloc.rpartition("@")[2]
+    try:
+        connection = await asyncpg.connect(f"postgresql://{database}:{password}@{server}/{database}")
+    except asyncpg.InvalidPasswordError:
+        return False
+    await connection.close()
+    return True
+
+
+@pytest.mark.infra
+async def test_a_role_may_have_a_password_of_its_own_which_opens_no_other(new_server: Postgres) -> None:
+    own = "only-of-cv-status"
+    made = {"DATABASES": "cv_status cv_search", "CV_STATUS_PASSWORD": own}
+    script = ROOT / "deploy/postgres/databases.sh"
+    refused = run(new_server, "sh", script, **made, POSTGRES_PASSWORD="")
+    assert refused.returncode != 0
+    assert "CV_SEARCH_PASSWORD" in refused.stderr
+    known = "select rolname from pg_roles where rolname in ('cv_status', 'cv_search')"
+    assert await rows(new_server, known, database="postgres") == []
+    done = run(new_server, "sh", script, **made)
+    assert done.returncode == 0, done.stderr
+    assert await logs_in(new_server, "cv_status", own)
+    assert not await logs_in(new_server, "cv_status", PASSWORD)
+    assert await logs_in(new_server, "cv_search", PASSWORD)
+    assert not await logs_in(new_server, "cv_search", own)
+
+
 def is_password(kept: str, password: str) -> bool:
     """Compare a password with what PostgreSQL keeps of it: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey> (RFC 5803)."""
     _, iterations, salt, keys = re.split(r"[$:]", kept, maxsplit=3)
@@ -211,6 +240,8 @@ async def test_what_is_wrong_with_a_restore_is_said_before_anything_is_made(
     await refused("there is no ledger", tmp_path / "mistyped.csv")
     (tmp_path / "other.csv").write_text("a,b,c\n")
     await refused("is no ledger of erasures", tmp_path / "other.csv")
+    unsaid = "CV_SEARCH_PASSWORD: the password"
+    await refused(unsaid, DATABASES="cv_status cv_search", CV_STATUS_PASSWORD="own", POSTGRES_PASSWORD="")
     await refused("a ledger is for cv_registry", backed_up / "erasures.csv", DATABASES="cv_status")
     await refused("cv_stats.dump is missing, damaged or not whole", DATABASES="cv_stats")
     with (backed_up / "cv_status.dump").open("ab") as dump:

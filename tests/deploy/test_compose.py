@@ -2,11 +2,16 @@
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from collections import defaultdict
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 import yaml
@@ -14,6 +19,9 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from cv_contracts.topics import SERVICES as NAMES
+from cvhub.idp.app import Provider, create_app
+from cvhub.idp.keys import KeyFolder
+from cvhub.people import import_lines
 from cvhub.prepare import Settings as TopicSettings
 from cvhub.services import SERVICES, Service, Surroundings, environment
 from cvhub.state import State
@@ -147,3 +155,32 @@ def test_only_ports_of_this_machine_are_opened() -> None:
     ports = [port for part in PARTS.values() for port in part.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def told(command: str) -> list[list[str]]:
+    """Give the words of each such command that deploy/README.md writes out."""
+    text = (ROOT / "deploy/README.md").read_text().replace("\\\n", "")
+    found = re.findall(rf"^(?:\w+=\$\()?({command} .*?)(?: *\|.*)?$", text, re.MULTILINE)
+    return [shlex.split(one) for one in found]
+
+
+async def test_a_newcomer_gets_a_token_by_the_form_that_is_written_out(tmp_path: Path) -> None:
+    (ask,) = told("curl")
+    sent = [value for option, value in pairwise(ask) if option in ("-d", "--data-urlencode")]
+    form = dict(one.replace("$SECRET", "the secret").split("=", 1) for one in sent)
+    keys = KeyFolder(tmp_path)
+    keys.prepare()
+    issuer = next(word for word in ask if word.startswith("http")).removesuffix("/token")
+    assert issuer == f"http://127.0.0.1:{EXAMPLE['IDP_PORT']}"
+    app = create_app(Provider(issuer, "the secret", keys))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=issuer) as client:
+        answer = await client.post("/token", data=form)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["access_token"]
+
+
+def test_the_citizens_that_a_newcomer_imports_are_those_of_the_local_stack() -> None:
+    making = next(words for words in told("docker compose exec") if "-c" in words)
+    made = subprocess.check_output([sys.executable, "-c", making[making.index("-c") + 1]])  # noqa: S603 - of that page
+    assert made == b"".join(import_lines(made.count(b"\n")))
+    assert made

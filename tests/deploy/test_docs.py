@@ -16,7 +16,10 @@ from cvhub.cli import app
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted((ROOT / "services").glob("*/README.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "deploy/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 OURS = r"(?:libs|services|tools|tests|deploy|docs|bench)/[\w./-]+"
 
@@ -45,7 +48,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_paths_and_make_targets_are_there(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for code in code_of(page):

@@ -8,9 +8,9 @@ from uuid import UUID
 import httpx
 from tests.drills.findings import ContactWrite
 from tests.e2e.caller import Caller, small_cv
+from tests.e2e.contacts import MAIL, MOBILE, PATH
 from tests.e2e.history import Acknowledged
 from tests.e2e.streams import CVS, Stream
-from tests.e2e.test_contact import MAIL, MOBILE, PATH
 
 from cv_contracts.events.contact_verification import ContactSaved
 from cvhub.synthetic import SyntheticCitizen

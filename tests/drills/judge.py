@@ -13,12 +13,12 @@ from tests.drills.contacts import CONTACTS, replaced, saved, with_contact_data
 from tests.drills.findings import CitizenRow, of_citizens, of_contact_data, of_feed, of_reads
 from tests.drills.pressure import Pressure
 from tests.e2e.caller import Caller
+from tests.e2e.contacts import shown
 from tests.e2e.history import Acknowledged, History, LogRecord, Revision
 from tests.e2e.load import citizens_of, history_of, log_records, published
 from tests.e2e.movers import Movers
 from tests.e2e.streams import CVS, STATUSES, Stream
 from tests.e2e.system import System
-from tests.e2e.test_contact import shown
 
 from cv_contracts.events.cv_registry import CitizenChanged
 from cvhub.services import SERVICES

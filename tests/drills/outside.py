@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 from tests.drills.drill import Scene, drill
 from tests.e2e.caller import population
-from tests.e2e.test_contact import MAIL, MOBILE, save
+from tests.e2e.contacts import MAIL, MOBILE, save
 
 from servicekit.testing import eventually
 

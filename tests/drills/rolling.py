@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from tests.drills.drill import Scene, drill
 from tests.e2e.caller import cv_saying, population
-from tests.e2e.test_search import numbers
+from tests.e2e.searches import numbers
 
 from cvhub.services import SERVICES
 from servicekit.testing import eventually

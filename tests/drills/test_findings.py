@@ -15,8 +15,8 @@ from tests.drills.findings import (
     of_reads,
 )
 from tests.drills.judge import counted
+from tests.e2e.contacts import MAIL, MOBILE
 from tests.e2e.history import Acknowledged, LogRecord
-from tests.e2e.test_contact import MAIL, MOBILE
 
 PEOPLE, MOVES = 4, 5
 ONE, OTHER = UUID(int=1), UUID(int=2)

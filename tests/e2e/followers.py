@@ -11,9 +11,12 @@ import httpx
 from tests.e2e.caller import Caller
 
 from cvhub_feedclient import Event, Follower, Place, Present, Reader, Waiting
+from servicekit.testing import eventually
 from servicekit.web.tls import trusting
 
+FEED = "change-feed"
 PATIENT = Waiting(timedelta(milliseconds=50), timedelta(seconds=1))
+SNAPSHOT_WITHIN = timedelta(seconds=90)
 
 
 @dataclass
@@ -72,3 +75,16 @@ async def _follow(caller: Caller, copy: MemoryCopy) -> None:
         base_url=base, trust_env=False, verify=trusting(), event_hooks={"request": [sign]}
     ) as client:
         await Follower(Reader(client), copy, poll=timedelta(seconds=5), waiting=PATIENT).run()
+
+
+async def position(caller: Caller) -> str:
+    """Give the position of the feed's end, by way of a snapshot."""
+    answer = await eventually(lambda: _snapshot(caller), SNAPSHOT_WITHIN)
+    return str(answer["position"])
+
+
+async def _snapshot(caller: Caller) -> dict[str, object]:
+    answer = await caller.call("GET", "/v1/feed/cv/snapshot?limit=1")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, object] = answer.json()
+    return found

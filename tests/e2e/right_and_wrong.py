@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 from tests.e2e.caller import JOBCENTER, STRANGER, Caller, cv_saying
-from tests.e2e.test_soap import METHOD, blocks, post
+from tests.e2e.soap import METHOD, blocks, post
 
 from cv_gateway.soap.mapping import CITIZEN
 from cv_gateway.soap.testing import call_envelope

@@ -1,4 +1,4 @@
-"""Citizens whose status can be set, and setting it as the authority that may."""
+"""Citizens whose status can be set, setting it as the authority that may, and reading it."""
 
 import httpx
 from tests.e2e.caller import Caller, Json, population
@@ -6,6 +6,7 @@ from tests.e2e.caller import Caller, Json, population
 from cvhub.people import SEED
 from cvhub.synthetic import SyntheticCitizen, citizen_of_case
 
+STATUS = "cv-status"
 STARTED, READY, APPROVED, REJECTED = 1, 2, 3, 5
 
 
@@ -38,3 +39,10 @@ async def set_status(
     caller: Caller, one: SyntheticCitizen, status: int, comment: str | None = None, **headers: str | None
 ) -> httpx.Response:
     return await caller.call("POST", "/v6/Cv/cvstatus", None, status_body(one, status, comment), **headers)
+
+
+async def status_of(caller: Caller, one: SyntheticCitizen) -> Json:
+    answer = await caller.call("GET", "/v6/Cv/cvstatus", one.person_number)
+    assert answer.status_code == 200, answer.text
+    status: Json = answer.json()["CvStatus"]
+    return status

@@ -1,23 +1,19 @@
 """Contact data through the gateway: codes read from the sinks and used; ReplaceCV's contact data whole, whatever is killed."""
 
 import asyncio
-import re
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 from tests.e2e.caller import Caller, Json, fault, population, small_cv
+from tests.e2e.contacts import LANDLINE, MAIL, MOBILE, PATIENCE, code_sent, found, save, shown, verify
 from tests.e2e.system import REGISTRY, System
 
 from cvhub.synthetic import SyntheticCitizen
 from servicekit.testing import eventually
 
 CONTACT = "contact-verification"
-PATH = "/v1/kontaktinformation"
-MOBILE, LANDLINE, MAIL = 1, 2, 3
-PATIENCE = timedelta(seconds=60)
 
 
 def citizen(number: int) -> SyntheticCitizen:
@@ -30,54 +26,6 @@ def cv_with(text: str, mail: str | None = None, *phones: str) -> Json:
     if mail is not None:
         contact["E-mail"] = mail
     return {**small_cv(text), "ContactInformation": contact}
-
-
-async def save(caller: Caller, one: SyntheticCitizen, data: dict[int, str | None]) -> httpx.Response:
-    items = [{"PersonContactData": v, "PersonContactDataTypeIdentifier": n} for n, v in data.items()]
-    return await caller.call("POST", PATH, one.person_number, {"PersonContactDataCollection": items})
-
-
-async def verify(caller: Caller, one: SyntheticCitizen, kind: int, code: str) -> httpx.Response:
-    body = {
-        "CvCustomerIdentifier": one.cv_number,
-        "VerificationCode": code,
-        "PersonContactDataTypeIdentifier": kind,
-    }
-    return await caller.call("POST", f"{PATH}/verificering", None, body)
-
-
-async def found(caller: Caller, mail: str) -> list[str]:
-    answer = await caller.call("POST", f"{PATH}/emailadresse", None, {"email": mail})
-    assert answer.status_code == 200, answer.text
-    return [
-        one["civilregistrationIdentifier"]
-        for one in answer.json()["CprCollection"]
-        if "RegistrationEndDate" not in one
-    ]
-
-
-async def shown(caller: Caller, one: SyntheticCitizen, token: str | None = None) -> Any:
-    """Give what GetCV shows; a 503 that asks for another try is no answer yet."""
-
-    async def answered() -> httpx.Response:
-        answer = await caller.get_cv(one.person_number, x_consistency_token=token)
-        assert answer.status_code != 503, answer.text
-        return answer
-
-    answer = await eventually(answered, PATIENCE)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["CVProfile"]["PersonalData"]["ContactInformation"]
-
-
-async def code_sent(system: System, http: httpx.AsyncClient, to: str) -> str:
-    async def look() -> str:
-        sent = (await http.get(system.url("sinks") + "/sent")).json()
-        [text] = [message["text"] for message in sent if message["to"] == to]
-        match = re.search(r"\b[0-9]{6}\b", text)
-        assert match is not None
-        return match[0]
-
-    return await eventually(look, PATIENCE)
 
 
 async def test_the_codes_of_mail_and_sms_are_used_once(

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import pypdfium2
 import pytest
 from tests.e2e.caller import JOBCENTER, Caller, cv_saying, fault, population
+from tests.e2e.documents import text_of
 from tests.e2e.statuses import APPROVED, on_benefit, set_status
 from tests.e2e.system import REGISTRY, System
 
@@ -31,15 +31,6 @@ RENDERER = "pdf-renderer"
 SINKS = "sinks"
 PASSWORD = re.compile(r"\b[a-z0-9]{4}(?:-[a-z0-9]{4}){3}\b")
 PATIENCE = timedelta(seconds=60)
-
-
-def text_of(pdf: bytes) -> str:
-    """Give all text of a document, each stretch of white space as one blank."""
-    document = pypdfium2.PdfDocument(pdf)
-    try:
-        return " ".join(" ".join(page.get_textpage().get_text_range().split()) for page in document)
-    finally:
-        document.close()
 
 
 async def frozen(system: System, one: SyntheticCitizen) -> list[Any]:

@@ -12,10 +12,10 @@ from uuid import UUID
 import httpx
 import pytest
 from tests.e2e.caller import Caller, cv_saying
+from tests.e2e.contacts import MAIL, MOBILE, save
 from tests.e2e.leaks import _records
+from tests.e2e.searches import numbers
 from tests.e2e.system import REGISTRY, System
-from tests.e2e.test_contact import MAIL, MOBILE, save
-from tests.e2e.test_search import numbers
 from typer.testing import CliRunner
 
 from cvhub.cli import app

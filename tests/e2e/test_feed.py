@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from tests.e2e.caller import JOBNET, STAR, Caller, fault, population, small_cv
-from tests.e2e.followers import MemoryCopy, following
+from tests.e2e.followers import FEED, MemoryCopy, following, position
 from tests.e2e.load import load
 from tests.e2e.system import REGISTRY, System
 from typer.testing import CliRunner
@@ -17,21 +17,7 @@ from servicekit.testing import eventually
 
 pytestmark = pytest.mark.timeout(400)
 
-FEED = "change-feed"
 PATIENCE = timedelta(seconds=90)
-
-
-async def position(caller: Caller) -> str:
-    """Give the position of the feed's end, by way of a snapshot."""
-    answer = await eventually(lambda: _snapshot(caller), PATIENCE)
-    return str(answer["position"])
-
-
-async def _snapshot(caller: Caller) -> dict[str, object]:
-    answer = await caller.call("GET", "/v1/feed/cv/snapshot?limit=1")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, object] = answer.json()
-    return found
 
 
 async def test_a_write_comes_out_of_the_feed_and_of_the_change_list_under_its_own_id(caller: Caller) -> None:

@@ -6,13 +6,12 @@ from uuid import uuid4
 import pytest
 from lxml import etree
 from tests.e2e.caller import JOBCENTER, Caller, Json, fault, population, small_cv
-from tests.e2e.statuses import READY, on_benefit, set_status
+from tests.e2e.contacts import MAIL, save
+from tests.e2e.documents import text_of
+from tests.e2e.searches import PATIENCE, numbers, search
+from tests.e2e.soap import answered, post
+from tests.e2e.statuses import READY, STATUS, on_benefit, set_status, status_of
 from tests.e2e.system import System
-from tests.e2e.test_contact import MAIL, save
-from tests.e2e.test_documents import text_of
-from tests.e2e.test_search import PATIENCE, numbers, search
-from tests.e2e.test_soap import answered, post
-from tests.e2e.test_status import STATUS, status_of
 
 from cv_gateway.soap.mapping import CITIZEN
 from servicekit.testing import eventually

@@ -19,29 +19,16 @@ from tests.e2e.caller import (
     fault,
     small_cv,
 )
+from tests.e2e.cases import case, meant, number
 from tests.e2e.load import log_records
 from tests.e2e.system import System
 
-from cvhub.people import SEED
-from cvhub.synthetic import CASES, OTHER_ACTOR, SyntheticCitizen, citizen_of_case
+from cvhub.synthetic import CASES, OTHER_ACTOR
 from servicekit.testing import eventually
 
 COMPANY = "24:87654321"
 UNKNOWN = "0000000000"
 ASYLUM = {"CVEditEndDate": "2027-03-01", "AsylumCVTransitionDate": "2027-01-01"}
-
-
-def case(label: str) -> SyntheticCitizen:
-    return citizen_of_case(SEED, label)
-
-
-def number(label: str) -> str:
-    return case(label).person_number
-
-
-def _meant(text: str) -> str:
-    """Give the person number of a case; anything else means itself."""
-    return number(text) if text in CASES else text
 
 
 async def test_a_replaced_cv_is_read_back_and_its_change_is_on_kafka_under_the_id_of_the_receipt(
@@ -219,7 +206,7 @@ READ_FAULTS = [
 async def test_get_cv_answers_the_faults_of_its_seed(
     caller: Caller, organisation: str, person: str, status: int, code: int
 ) -> None:
-    assert fault(await caller.acting(organisation).get_cv(_meant(person))) == (status, code)
+    assert fault(await caller.acting(organisation).get_cv(meant(person))) == (status, code)
 
 
 BY_NUMBER_FAULTS: list[tuple[Any, int, int]] = [
@@ -258,7 +245,7 @@ ASYLUM_FAULTS: list[tuple[str, str, str, Any, tuple[int, int]]] = [
 async def test_asylum_transitions_answer_the_faults_of_their_seed(  # noqa: PLR0917 - a row of the table
     caller: Caller, verb: str, organisation: str, person: str, body: Any, expected: tuple[int, int]
 ) -> None:
-    assert fault(await caller.acting(organisation).asylum(verb, _meant(person), body)) == expected
+    assert fault(await caller.acting(organisation).asylum(verb, meant(person), body)) == expected
 
 
 BAD_MAIL = {**small_cv("<p>x</p>"), "ContactInformation": {"E-mail": "en example.org"}}
@@ -292,7 +279,7 @@ REPLACE_FAULTS: list[tuple[str, str, Any, tuple[int, int]]] = [
 async def test_replace_cv_answers_the_faults_of_its_seed(
     caller: Caller, organisation: str, person: str, body: Any, expected: tuple[int, int]
 ) -> None:
-    assert fault(await caller.acting(organisation).replace_cv(_meant(person), body)) == expected
+    assert fault(await caller.acting(organisation).replace_cv(meant(person), body)) == expected
 
 
 async def test_the_elements_at_fault_are_named_without_their_content(caller: Caller) -> None:

@@ -10,11 +10,11 @@ from uuid import UUID
 import httpx
 import pytest
 from tests.e2e.caller import Caller, Json, cv_saying, fault
+from tests.e2e.contacts import MAIL, save
+from tests.e2e.followers import FEED, position
+from tests.e2e.intake import deliver
+from tests.e2e.searches import numbers
 from tests.e2e.system import REGISTRY, System
-from tests.e2e.test_contact import MAIL, save
-from tests.e2e.test_feed import FEED, position
-from tests.e2e.test_search import numbers
-from tests.e2e.test_status import deliver
 
 from cv_citizens.danish_time import danish_today
 from cvhub.operator import Calls, place

@@ -1,12 +1,10 @@
 """Search through the gateway: a write is found at once, and whoever may not be found is not."""
 
 import asyncio
-from datetime import timedelta
-from typing import Any
 
-import httpx
 import pytest
-from tests.e2e.caller import FUND, JOBCENTER, JOBNET, Caller, Json, cv_saying, fault, population
+from tests.e2e.caller import FUND, JOBCENTER, JOBNET, Caller, cv_saying, fault, population
+from tests.e2e.searches import PATIENCE, numbers, search
 from tests.e2e.system import System
 
 from servicekit.testing import eventually
@@ -14,39 +12,7 @@ from servicekit.testing import eventually
 pytestmark = pytest.mark.timeout(400)
 
 SEARCH = "cv-search"
-PATIENCE = timedelta(seconds=60)
 COMPANY = "24:87654321"
-
-
-def wanted(text: str | None = None, **elements: Any) -> Json:
-    given = {
-        "Id": "00000000-0000-0000-0000-000000000000",
-        "GroupLimit": 64,
-        "ShowOnlyEnrolled": False,
-        "PageNumber": 1,
-        "ResultsPerPage": 100,
-        "OrganisationCode": 0,
-        "OrganisationTypeIdentifier": 0,
-        "IsDateIntervalSpecified": False,
-        "UpdatedBefore": "2100-01-01T00:00:00Z",
-        "UpdatedLaterThan": "2000-01-01T00:00:00Z",
-        **elements,
-    }
-    return {"searchInput": given if text is None else {**given, "SearchString": text}}
-
-
-async def search(
-    caller: Caller, text: str | None = None, token: str | None = None, **elements: Any
-) -> httpx.Response:
-    return await caller.call(
-        "POST", "/v6/Cv/search", None, wanted(text, **elements), x_consistency_token=token
-    )
-
-
-async def numbers(caller: Caller, text: str, token: str | None = None) -> list[str]:
-    answer = await search(caller, text, token)
-    assert answer.status_code == 200, answer.text
-    return [one["CVNumber"] for one in answer.json()["SearchCVTextResult"]["CVPersons"]]
 
 
 async def test_a_saved_cv_is_found_by_its_new_word_at_once_and_counted(caller: Caller) -> None:

@@ -12,37 +12,17 @@ import requests
 import zeep
 from lxml import etree
 from tests.e2e.caller import JOBCENTER, JOBNET, Caller, Json, fault, population, small_cv
+from tests.e2e.cases import case, meant
+from tests.e2e.soap import METHOD, answered, blocks, post
 from tests.e2e.system import ALL_SCOPES, System
-from tests.e2e.test_main_job import ASYLUM, ASYLUM_FAULTS, READ_FAULTS, REPLACE_FAULTS, _meant, case
+from tests.e2e.test_main_job import ASYLUM, ASYLUM_FAULTS, READ_FAULTS, REPLACE_FAULTS
 
-from cv_contracts.methods import METHODS
 from cv_gateway.messages import messages_of
-from cv_gateway.soap.faults import ENVELOPE
 from cv_gateway.soap.mapping import CITIZEN
-from cv_gateway.soap.reading import read
 from cv_gateway.soap.tables import NAMESPACE
-from cv_gateway.soap.testing import call_envelope, caller_blocks
 
 SAMPLE = 40
-METHOD = {method.name: method for method in METHODS}
 PDF = b"%PDF-"
-
-
-def blocks(organisation: str, **more: Any) -> dict[str, Any]:
-    kind, _, code = organisation.partition(":")
-    return caller_blocks(int(kind), code, **more)
-
-
-async def post(caller: Caller, name: str, message: Json, **headers: str) -> httpx.Response:
-    content = call_envelope(METHOD[name], message, blocks(caller.organisation, **headers))
-    token = caller.system.token(caller.organisation, caller.scopes, caller.own, caller.client)
-    sent = {"authorization": f"Bearer {token}", "content-type": "text/xml; charset=utf-8"}
-    return await caller.http.post(f"{caller.system.url('gateway')}/soap/v6", content=content, headers=sent)
-
-
-def answered(answer: httpx.Response) -> Any:
-    assert answer.status_code == 200, answer.text
-    return read(etree.fromstring(answer.content).find(f"{{{ENVELOPE}}}Body")[0])
 
 
 def refused(answer: httpx.Response) -> int:
@@ -148,11 +128,11 @@ async def test_what_soap_answers_is_what_rest_answers_field_by_field(caller: Cal
 
 async def test_faults_by_soap_are_those_of_rest(caller: Caller) -> None:
     for organisation, person, _, code in READ_FAULTS:
-        read_answer = await post(caller.acting(organisation), "GetCV", {CITIZEN: _meant(person)})
+        read_answer = await post(caller.acting(organisation), "GetCV", {CITIZEN: meant(person)})
         assert refused(read_answer) == code, person
     for organisation, person, body, (_, code) in REPLACE_FAULTS:
         if body:
-            asked: Json = {CITIZEN: _meant(person), **body, "ContactInformation": {"PhoneNumber": []}}
+            asked: Json = {CITIZEN: meant(person), **body, "ContactInformation": {"PhoneNumber": []}}
             asked["ContactInformation"] |= body["ContactInformation"]
             assert refused(await post(caller.acting(organisation), "ReplaceCV", asked)) == code, (
                 person,
@@ -161,7 +141,7 @@ async def test_faults_by_soap_are_those_of_rest(caller: Caller) -> None:
     for verb, organisation, person, body, (_, code) in ASYLUM_FAULTS:
         if body:
             name = "CreateAsylumCVTransition" if verb == "POST" else "UpdateAsylumCVTransition"
-            asked = {CITIZEN: _meant(person), **body}
+            asked = {CITIZEN: meant(person), **body}
             assert refused(await post(caller.acting(organisation), name, asked)) == code, (person, code)
 
 

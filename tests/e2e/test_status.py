@@ -9,16 +9,19 @@ from uuid import uuid4
 import httpx
 import pytest
 from tests.e2e.caller import FUND, JOBCENTER, JOBNET, Caller, Json, cv_saying, fault
+from tests.e2e.intake import deliver
 from tests.e2e.statuses import (
     APPROVED,
     READY,
     REJECTED,
     STARTED,
+    STATUS,
     authority,
     of_group,
     on_benefit,
     set_status,
     status_body,
+    status_of,
 )
 from tests.e2e.system import REGISTRY, System
 
@@ -26,18 +29,10 @@ from cvhub.people import SEED
 from cvhub.synthetic import SyntheticCitizen, citizen_of_case
 from servicekit.testing import eventually
 
-STATUS = "cv-status"
 NEW_TOWN, NEW_JOBCENTER = "751", "75100"
 STALE_ACCESS = timedelta(seconds=30)
 """So long an authority may keep access that it has lost, at the very most."""
 PATIENCE = timedelta(seconds=60)
-
-
-async def status_of(caller: Caller, one: SyntheticCitizen) -> Json:
-    answer = await caller.call("GET", "/v6/Cv/cvstatus", one.person_number)
-    assert answer.status_code == 200, answer.text
-    status: Json = answer.json()["CvStatus"]
-    return status
 
 
 async def versions_of(caller: Caller, one: SyntheticCitizen, query: str = "") -> list[Json]:
@@ -45,17 +40,6 @@ async def versions_of(caller: Caller, one: SyntheticCitizen, query: str = "") ->
     assert answer.status_code == 200, answer.text
     found: list[Json] = answer.json().get("AvailableCVStatusVersionCollection", [])
     return found
-
-
-async def deliver(system: System, http: httpx.AsyncClient, citizen: Json) -> None:
-    """Tell the registry of a citizen, as their source does."""
-    token = system.signer("citizen-intake").token(REGISTRY, None)
-    answer = await http.post(
-        f"{system.url(REGISTRY)}/internal/citizens",
-        json={"citizens": [citizen]},
-        headers={"authorization": f"Bearer {token}"},
-    )
-    assert answer.json()["results"][0]["outcome"] == "applied", answer.text
 
 
 async def test_a_status_is_set_read_back_everywhere_and_its_versions_are_listed(caller: Caller) -> None:

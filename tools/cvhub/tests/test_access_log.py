@@ -8,9 +8,9 @@ from uuid import UUID
 import pypdfium2
 import pytest
 
-from cvhub.access_export import pdf_of, statement_of
-from cvhub.access_log import collected, days_of, organisation_of, period, person_id, reads_of
-from cvhub.access_unusual import DailyReads, UserKey, unusual
+from cvhub.access.command import collected, days_of, organisation_of, period, person_id, reads_of
+from cvhub.access.export import pdf_of, statement_of
+from cvhub.access.unusual import DailyReads, UserKey, unusual
 from cvhub.explain import in_words, method_of
 from cvhub.servers.process import CannotStart
 
@@ -52,7 +52,7 @@ def test_the_rows_of_all_services_are_one_list_the_newest_first() -> None:
 
 
 def test_what_a_service_does_not_give_at_once_is_asked_for_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cvhub.access_log.ROWS_MOST", 3)
+    monkeypatch.setattr("cvhub.access.command.ROWS_MOST", 3)
     rows = [row(NOON - timedelta(seconds=n // 2), object_version=n) for n in range(11)]
     found = collected(dict(PERIOD), service({"a": rows}, 3), ["a"])
     assert sorted(one["object_version"] for one in found) == list(range(11))

@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from typer.testing import CliRunner
 
-from cvhub.erase import report_of
-from cvhub.erasing import Away, Erasing
-from cvhub.erasure_orders import Order, Orders
+from cvhub.cli import app
+from cvhub.erasing.carrying_out import Away, Erasing
+from cvhub.erasing.command import report_of
+from cvhub.erasing.orders import Order, Orders
 from cvhub.servers.process import CannotStart
+from cvhub.services import HOLDERS as ALL_HOLDERS
 
 NUMBER = "0101901234"
 HOLDERS = ("cv-registry", "cv-status", "pdf-renderer")
@@ -140,6 +143,47 @@ def test_after_a_restore_every_order_is_carried_out_again_by_a_higher_version(
     assert orders.receipts(again) == {}
     assert len(erasing.collect(again, 0, lambda *_: None)) == len(HOLDERS)
     assert set(system.rows.values()) == {0}
+
+
+@dataclass
+class Registered:
+    """Several citizens, each in a system of its own."""
+
+    systems: list[System]
+
+    def __call__(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
+        of = next(system for system in self.systems if str(system.person) == body["personId"])
+        return of(service, path, body)
+
+
+def test_repeating_goes_on_past_an_order_that_the_registry_does_not_take_and_says_how_to_begin_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (System(rows=dict.fromkeys(ALL_HOLDERS, 0), version=1) for _ in range(2))
+    services, file = Registered([first, second]), tmp_path / "orders.sqlite3"
+    orders = Orders(file)
+    erasing = Erasing(orders, services)
+    for one in (first, second):
+        order = orders.erased(orders.add(one.person, one.cv, "asked for", "somebody"), 1)
+        erasing.collect(order, 0, lambda *_: None)
+    assert erasing.open_orders() == []
+    orders.close()
+
+    first.rows, second.rows = (dict.fromkeys(ALL_HOLDERS, 2) for _ in range(2))
+    first.away = {"cv-registry"}
+    monkeypatch.setenv("CVHUB_ERASURES", str(file))
+    monkeypatch.setattr("cvhub.erasing.command.Services", lambda: services)
+    result = CliRunner().invoke(app, ["erase", "--repeat-all", "--wait", "0"])
+    assert set(second.rows.values()) == {0}
+    assert result.exit_code == 1
+    said = str(result.exception)
+    assert "cv-registry does not answer" in said
+    assert "`cvhub erase --repeat-all` begins again" in said
+    assert "--pending" not in said + result.output
+    first.away = set()
+    again = CliRunner().invoke(app, ["erase", "--repeat-all", "--wait", "0"])
+    assert again.exit_code == 0
+    assert set(first.rows.values()) == {0}
 
 
 def test_a_receipt_that_leaves_something_does_not_count(system: System, orders: Orders) -> None:

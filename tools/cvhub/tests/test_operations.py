@@ -15,7 +15,7 @@ import pytest_asyncio
 from fastapi import FastAPI, Request
 from typer.testing import CliRunner
 
-from cvhub import operations
+from cvhub import operations, operator
 from cvhub.cli import app
 from cvhub.operator import place
 from cvhub.servers.process import CannotStart
@@ -140,7 +140,7 @@ async def test_a_build_that_somebody_else_gives_up_is_not_called_live(world: Wor
         return await world.database.fetchval(begun) is not None
 
     await eventually(is_begun)
-    elsewhere = operations.Operator("cv-status")
+    elsewhere = operator.Operator("cv-status")
     await asyncio.to_thread(elsewhere.decide, "/projections/copies/rebuild/give-up", "by mistake")
     watched = await building
     assert watched.exit_code == 1
@@ -172,8 +172,8 @@ async def test_what_cannot_be_done_is_said_with_what_to_do(
 async def test_a_list_of_a_service_that_hangs_is_not_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert operations.READ_SECONDS <= 10
-    monkeypatch.setattr(operations, "READ_SECONDS", 0.2)
+    assert operator.READ_SECONDS <= 10
+    monkeypatch.setattr(operator, "READ_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
         monkeypatch.setenv("CVHUB_SERVICES", json.dumps({"cv-status": url}))

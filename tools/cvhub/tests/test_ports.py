@@ -43,7 +43,7 @@ def test_a_taken_port_names_its_holder_and_how_to_choose_another() -> None:
     said = str(refused.value)
     assert f"Port {port} (gateway) is taken" in said
     assert f"process {os.getpid()}" in said
-    assert "--port gateway=PORT" in said
+    assert '`make up ARGS="--port gateway=PORT"`' in said
 
 
 def test_a_holder_that_nobody_may_look_into_may_be_another_cvhub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cvhub import access_log, erase, operations
+from cvhub import operations
+from cvhub.access import command as access_log
 from cvhub.cli import app
 from cvhub.doctor import command as doctor
 from cvhub.doctor.findings import wrong
+from cvhub.erasing import command as erase
 from cvhub.showing import cell, visible
 
 ROW = {

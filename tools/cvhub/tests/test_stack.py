@@ -1,12 +1,14 @@
 """A stack that is being started: whoever is at another terminal can stop it from the first moment on."""
 
 import os
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from cvhub.ports import DEFAULT_PORTS
+from cvhub.running import _say_where_to_look
 from cvhub.servers.process import CannotStart
 from cvhub.stack import Stack
 from cvhub.state import Run, State
@@ -43,3 +45,36 @@ def test_nor_is_it_one_that_was_killed_before(state: State, monkeypatch: pytest.
     state.write_run(Run(1, {}, "", {"left": 2}))
     state.end_leftovers()
     assert noted == [Run(os.getpid(), {}, "", {"left": 2})]
+
+
+def test_where_to_look_begins_with_what_makes_the_commands_known(state: State) -> None:
+    console = Console(record=True, file=StringIO())
+    with Steps(Console(quiet=True)) as steps:
+        _say_where_to_look(console, Stack(state, dict(DEFAULT_PORTS), steps))
+    heading, first, *more = console.export_text().strip().splitlines()
+    assert heading == "Where to look"
+    assert first.endswith("in another terminal, first: . .venv/bin/activate")
+    assert any("cvhub citizens" in line for line in more)
+
+
+@pytest.mark.parametrize(
+    ("variable", "named"),
+    [
+        ("CVHUB_POSTGRES", "postgresql://somebody:unspoken@127.0.0.1:1/postgres"),
+        ("CVHUB_POSTGRES", "postgresql://somebody:unspoken/word@127.0.0.1:1/postgres"),
+        ("CVHUB_POSTGRES", "http://somebody:unspoken@127.0.0.1:1"),
+        ("CVHUB_KAFKA", "127.0.0.1:1"),
+        ("CVHUB_KAFKA", "127.0.0.1:broker"),
+    ],
+)
+def test_a_server_of_ones_own_that_cannot_be_used_is_named_by_its_variable(
+    state: State, monkeypatch: pytest.MonkeyPatch, variable: str, named: str
+) -> None:
+    monkeypatch.setenv("CVHUB_POSTGRES", named)
+    monkeypatch.setenv("CVHUB_KAFKA", named)
+    with Steps(Console(quiet=True)) as steps:
+        stack = Stack(state, dict(DEFAULT_PORTS), steps)
+        start = {"CVHUB_POSTGRES": stack._start_postgres, "CVHUB_KAFKA": stack._start_kafka}[variable]
+        with pytest.raises(CannotStart, match=f"that {variable} names does not take us") as refused:
+            start()
+    assert "unspoken" not in str(refused.value)

@@ -32,7 +32,7 @@ def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_version_is_not_touched(state: State) -> None:
     (state.folder / "layout").write_text("0")
-    with pytest.raises(CannotStart, match="cvhub reset"):
+    with pytest.raises(CannotStart, match="make reset"):
         state.prepare()
 
 

@@ -120,7 +120,7 @@ async def test_the_last_line_is_what_was_said_and_no_place_in_javas_code(tmp_pat
     traced = "print('node ID not found\\n\\tat kafka.Kafka.main(Kafka.scala)', flush=True)"
     process = ServerProcess("dummy", [sys.executable, "-c", traced], log=tmp_path / "dummy.log")
     process.start()
-    with pytest.raises(CannotStart, match=r"\(node ID not found\).*cvhub reset"):
+    with pytest.raises(CannotStart, match=r"\(node ID not found\).*make reset"):
         process.wait_until(lambda: False, seconds=10)
 
 

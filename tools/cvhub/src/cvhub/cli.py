@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cvhub import access_log, operations
+from cvhub import operations
+from cvhub.access import command as access_log
 from cvhub.doctor.command import doctor
-from cvhub.erase import erase
+from cvhub.erasing.command import erase
 from cvhub.explain import explain
 from cvhub.servers.process import CannotStart, last_lines
 from cvhub.showing import cell
@@ -175,8 +176,8 @@ def token(
     print(bearer)
 
 
-@app.command("rotate-keys")
-def rotate_keys() -> None:
+@app.command("rotate-token-keys")
+def rotate_token_keys() -> None:
     """Give the identity provider new signing keys; tokens signed by the old ones stay valid until they expire."""
     from cvhub.idp.keys import KeyFolder  # noqa: PLC0415
 

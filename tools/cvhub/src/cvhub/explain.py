@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from cv_contracts.methods import METHODS, Method
-from cvhub.access_log import organisation_of
-from cvhub.operations import Operator
+from cvhub.access.command import organisation_of
+from cvhub.operator import Operator
 from cvhub.servers.process import CannotStart
 
 console = Console()

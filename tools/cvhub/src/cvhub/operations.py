@@ -1,23 +1,19 @@
 """What an operator does from a terminal: look at what waits in a service, decide about it, rebuild and compare projections."""
 
-import getpass
 import time
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cvhub.operator import Calls, not_taken, place, wrongly_asked
+from cvhub.operator import Operator, place
 from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
 from cvhub.showing import cell
 
 LOOK_SECONDS = 0.5
-READ_SECONDS = 10.0
-"""What only reads a list is there by then, or the service hangs."""
 FEED = "change-feed"
 SEARCH = "cv-search"
 
@@ -53,52 +49,6 @@ def register(app: typer.Typer) -> None:
     app.command()(rebuild)
     app.command()(verify)
     app.command()(reindex)
-
-
-class Operator:
-    """Calls the internal operations of one service."""
-
-    def __init__(self, service: str) -> None:
-        self._service = service
-        self._calls = Calls(place())
-
-    def get(self, path: str, **query: str | None) -> Any:
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._ask("GET", path, params=given, timeout=READ_SECONDS)
-
-    def post(self, path: str, **body: Any) -> Any:
-        return self._ask("POST", path, json=body or None)
-
-    def decide(self, path: str, reason: str, **body: Any) -> Any:
-        """Post a decision with the name of who is at this terminal."""
-        return self.post(path, who=getpass.getuser(), reason=reason, **body)
-
-    def _ask(self, verb: str, path: str, **options: Any) -> Any:
-        try:
-            answer = self._calls(verb, self._service, f"/internal/operations{path}", **options)
-        except httpx.HTTPError as error:
-            raise CannotStart(
-                f"{self._service} does not answer ({type(error).__name__}): `cvhub doctor` looks at all services."
-            ) from error
-        if answer.status_code != httpx.codes.OK:
-            raise CannotStart(_refusal(self._service, answer))
-        return answer.json()
-
-
-def _refusal(service: str, answer: httpx.Response) -> str:
-    match answer.status_code:
-        case 401 | 403:
-            return not_taken(service)
-        case 404:
-            return (
-                f"{service} has no such projection (`cvhub projections {service}` lists them), "
-                "or keeps nothing of it that could be built anew or compared."
-            )
-        case 409:
-            return f"That cannot be done now: `cvhub projections {service}` shows what is live and what is being built."
-        case 400 | 422:
-            return wrongly_asked(service, answer)
-    return f"{service} answered {answer.status_code}: `cvhub doctor` says what is away, `cvhub logs {service}` what it says itself."
 
 
 @pending.command("list")

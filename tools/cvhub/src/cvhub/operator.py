@@ -1,5 +1,6 @@
 """The operator's way to the services: of the system that runs on this machine, or of one elsewhere that the environment names."""
 
+import getpass
 import json
 import os
 from collections.abc import Mapping
@@ -15,12 +16,14 @@ from cvhub.services import SERVICES
 from cvhub.state import State
 from servicekit.web.tls import trusting
 
-__all__ = ["KEY", "URLS", "Calls", "Place", "not_taken", "place", "wrongly_asked"]
+__all__ = ["KEY", "URLS", "Calls", "Operator", "Place", "not_taken", "place", "wrongly_asked"]
 
 IDENTITY = "operator"
 URLS = "CVHUB_SERVICES"
 KEY = "CVHUB_OPERATOR_KEY"
 ANSWER_SECONDS = 60.0
+READ_SECONDS = 10.0
+"""What only reads a list is there by then, or the service hangs."""
 _MADE = "`python -m cvhub.prepare keys FOLDER` makes keys, operator.pem among them"
 
 
@@ -99,6 +102,52 @@ class Calls:
         bearer = {"authorization": f"Bearer {self._signer.token(service)}"}
         with httpx.Client(trust_env=False, verify=trusting(), timeout=timeout) as client:
             return client.request(verb, url, headers=bearer, **options)
+
+
+class Operator:
+    """Calls the internal operations of one service."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._calls = Calls(place())
+
+    def get(self, path: str, **query: str | None) -> Any:
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._ask("GET", path, params=given, timeout=READ_SECONDS)
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self._ask("POST", path, json=body or None)
+
+    def decide(self, path: str, reason: str, **body: Any) -> Any:
+        """Post a decision with the name of who is at this terminal."""
+        return self.post(path, who=getpass.getuser(), reason=reason, **body)
+
+    def _ask(self, verb: str, path: str, **options: Any) -> Any:
+        try:
+            answer = self._calls(verb, self._service, f"/internal/operations{path}", **options)
+        except httpx.HTTPError as error:
+            raise CannotStart(
+                f"{self._service} does not answer ({type(error).__name__}): `cvhub doctor` looks at all services."
+            ) from error
+        if answer.status_code != httpx.codes.OK:
+            raise CannotStart(_refusal(self._service, answer))
+        return answer.json()
+
+
+def _refusal(service: str, answer: httpx.Response) -> str:
+    match answer.status_code:
+        case 401 | 403:
+            return not_taken(service)
+        case 404:
+            return (
+                f"{service} has no such projection (`cvhub projections {service}` lists them), "
+                "or keeps nothing of it that could be built anew or compared."
+            )
+        case 409:
+            return f"That cannot be done now: `cvhub projections {service}` shows what is live and what is being built."
+        case 400 | 422:
+            return wrongly_asked(service, answer)
+    return f"{service} answered {answer.status_code}: `cvhub doctor` says what is away, `cvhub logs {service}` what it says itself."
 
 
 def not_taken(service: str) -> str:

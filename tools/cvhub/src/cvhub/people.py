@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 
+from cvhub.danish_time import DANISH
 from cvhub.servers.process import CannotStart
 from cvhub.synthetic import CASES, FUND, JOBCENTER, SyntheticCitizen, citizen_of_case, citizens
 
@@ -65,7 +65,7 @@ def _row(one: SyntheticCitizen) -> dict[str, Any]:
 
 def _code(one: SyntheticCitizen, kind: int) -> str | None:
     """Give the authority of this kind whose relation holds today, Danish date."""
-    today = datetime.now(ZoneInfo("Europe/Copenhagen")).date().isoformat()
+    today = datetime.now(DANISH).date().isoformat()
     for relation in one.citizen.get("relations", []):
         if relation["organisationType"] == kind and relation["from"] <= today <= (
             relation.get("to") or today

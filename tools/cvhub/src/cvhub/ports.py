@@ -53,7 +53,7 @@ def check_free(ports: Mapping[str, int]) -> None:
         if _taken(port):
             raise CannotStart(
                 f"Port {port} ({part}) is taken{_by(port)}: stop that, or choose another with "
-                f"`cvhub up --port {part}=PORT` or CVHUB_PORTS={part}=PORT."
+                f'`make up ARGS="--port {part}=PORT"` or CVHUB_PORTS={part}=PORT.'
             )
 
 

@@ -74,6 +74,7 @@ def _say_where_to_look(console: Console, stack: Stack) -> None:
     console.print(
         f"""
  [bold]Where to look[/]
+   in another terminal, first: . .venv/bin/activate
    {docs:52}the methods, to read and to try
    cvhub citizens                                      citizens to try them with; none of them exists
    cvhub token --organisation 8:10100 --scope cv.read  a bearer token
@@ -81,7 +82,7 @@ def _say_where_to_look(console: Console, stack: Stack) -> None:
    {sinks:52}mail, SMS and letters; also `cvhub messages mail`, `cvhub print-service`
    cvhub status · cvhub logs gateway -f                whether all is well, and what it says
    Kafka {stack.bootstrap_servers} · data and logs in {stack.state.folder}
- Ctrl-C or `cvhub down` stops everything; the data stay.
+ Ctrl-C or `make down` stops everything; the data stay.
 """,
         highlight=False,
         soft_wrap=True,

@@ -1,9 +1,10 @@
 """Starts the whole system on this machine, step by step, and stops it in the opposite order."""
 
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,8 +12,11 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import asyncpg
 import httpx
+from aiokafka.errors import KafkaError
 
+from cv_contracts.errors import Misconfigured
 from cv_contracts.topics import TOPICS
 from cvhub.idp.__main__ import client_secret
 from cvhub.keys import ensure_keys
@@ -20,7 +24,7 @@ from cvhub.ports import broker_ports, check_free
 from cvhub.servers.kafka import KafkaPorts
 from cvhub.servers.kafka_cluster import KafkaCluster
 from cvhub.servers.postgres import PostgresServer, ensure_role_and_database
-from cvhub.servers.process import ServerProcess
+from cvhub.servers.process import CannotStart, ServerProcess
 from cvhub.services import IDENTITIES, SERVICES, SINKS, Service, Surroundings, environment
 from cvhub.sinks.__main__ import PASSWORD
 from cvhub.sinks.certificate import ensure_certificate
@@ -32,6 +36,8 @@ from servicekit.kafka import ensure_topics
 from servicekit.settings import KafkaSettings
 from servicekit.web.tls import trusting
 
+POSTGRES, KAFKA = "CVHUB_POSTGRES", "CVHUB_KAFKA"
+WRITTEN = {POSTGRES: "postgresql://postgres:PASSWORD@HOST:5432/postgres", KAFKA: "HOST:9092"}
 HEALTHY_SECONDS = 60.0
 LOG_BYTES = 20_000_000
 GIVES_WAY = 3
@@ -58,7 +64,7 @@ class Stack:
     def bootstrap_servers(self) -> str:
         if self._own_kafka:
             return self._own_kafka.bootstrap_servers
-        return os.environ["CVHUB_KAFKA"]
+        return os.environ[KAFKA]
 
     @property
     def run(self) -> Run:
@@ -120,7 +126,7 @@ class Stack:
                 self._own_postgres.start()
                 if self._own_postgres.process:
                     self.supervisor.keep(self._own_postgres.process)
-        with self._steps.step("Databases and migrations") as step:
+        with self._steps.step("Databases and migrations") as step, _named("PostgreSQL", POSTGRES):
             step.note = asyncio.run(self._migrate())
 
     async def _migrate(self) -> str:
@@ -137,7 +143,7 @@ class Stack:
                 self._own_kafka.start(step.progress)
                 for process in self._own_kafka.processes:
                     self.supervisor.keep(process)
-        with self._steps.step("Topics") as step:
+        with self._steps.step("Topics") as step, _named("Kafka", KAFKA):
             kafka = KafkaSettings(bootstrap_servers=self.bootstrap_servers)
             copies = self._own_kafka.brokers if self._own_kafka else 1
             created = asyncio.run(ensure_topics(kafka, TOPICS, copies))
@@ -174,7 +180,7 @@ class Stack:
         return process
 
     def _admin_dsn(self) -> str:
-        return self._own_postgres.dsn if self._own_postgres else os.environ["CVHUB_POSTGRES"]
+        return self._own_postgres.dsn if self._own_postgres else os.environ[POSTGRES]
 
     def _password(self, service: Service) -> str:
         return self.state.secret(f"database {service.database}")
@@ -186,7 +192,7 @@ class Stack:
 
 
 def _own_kafka(state: State, ports: Mapping[str, int], brokers: int) -> KafkaCluster | None:
-    if os.environ.get("CVHUB_KAFKA"):
+    if os.environ.get(KAFKA):
         return None
     chosen = [
         replace(KafkaPorts(), plain=ports[plain], controller=ports[controller])
@@ -196,9 +202,25 @@ def _own_kafka(state: State, ports: Mapping[str, int], brokers: int) -> KafkaClu
 
 
 def _own_postgres(state: State, ports: Mapping[str, int]) -> PostgresServer | None:
-    if os.environ.get("CVHUB_POSTGRES"):
+    if os.environ.get(POSTGRES):
         return None
     return PostgresServer(state.folder / "postgres", ports["postgres"], log=state.logs / "postgres.log")
+
+
+@contextlib.contextmanager
+def _named(what: str, variable: str) -> Iterator[None]:
+    """Say it in a sentence when a server of one's own, which the variable names, cannot be used."""
+    try:
+        yield
+    except (OSError, ValueError, asyncpg.PostgresError, KafkaError, Misconfigured) as error:
+        if not os.environ.get(variable):
+            raise
+        # What cannot be read may quote a part of the password.
+        unread = isinstance(error, ValueError)
+        why = f"it is written {WRITTEN[variable]}" if unread else str(error) or "no answer in time"
+        raise CannotStart(
+            f"The {what} that {variable} names does not take us ({type(error).__name__}): {why}."
+        ) from error
 
 
 def _healthy(port: int, processes: Sequence[ServerProcess]) -> bool:

@@ -20,7 +20,7 @@ LAYOUT = "1"
 LEFTOVER_SECONDS = 12.0
 FIRST_SETUP_BYTES = 1_000_000_000
 ROOM_BYTES = 200_000_000
-START_OVER = "`cvhub reset` starts over with an empty one"
+START_OVER = "`make reset` starts over with an empty one"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class State:
                 run = self.run()
                 who = f" (process {run.pid})" if run else ""
                 raise CannotStart(
-                    f"cvhub is already running here{who}: `cvhub status` shows it, `cvhub down` stops it."
+                    f"cvhub is already running here{who}: `.venv/bin/cvhub status` shows it, `make down` stops it."
                 ) from error
             yield
 

@@ -46,7 +46,7 @@ class KafkaCluster:
         """Start all brokers, and wait until all take part."""
         if (self._folder / ("data" if self._several else "1")).exists():
             raise CannotStart(
-                "The data here were made with another number of brokers: give that one, or `cvhub reset` starts over."
+                "The data here were made with another number of brokers: give that one, or `make reset` starts over."
             )
         for server, process in [(server, server.begin(progress)) for server in self.servers]:
             server.wait_for(process)

@@ -95,7 +95,7 @@ class ServerProcess:
         if not self.running:
             raise CannotStart(
                 f"{self.name} ended at once ({self._last_word()}); see {self.log}. "
-                "If its data are damaged, `cvhub reset` starts over."
+                "If its data are damaged, `make reset` starts over."
             )
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:

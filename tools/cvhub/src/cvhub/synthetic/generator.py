@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Final
-from zoneinfo import ZoneInfo
 
+from cvhub.danish_time import DANISH
 from cvhub.synthetic.cast import CASES, MUNICIPALITY, Days, ordinary
 from cvhub.synthetic.citizen import CvState, Json, SyntheticCitizen
 from cvhub.synthetic.curriculum import Curriculum
@@ -26,7 +26,7 @@ def citizens(
     seed: int, count: int, *, today: date | None = None, start: int = 0
 ) -> Iterator[SyntheticCitizen]:
     """Give the citizens from index `start`; each depends on the seed, its index and today alone."""
-    writer = _Writer(seed, today or datetime.now(ZoneInfo("Europe/Copenhagen")).date())
+    writer = _Writer(seed, today or datetime.now(DANISH).date())
     return (writer.citizen(index) for index in range(start, start + count))
 
 

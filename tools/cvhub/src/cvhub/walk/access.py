@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
-from cvhub.access_export import METHODS, pdf_of, statement_of
-from cvhub.access_log import DANISH, collected, period, person_id
+from cvhub.access.command import collected, period, person_id
+from cvhub.access.export import METHODS, pdf_of, statement_of
+from cvhub.danish_time import DANISH
 from cvhub.keys import key_file
 from cvhub.walk.journey import Journey, NotAsItShould, Seen, Step, expect
 from servicekit.web.identity import ServiceSigner, load_private_key

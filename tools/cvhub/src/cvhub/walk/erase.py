@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
-from cvhub.erase import WAIT_SECONDS, report_of
-from cvhub.erasing import Erasing, Services
-from cvhub.erasure_orders import Orders
+from cvhub.erasing.carrying_out import Erasing, Services
+from cvhub.erasing.command import WAIT_SECONDS, report_of
+from cvhub.erasing.orders import Orders
 from cvhub.idp.__main__ import client_secret
 from cvhub.idp.client import fetch_token
 from cvhub.keys import key_file

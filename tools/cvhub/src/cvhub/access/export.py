@@ -6,15 +6,14 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import typst
 
 from cv_contracts.codelists import default
+from cvhub.danish_time import DANISH
 
 __all__ = ["METHODS", "pdf_of", "statement_of"]
 
-DANISH = ZoneInfo("Europe/Copenhagen")
 METHODS: Mapping[str, str] = {
     "GetCV": "Så dit CV",
     "GetCVAsPdf": "Hentede dit CV som PDF",
@@ -92,4 +91,4 @@ def _line(look: Mapping[str, Any]) -> dict[str, str]:
 
 @cache
 def _template() -> bytes:
-    return files(__package__).joinpath("access_log.typ").read_bytes()
+    return files(__package__).joinpath("export.typ").read_bytes()

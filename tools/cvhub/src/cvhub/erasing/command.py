@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cvhub.erasing import Away, Erasing, Services
-from cvhub.erasure_orders import Order, Orders
+from cvhub.erasing.carrying_out import REGISTRY, Away, Erasing, Services
+from cvhub.erasing.orders import Order, Orders
 from cvhub.servers.process import CannotStart
 from cvhub.showing import cell
 
@@ -19,6 +19,7 @@ __all__ = ["WAIT_SECONDS", "erase", "report_of"]
 
 WAIT_SECONDS = 60.0
 GO_ON = "`cvhub erase --pending` goes on"
+BEGIN_AGAIN = "`cvhub erase --repeat-all` begins again"
 console = Console()
 
 
@@ -42,15 +43,19 @@ def erase(
         chosen = orders.all() if repeat_all else erasing.open_orders()
     else:
         chosen = [_ordered(erasing, person, reason)]
-    done = [_carried_out(erasing, order, wait, again=repeat_all, quiet=as_json) for order in chosen]
-    reports = [report_of(erasing, order, receipts) for order, receipts in done]
+    tried = [_carried_out(erasing, order, wait, again=repeat_all, quiet=as_json) for order in chosen]
+    reports = [report_of(erasing, *done) for done in tried if done is not None]
     if as_json:
         print(json.dumps(reports, indent=1))
     else:
         for report in reports:
             _show(report)
-        if not reports:
+        if not tried:
             console.print("Nothing is left to be erased.")
+    if left := tried.count(None):
+        raise CannotStart(
+            f"{REGISTRY} does not answer: {left} of {len(tried)} orders are not carried out again; {BEGIN_AGAIN}."
+        )
     raise typer.Exit(0 if all(not report["missing"] for report in reports) else 1)
 
 
@@ -66,7 +71,9 @@ def _ordered(erasing: Erasing, person: str, reason: str) -> Order:
 
 def _carried_out(
     erasing: Erasing, order: Order, wait: float, *, again: bool, quiet: bool
-) -> tuple[Order, dict[str, dict[str, Any]]]:
+) -> tuple[Order, dict[str, dict[str, Any]]] | None:
+    """Give the order and its receipts; None if it was to be carried out `again` and the registry does not answer now."""
+
     def told(service: str, receipt: Mapping[str, Any]) -> None:
         if not quiet:
             console.print(f" [green]✓[/] {service:22} {_removed(receipt)}", highlight=False)
@@ -75,6 +82,8 @@ def _carried_out(
         try:
             order = erasing.carry_out(order, again=again)
         except Away as away:
+            if again:
+                return None
             raise CannotStart(f"{away} does not answer. The order is kept: {GO_ON}.") from away
     return order, erasing.collect(order, wait, told)
 

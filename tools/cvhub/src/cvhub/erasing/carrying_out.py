@@ -9,13 +9,13 @@ from uuid import UUID
 
 import httpx
 
-from cvhub.erasure_orders import Order, Orders
+from cvhub.erasing.orders import Order, Orders
 from cvhub.operator import Calls, not_taken, place, wrongly_asked
 from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
 from cvhub.state import State
 
-__all__ = ["Away", "Erasing", "Services"]
+__all__ = ["REGISTRY", "Away", "Erasing", "Services"]
 
 REGISTRY = "cv-registry"
 LOOK_SECONDS = 0.25

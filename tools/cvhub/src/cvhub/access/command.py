@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from cvhub.access_unusual import DailyReads, Unusual, unusual
-from cvhub.operations import Operator
+from cvhub.access.unusual import DailyReads, Unusual, unusual
+from cvhub.danish_time import DANISH
+from cvhub.operator import Operator
 from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
 from cvhub.showing import cell
@@ -22,7 +22,6 @@ from cvhub.showing import cell
 REGISTRY = "cv-registry"
 ROWS_MOST = 10_000
 DAYS = 30
-DANISH = ZoneInfo("Europe/Copenhagen")
 
 app = typer.Typer(help="Who looked at whose data, when, and for which authority.", no_args_is_help=True)
 console = Console()
@@ -185,7 +184,7 @@ def export(
     until: Until = None,
 ) -> None:
     """Write the citizen's own access log: a PDF in Danish to read, and the same as JSON."""
-    from cvhub.access_export import pdf_of, statement_of  # noqa: PLC0415 - the other commands start faster without
+    from cvhub.access.export import pdf_of, statement_of  # noqa: PLC0415 - the other commands start faster without
 
     today = datetime.now(DANISH).date()
     since = since or datetime(today.year - 5, 1, 1)  # noqa: DTZ001 - a Danish day
