@@ -149,9 +149,42 @@ async def test_only_who_has_reached_the_version_waited_for_waits_no_more(followe
     assert (await followed.pending(OTHER))["version"] == 6
 
 
+async def test_a_retry_that_ends_after_the_subject_was_applied_leaves_nothing_that_waits(
+    followed: Following,
+) -> None:
+    await followed.settle(Work(states(Known(PERSON, 2, {}))))
+    for version in (1, 2):
+        announced = Announced(PERSON, version)
+        late = Waiting.after(9, announced, "owner-unreachable")
+        await followed.settle(Work(announced={PERSON: announced}, waiting={PERSON: late}, retried=True))
+        assert await followed.database.fetchval("select count(*) from pending_subjects") == 0
+
+
+@pytest.mark.parametrize("version", [0, 3])
+async def test_who_is_to_reach_more_than_was_applied_waits_and_so_does_who_is_to_reach_nobody_knows_what(
+    followed: Following, version: int
+) -> None:
+    await followed.settle(Work(states(Known(PERSON, 2, {}))))
+    await followed.waits(waiting(version), retried=True)
+    assert (await followed.pending())["version"] == version
+
+
+async def test_what_a_build_lacks_is_waited_for_although_the_live_one_has_it(followed: Following) -> None:
+    await followed.settle(Work(states(Known(PERSON, 2, {}))))
+    await make_live(followed.database, generation=2, status="building")
+    await followed.waits(waiting(2), retried=True)
+    assert (await followed.pending())["version"] == 2
+
+
+async def test_a_retry_of_an_older_version_does_not_put_off_a_newer_one(followed: Following) -> None:
+    await followed.waits(waiting(2, delay=1))
+    await followed.waits(waiting(1, attempts=9, delay=300), retried=True)
+    assert (await followed.pending())["delay"] <= 1
+
+
 async def test_an_older_state_than_announced_is_applied_and_waited_for(followed: Following) -> None:
-    await followed.waits(waiting(5))
-    work = Work(states(Known(PERSON, 5, {})), waiting={PERSON: waiting(5, attempts=1)})
+    await followed.waits(waiting(6))
+    work = Work(states(Known(PERSON, 5, {})), waiting={PERSON: waiting(6, attempts=1)})
     settled = await followed.settle(work)
     assert settled.newly == {PERSON}
     assert (await followed.pending())["attempts"] == 1

@@ -22,6 +22,7 @@ from servicekit.follow.records import Record
 from servicekit.follow.states import Erased, Known, SubjectState
 
 __all__ = [
+    "HAD",
     "Rewound",
     "Settled",
     "Work",
@@ -50,6 +51,15 @@ where projected_versions.version < excluded.version
 returning generation, subject
 """
 
+HAD = """
+select s.subject from unnest($2::uuid[], $3::bigint[]) as s(subject, version)
+where not exists (
+    select 1 from projection_generations g where g.projection = $1 and g.status <> 'retired' and coalesce((
+        select v.version from projected_versions v
+        where v.projection = $1 and v.generation = g.generation and v.subject = s.subject), -1) < s.version)
+"""
+"""Which subjects have the version, or a newer one, in every generation."""
+
 # Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
 # A heartbeat that a wrong clock put into the future does not stand in the way of true ones.
 _SETTLE = """
@@ -66,7 +76,10 @@ with reached as (
     set partition = coalesce(excluded.partition, p.partition),
         version = greatest(excluded.version, p.version),
         attempts = greatest(excluded.attempts, p.attempts),
-        next_try = case when $11 then excluded.next_try else least(excluded.next_try, p.next_try) end,
+        next_try = case
+            when $11 and excluded.version >= p.version then excluded.next_try
+            else least(excluded.next_try, p.next_try)
+        end,
         reason = excluded.reason
 ), unreadable as (
     insert into unreadable_records (projection, topic, partition, "offset", key, headers, value, reason)
@@ -206,7 +219,9 @@ async def settle(conn: Connection, projection: Projection, work: Work, *, one_by
             newly = await apply_what_can_be(conn, projection, states, failed)
         else:
             newly = await apply_newer(conn, projection, states) if states else frozenset()
-        waiting = {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
+        waiting = await _lacking(
+            conn, projection, {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
+        )
         reached = {s.subject: s.version for s in states if s.subject not in failed}
         await _write_rows(
             conn, projection, work, {s: v for s, v in reached.items() if s not in waiting}, waiting
@@ -236,6 +251,18 @@ async def apply_what_can_be(
     return await apply_what_can_be(
         conn, projection, states[:middle], failed, generations
     ) | await apply_what_can_be(conn, projection, states[middle:], failed, generations)
+
+
+async def _lacking(
+    conn: Connection, projection: Projection, waiting: Mapping[UUID, Waiting]
+) -> Mapping[UUID, Waiting]:
+    """Leave out what was applied by others while the owner was asked; version 0, which nobody could read, is never had."""
+    versions = {s: w.announced.version for s, w in waiting.items() if w.announced.version > 0}
+    if not versions:
+        return waiting
+    rows = await conn.fetch(HAD, projection.name, list(versions), list(versions.values()))
+    had = {row["subject"] for row in rows}
+    return {subject: one for subject, one in waiting.items() if subject not in had}
 
 
 async def _write_rows(
