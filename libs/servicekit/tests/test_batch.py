@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import Rewound, Settled, Work, applying, settle, sort_answers
+from servicekit.follow.deciding import Why, decide_unreadable, reading_again
 from servicekit.follow.pending import Waiting
 from servicekit.follow.projection import Announced, Applicable, Connection, Position, Projection
 from servicekit.follow.records import Record
@@ -75,8 +77,8 @@ def states(*given: Applicable) -> dict[UUID, Applicable]:
     return {state.subject: state for state in given}
 
 
-def unreadable(offset: int, reason: str = "bad-json") -> Record:
-    return Record(CITIZENS, 2, offset, b"k", (("h", None),), b"v", None, reason)  # type: ignore[arg-type]
+def unreadable(offset: int, reason: str = "bad-json", value: bytes = b"v") -> Record:
+    return Record(CITIZENS, 2, offset, b"k", (("h", None),), value, None, reason)  # type: ignore[arg-type]
 
 
 def test_answers_are_states_to_apply_or_reasons_to_wait_and_an_older_state_is_both() -> None:
@@ -238,6 +240,24 @@ async def test_an_unreadable_record_is_kept_once_as_it_came(followed: Following)
     )
     kept = (b"k", b'[["h",null]]', b"v", "bad-json")
     assert [tuple(row) for row in rows] == [(2, 7, *kept), (2, 8, *kept)]
+
+
+async def test_an_unreadable_record_of_a_topic_made_anew_takes_the_place_of_the_lost_one_and_not_what_was_decided_on_that(
+    followed: Following,
+) -> None:
+    await followed.settle(Work(unreadable=[unreadable(1, value=b"{")], positions={2: Position(9)}))
+    lost = await followed.database.fetchval("select id from unreadable_records")
+    anew = Work(
+        unreadable=[unreadable(1, "bad-data", b"[")],
+        positions={2: Position(2, gap=True)},
+        known_offsets={2: 9},
+    )
+    await followed.settle(anew)
+    rows = await followed.database.fetch('select "offset", value, reason from unreadable_records')
+    assert [tuple(row) for row in rows] == [(1, b"[", "bad-data")]
+    why, reading = Why("an operator", "the topic was lost"), reading_again(followed.projection)
+    decide = partial(decide_unreadable, followed.database, "copies", [lost], why=why, read_again=reading)
+    assert (await decide("retry"), await decide("discard")) == (0, 0)
 
 
 async def test_positions_move_and_keep_the_newest_heartbeat_and_the_newest_gap(followed: Following) -> None:

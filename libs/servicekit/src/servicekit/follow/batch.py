@@ -60,6 +60,8 @@ where not exists (
 """
 """Which subjects have the version, or a newer one, in every generation."""
 
+# An unreadable record that is there is the same, or of a topic that was lost: the new one has an id of its own, for who decides on
+# the lost one has not seen it.
 # Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
 # A heartbeat that a wrong clock put into the future does not stand in the way of true ones.
 _SETTLE = """
@@ -82,11 +84,15 @@ with reached as (
         end,
         reason = excluded.reason
 ), unreadable as (
-    insert into unreadable_records (projection, topic, partition, "offset", key, headers, value, reason)
-    select $1, $2, u.partition, u."offset", u.key, u.headers, u.value, u.reason
+    insert into unreadable_records as u (projection, topic, partition, "offset", key, headers, value, reason)
+    select $1, $2, r.partition, r."offset", r.key, r.headers, r.value, r.reason
     from unnest($12::integer[], $13::bigint[], $14::bytea[], $15::bytea[], $16::bytea[], $17::text[])
-        as u(partition, "offset", key, headers, value, reason)
-    on conflict (projection, topic, partition, "offset") do nothing
+        as r(partition, "offset", key, headers, value, reason)
+    order by r.partition, r."offset"
+    on conflict (projection, topic, partition, "offset") do update
+    set id = default, key = excluded.key, headers = excluded.headers, value = excluded.value, reason = excluded.reason,
+        seen_at = now()
+    where (u.key, u.headers, u.value) is distinct from (excluded.key, excluded.headers, excluded.value)
 ), moved as (
     insert into follow_positions as p (projection, topic, partition, next_offset, heartbeat_at, gap_at)
     select $1, $2, m.partition, m.next_offset, m.heartbeat_at, case when m.gap then now() end
