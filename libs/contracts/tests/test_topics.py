@@ -61,12 +61,15 @@ def test_producer_and_followers_are_services_and_nobody_follows_themselves(topic
 
 
 @each_topic
-def test_every_topic_has_six_partitions_and_says_how_long_records_stay(topic: Topic) -> None:
+def test_every_topic_has_six_partitions_and_says_how_long_records_stay_by_the_brokers_clock(
+    topic: Topic,
+) -> None:
     assert topic.partitions == 6
     assert topic.config == {
         "cleanup.policy": "delete",
         "retention.ms": "2592000000",
         "max.message.bytes": "1000000",
+        "message.timestamp.type": "LogAppendTime",
     }
 
 

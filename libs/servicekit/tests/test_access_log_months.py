@@ -1,5 +1,6 @@
 """The access log while somebody reads it for long, as a back-up does: months come all the same, and no read fails for one ahead."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -162,6 +163,30 @@ async def test_the_first_rows_of_a_month_that_nobody_made_make_it(database: Data
     await database.execute(f"drop table {this_month}")
     await log.record(ROW)
     assert await months(database)
+
+
+async def test_who_finds_the_month_missing_waits_for_whoever_is_making_it(database: Database) -> None:
+    log = AccessLog(database)
+    await log.record(ROW)
+    await eventually(lambda: all_months(database))
+    (month, *_) = await months(database)
+    bounds = await database.fetchval(
+        "select pg_get_expr(relpartbound, oid) from pg_class where oid = $1::regclass", month
+    )
+    await database.execute(f"alter table access_log detach partition {month}")
+    lock = "select pg_advisory_xact_lock(hashtext('servicekit'), hashtext('access_log_months'))"
+    waits = """
+    select exists (select from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database()))
+    """
+    async with database.pool.acquire() as maker:
+        async with maker.transaction():
+            await maker.execute(lock)
+            recording = asyncio.create_task(log.record(ROW))
+            await eventually(lambda: recording.done() or maker.fetchval(waits))
+            await maker.execute(f"alter table access_log attach partition {month} {bounds}")
+        await recording
+    assert await database.fetchval("select count(*) from access_log") == 2
 
 
 @pytest.mark.parametrize("days", [-1, 0, 1])

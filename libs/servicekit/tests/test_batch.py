@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import Rewound, Settled, Work, applying, settle, sort_answers
+from servicekit.follow.deciding import Why, decide_unreadable, reading_again
 from servicekit.follow.pending import Waiting
 from servicekit.follow.projection import Announced, Applicable, Connection, Position, Projection
 from servicekit.follow.records import Record
@@ -75,8 +77,8 @@ def states(*given: Applicable) -> dict[UUID, Applicable]:
     return {state.subject: state for state in given}
 
 
-def unreadable(offset: int, reason: str = "bad-json") -> Record:
-    return Record(CITIZENS, 2, offset, b"k", (("h", None),), b"v", None, reason)  # type: ignore[arg-type]
+def unreadable(offset: int, reason: str = "bad-json", value: bytes = b"v") -> Record:
+    return Record(CITIZENS, 2, offset, b"k", (("h", None),), value, None, reason)  # type: ignore[arg-type]
 
 
 def test_answers_are_states_to_apply_or_reasons_to_wait_and_an_older_state_is_both() -> None:
@@ -149,9 +151,42 @@ async def test_only_who_has_reached_the_version_waited_for_waits_no_more(followe
     assert (await followed.pending(OTHER))["version"] == 6
 
 
+async def test_a_retry_that_ends_after_the_subject_was_applied_leaves_nothing_that_waits(
+    followed: Following,
+) -> None:
+    await followed.settle(Work(states(Known(PERSON, 2, {}))))
+    for version in (1, 2):
+        announced = Announced(PERSON, version)
+        late = Waiting.after(9, announced, "owner-unreachable")
+        await followed.settle(Work(announced={PERSON: announced}, waiting={PERSON: late}, retried=True))
+        assert await followed.database.fetchval("select count(*) from pending_subjects") == 0
+
+
+@pytest.mark.parametrize("version", [0, 3])
+async def test_who_is_to_reach_more_than_was_applied_waits_and_so_does_who_is_to_reach_nobody_knows_what(
+    followed: Following, version: int
+) -> None:
+    await followed.settle(Work(states(Known(PERSON, 2, {}))))
+    await followed.waits(waiting(version), retried=True)
+    assert (await followed.pending())["version"] == version
+
+
+async def test_what_a_build_lacks_is_waited_for_although_the_live_one_has_it(followed: Following) -> None:
+    await followed.settle(Work(states(Known(PERSON, 2, {}))))
+    await make_live(followed.database, generation=2, status="building")
+    await followed.waits(waiting(2), retried=True)
+    assert (await followed.pending())["version"] == 2
+
+
+async def test_a_retry_of_an_older_version_does_not_put_off_a_newer_one(followed: Following) -> None:
+    await followed.waits(waiting(2, delay=1))
+    await followed.waits(waiting(1, attempts=9, delay=300), retried=True)
+    assert (await followed.pending())["delay"] <= 1
+
+
 async def test_an_older_state_than_announced_is_applied_and_waited_for(followed: Following) -> None:
-    await followed.waits(waiting(5))
-    work = Work(states(Known(PERSON, 5, {})), waiting={PERSON: waiting(5, attempts=1)})
+    await followed.waits(waiting(6))
+    work = Work(states(Known(PERSON, 5, {})), waiting={PERSON: waiting(6, attempts=1)})
     settled = await followed.settle(work)
     assert settled.newly == {PERSON}
     assert (await followed.pending())["attempts"] == 1
@@ -205,6 +240,24 @@ async def test_an_unreadable_record_is_kept_once_as_it_came(followed: Following)
     )
     kept = (b"k", b'[["h",null]]', b"v", "bad-json")
     assert [tuple(row) for row in rows] == [(2, 7, *kept), (2, 8, *kept)]
+
+
+async def test_an_unreadable_record_of_a_topic_made_anew_takes_the_place_of_the_lost_one_and_not_what_was_decided_on_that(
+    followed: Following,
+) -> None:
+    await followed.settle(Work(unreadable=[unreadable(1, value=b"{")], positions={2: Position(9)}))
+    lost = await followed.database.fetchval("select id from unreadable_records")
+    anew = Work(
+        unreadable=[unreadable(1, "bad-data", b"[")],
+        positions={2: Position(2, gap=True)},
+        known_offsets={2: 9},
+    )
+    await followed.settle(anew)
+    rows = await followed.database.fetch('select "offset", value, reason from unreadable_records')
+    assert [tuple(row) for row in rows] == [(1, b"[", "bad-data")]
+    why, reading = Why("an operator", "the topic was lost"), reading_again(followed.projection)
+    decide = partial(decide_unreadable, followed.database, "copies", [lost], why=why, read_again=reading)
+    assert (await decide("retry"), await decide("discard")) == (0, 0)
 
 
 async def test_positions_move_and_keep_the_newest_heartbeat_and_the_newest_gap(followed: Following) -> None:

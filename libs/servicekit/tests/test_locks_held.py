@@ -50,6 +50,12 @@ async def test_a_lock_is_held_by_one_at_a_time_and_is_free_afterwards(database: 
     assert await database.fetchval(HELD) == 0
 
 
+async def test_a_holder_whose_machine_is_gone_is_noticed_within_seconds(database: Database) -> None:
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    async with database.hold("a"):
+        assert [await database.fetchval(f"show {name}") for name in names] == ["4", "2", "3"]
+
+
 async def test_it_is_waited_for_as_many_lock_time_outs_as_are_asked_for(settings: PostgresSettings) -> None:
     soon = settings.model_copy(update={"lock_timeout": settings.lock_timeout / 25})
     impatient = await Database.connect(soon, "impatient")

@@ -1,14 +1,17 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.producer.message_accumulator import BatchBuilder
 from structlog.testing import capture_logs
 
 from cv_contracts.events.cv_registry import CVChanged
@@ -59,26 +62,29 @@ async def add(database: Database, *rows: OutboxRow) -> None:
 
 
 async def limit_records(settings: KafkaSettings, size: int) -> None:
+    await configure(settings, {"max.message.bytes": str(size)})
+
+
+async def configure(settings: KafkaSettings, configs: Mapping[str, str]) -> None:
+    """Give the topic these settings, and the broker's own ones for the rest."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
     await admin.start()
     try:
-        topic = ConfigResource(
-            ConfigResourceType.TOPIC, settings.topic_prefix + TOPIC, configs={"max.message.bytes": str(size)}
-        )
+        topic = ConfigResource(ConfigResourceType.TOPIC, settings.topic_prefix + TOPIC, configs=dict(configs))
         await admin.alter_configs([topic])
-        asked = ConfigResource(ConfigResourceType.TOPIC, topic.name, configs={"max.message.bytes": None})
+        asked = ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=dict.fromkeys(configs))
 
         async def in_force() -> None:
             (answer,) = await admin.describe_configs([asked])
-            assert answer.resources[0][4][0][1] == str(size)
+            assert {entry[0]: entry[1] for entry in answer.resources[0][4]} == configs
 
         await eventually(in_force)
     finally:
         await admin.close()
 
 
-async def delivered(settings: KafkaSettings, topic: str = TOPIC) -> list[UUID]:
-    """Give the ids of the events, partition by partition."""
+async def records(settings: KafkaSettings, topic: str = TOPIC) -> list[ConsumerRecord[bytes, bytes]]:
+    """Give what the topic holds, partition by partition."""
     consumer = kafka.consumer(settings, group_id=None)
     await consumer.start()
     try:
@@ -93,7 +99,24 @@ async def delivered(settings: KafkaSettings, topic: str = TOPIC) -> list[UUID]:
                 found += chunk
     finally:
         await consumer.stop()
+    return found
+
+
+async def delivered(settings: KafkaSettings, topic: str = TOPIC) -> list[UUID]:
+    """Give the ids of the events, partition by partition."""
+    found = await records(settings, topic)
     return [UUID(dict(record.headers)["ce_id"].decode()) for record in found]
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    """Let the host's clock, by which the producer dates records, be wrong."""
+    append = BatchBuilder.append
+
+    def dated(batch: BatchBuilder, *, timestamp: int | None, **record: Any) -> Any:
+        wrong = round((time.time() + ahead.total_seconds()) * 1000)
+        return append(batch, timestamp=wrong if timestamp is None else timestamp, **record)
+
+    monkeypatch.setattr(BatchBuilder, "append", dated)
 
 
 async def waiting(database: Database, rows: int) -> None:
@@ -199,6 +222,36 @@ async def test_a_discarded_record_lets_the_later_ones_of_its_key_go_on(
         assert not await discard(database, record.seq, reason="was a mistake", by="operator")
         await eventually(lambda: waiting(database, 0))
     assert await delivered(kafka_settings) == [rows[1].id]
+
+
+async def test_what_the_broker_refuses_for_its_date_waits_and_is_sent_in_order_once_the_clock_is_right(
+    database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_the_sender = {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": "1000"}
+    await configure(kafka_settings, by_the_sender)
+    subject, other = one_partition(2)
+    rows = [row(subject), row(other), row(subject)]
+    await add(database, *rows)
+    async with relaying(database, kafka_settings) as relay:
+        with monkeypatch.context() as wrong:
+            set_clock(wrong, timedelta(hours=1))
+            await eventually(lambda: relay.progress.trouble == "InvalidTimestampError")
+            assert await refused(database) == []
+            await waiting(database, 3)
+        await eventually(lambda: waiting(database, 0))
+    assert await delivered(kafka_settings) == [row.id for row in rows]
+
+
+@pytest.mark.parametrize("wrong", [timedelta(hours=2), timedelta(days=-40)])
+async def test_records_are_dated_by_the_broker_whatever_the_senders_clock_says(
+    database: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, wrong: timedelta
+) -> None:
+    set_clock(monkeypatch, wrong)
+    await add(database, row(uuid4()))
+    async with relaying(database, kafka_settings):
+        await eventually(lambda: waiting(database, 0))
+    (record,) = await records(kafka_settings)
+    assert abs(time.time() - record.timestamp / 1000) < 60
 
 
 async def test_a_decision_needs_a_reason_and_a_name(database: Database) -> None:

@@ -230,6 +230,36 @@ async def test_what_was_deleted_stays_so_where_there_is_no_time_for_the_rest(
     assert await conn.fetchval("select count(*) from seen_events") == 0
 
 
+async def test_an_entry_goes_in_one_step_with_its_audience(connections: tuple[Any, Any]) -> None:
+    conn, _ = connections
+    await conn.execute("insert into seen_events (event_id, position) values (gen_random_uuid(), -1)")
+    await conn.execute(
+        "insert into entries (position, event_id, type, subject, version, time) "
+        "values (-1, gen_random_uuid(), 'a.b.c.d', gen_random_uuid(), 1, now())"
+    )
+    await conn.execute(
+        "insert into audience (position, scope, part, is_change) values (-1, $1, 'seen', true)", ALL_SCOPE
+    )
+    await conn.execute("""
+        create function in_use() returns trigger language plpgsql as $$
+        begin
+            raise lock_not_available;
+        end $$
+    """)
+    await conn.execute(
+        "create trigger in_use before delete on audience_kept for each row execute function in_use()"
+    )
+    drop = partial(drop_oldest, conn, timedelta(days=1), timedelta(days=1), leftovers=True)
+    assert await drop() == "in use"
+    left = """
+    select (select count(*) from seen_events), (select count(*) from entries_kept), (select count(*) from audience_kept)
+    """
+    assert tuple(await conn.fetchrow(left)) == (0, 1, 1)
+    await conn.execute("drop trigger in_use on audience_kept")
+    assert await drop() == "done"
+    assert tuple(await conn.fetchrow(left)) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("wrong", [timedelta(days=400), timedelta(days=-400)])
 async def test_nothing_is_dropped_by_a_clock_that_is_not_the_database_s(
     connections: tuple[Any, Any], wrong: timedelta

@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from cv_citizens.citizen import Citizen
+from cv_contracts.events.cv_registry import AsylumTransitionSet, CitizenChanged
 from cv_contracts.ids import CvId
+from cv_contracts.topics import topic_of
 from cv_registry.domain import CvState
 from cv_registry.moving import Moved, Moving
 from cv_registry.store_citizens import CitizenStore
@@ -15,7 +17,9 @@ from cv_registry.store_cvs import CvStore
 from cv_registry.testing import RegistryClient, a_citizen, with_cv
 from servicekit.data.postgres import Database
 from servicekit.follow.states import Erased, Known, Unknown, from_wire
+from servicekit.kafka import partition_of
 from servicekit.publish.outbox import Outbox
+from servicekit.publish.refused import discard
 
 pytestmark = pytest.mark.infra
 
@@ -204,6 +208,30 @@ async def test_a_heartbeat_goes_to_each_partition_once_and_never_piles_up(databa
     assert [row["partition"] for row in rows] == list(range(6))
     await database.execute("DELETE FROM outbox WHERE partition IN (2, 4)")
     assert await one.heartbeat(now + 2 * every, now + every) == 2
+
+
+async def test_no_heartbeat_vouches_for_a_partition_while_an_event_of_a_citizen_in_it_is_refused(
+    database: Database,
+) -> None:
+    store, now, every = (
+        CitizenStore(database, Outbox()),
+        datetime(2026, 11, 22, 12, tzinfo=UTC),
+        timedelta(seconds=5),
+    )
+    one, other = str(UUID(int=1)), str(UUID(int=2))
+    held_back, told = (partition_of(subject.encode(), 6) for subject in (one, other))
+    assert held_back != told
+    refuse = """
+    INSERT INTO outbox_refused (seq, id, aggregatetype, aggregateid, type, payload, version, time, reason)
+    VALUES ($1, gen_random_uuid(), $2, $3, 'a.b.c.d', '', 1, now(), 'too-large')
+    """
+    await database.execute(refuse, 1, topic_of(CitizenChanged).name, one)
+    await database.execute(refuse, 2, topic_of(AsylumTransitionSet).name, other)
+    assert await store.heartbeat(now, now - every) == 5
+    rows = await database.fetch("SELECT partition FROM outbox ORDER BY partition")
+    assert [row["partition"] for row in rows] == [n for n in range(6) if n != held_back]
+    assert await discard(database, 1, reason="a test", by="the test")
+    assert await store.heartbeat(now + every, now) == 1
 
 
 async def test_a_registry_without_kafka_is_alive_and_ready(registry: RegistryClient) -> None:

@@ -65,6 +65,8 @@ class Topic:
             "cleanup.policy": self.cleanup_policy,
             "retention.ms": str(self.retention // timedelta(milliseconds=1)),
             "max.message.bytes": str(MAX_RECORD_BYTES),
+            # By the sender's wrong clock Kafka would refuse records, or let them go before their time.
+            "message.timestamp.type": "LogAppendTime",
         }
 
 

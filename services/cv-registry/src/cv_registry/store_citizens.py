@@ -17,6 +17,7 @@ from cv_contracts.topics import topic_of
 from cv_registry.domain import AsylumDates
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.follow.owner import Stored, Versions
+from servicekit.kafka import partition_of
 from servicekit.publish.outbox import Outbox, columns_of, outbox_insert, outbox_insert_many
 
 # What the intake compares citizens with before it writes, by a number that each has or had.
@@ -135,6 +136,8 @@ UPDATE heartbeats SET made_at = $1 WHERE made_at <= $2 RETURNING 1
 # Partitions that still have an unsent heartbeat.
 _UNSENT: Final = "SELECT DISTINCT partition FROM outbox WHERE partition IS NOT NULL AND type = $1"
 
+# Citizens of whom followers do not learn what Kafka refused, nor what comes after it.
+_REFUSED: Final = "SELECT DISTINCT aggregateid FROM outbox_refused WHERE aggregatetype = $1 AND type <> $2"
 
 MOST_PARSED: Final = 20_000
 IMPORTING: Final = "import"
@@ -309,12 +312,18 @@ class CitizenStore:
         return [SubjectState(*row) for row in await self.database.fetch(_SNAPSHOT, after, limit)]
 
     async def heartbeat(self, now: datetime, unless_after: datetime) -> int:
-        """Make a heartbeat for each partition without an unsent one, unless somebody made one since; count them."""
+        """Make a heartbeat for each partition without an unsent one, unless somebody made one since; count them.
+
+        There is none for a partition of which followers lack what was refused: to them it would say that they lack nothing.
+        """
         async with self.database.write("citizen heartbeat") as tx:
             if await tx.conn.fetchval(_CLAIM_HEARTBEAT, now, unless_after) is None:
                 return 0
+            topic = topic_of(CitizenHeartbeat)
             unsent = {row[0] for row in await tx.conn.fetch(_UNSENT, CitizenHeartbeat.TYPE)}
-            partitions = set(range(topic_of(CitizenHeartbeat).partitions)) - unsent
+            refused = await tx.conn.fetch(_REFUSED, topic.name, CitizenHeartbeat.TYPE)
+            lacking = {partition_of(row[0].encode(), topic.partitions) for row in refused}
+            partitions = set(range(topic.partitions)) - unsent - lacking
             event: Event = CitizenHeartbeat(
                 id=uuid4(), subject=NO_SUBJECT, version=tx.version_after(None), time=tx.now
             )

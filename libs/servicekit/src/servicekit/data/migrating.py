@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from cv_contracts.errors import Misconfigured
-from servicekit.data.sessions import LEASE_SESSION
+from servicekit.data.sessions import LEASE_SESSION, SEEN_TO_BE_GONE
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +22,7 @@ LONGEST_REST = 10.0
 """Seconds between two tries of a migration whose tables are in use. The session must not be silent for longer than a lease's."""
 
 _SESSION = {
+    **SEEN_TO_BE_GONE,
     **LEASE_SESSION,
     "application_name": "migrate",
     # Whoever is cut off in the middle holds neither the tables nor those who wait for their turn.

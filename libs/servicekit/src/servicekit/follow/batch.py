@@ -22,6 +22,7 @@ from servicekit.follow.records import Record
 from servicekit.follow.states import Erased, Known, SubjectState
 
 __all__ = [
+    "HAD",
     "Rewound",
     "Settled",
     "Work",
@@ -50,6 +51,17 @@ where projected_versions.version < excluded.version
 returning generation, subject
 """
 
+HAD = """
+select s.subject from unnest($2::uuid[], $3::bigint[]) as s(subject, version)
+where not exists (
+    select 1 from projection_generations g where g.projection = $1 and g.status <> 'retired' and coalesce((
+        select v.version from projected_versions v
+        where v.projection = $1 and v.generation = g.generation and v.subject = s.subject), -1) < s.version)
+"""
+"""Which subjects have the version, or a newer one, in every generation."""
+
+# An unreadable record that is there is the same, or of a topic that was lost: the new one has an id of its own, for who decides on
+# the lost one has not seen it.
 # Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
 # A heartbeat that a wrong clock put into the future does not stand in the way of true ones.
 _SETTLE = """
@@ -66,14 +78,21 @@ with reached as (
     set partition = coalesce(excluded.partition, p.partition),
         version = greatest(excluded.version, p.version),
         attempts = greatest(excluded.attempts, p.attempts),
-        next_try = case when $11 then excluded.next_try else least(excluded.next_try, p.next_try) end,
+        next_try = case
+            when $11 and excluded.version >= p.version then excluded.next_try
+            else least(excluded.next_try, p.next_try)
+        end,
         reason = excluded.reason
 ), unreadable as (
-    insert into unreadable_records (projection, topic, partition, "offset", key, headers, value, reason)
-    select $1, $2, u.partition, u."offset", u.key, u.headers, u.value, u.reason
+    insert into unreadable_records as u (projection, topic, partition, "offset", key, headers, value, reason)
+    select $1, $2, r.partition, r."offset", r.key, r.headers, r.value, r.reason
     from unnest($12::integer[], $13::bigint[], $14::bytea[], $15::bytea[], $16::bytea[], $17::text[])
-        as u(partition, "offset", key, headers, value, reason)
-    on conflict (projection, topic, partition, "offset") do nothing
+        as r(partition, "offset", key, headers, value, reason)
+    order by r.partition, r."offset"
+    on conflict (projection, topic, partition, "offset") do update
+    set id = default, key = excluded.key, headers = excluded.headers, value = excluded.value, reason = excluded.reason,
+        seen_at = now()
+    where (u.key, u.headers, u.value) is distinct from (excluded.key, excluded.headers, excluded.value)
 ), moved as (
     insert into follow_positions as p (projection, topic, partition, next_offset, heartbeat_at, gap_at)
     select $1, $2, m.partition, m.next_offset, m.heartbeat_at, case when m.gap then now() end
@@ -206,7 +225,9 @@ async def settle(conn: Connection, projection: Projection, work: Work, *, one_by
             newly = await apply_what_can_be(conn, projection, states, failed)
         else:
             newly = await apply_newer(conn, projection, states) if states else frozenset()
-        waiting = {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
+        waiting = await _lacking(
+            conn, projection, {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
+        )
         reached = {s.subject: s.version for s in states if s.subject not in failed}
         await _write_rows(
             conn, projection, work, {s: v for s, v in reached.items() if s not in waiting}, waiting
@@ -236,6 +257,18 @@ async def apply_what_can_be(
     return await apply_what_can_be(
         conn, projection, states[:middle], failed, generations
     ) | await apply_what_can_be(conn, projection, states[middle:], failed, generations)
+
+
+async def _lacking(
+    conn: Connection, projection: Projection, waiting: Mapping[UUID, Waiting]
+) -> Mapping[UUID, Waiting]:
+    """Leave out what was applied by others while the owner was asked; version 0, which nobody could read, is never had."""
+    versions = {s: w.announced.version for s, w in waiting.items() if w.announced.version > 0}
+    if not versions:
+        return waiting
+    rows = await conn.fetch(HAD, projection.name, list(versions), list(versions.values()))
+    had = {row["subject"] for row in rows}
+    return {subject: one for subject, one in waiting.items() if subject not in had}
 
 
 async def _write_rows(

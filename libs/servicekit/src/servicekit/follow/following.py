@@ -14,7 +14,7 @@ import structlog
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.follow.applied import Applied
 from servicekit.follow.asking import Owner
-from servicekit.follow.batch import Rewound, Settled, Work, settle
+from servicekit.follow.batch import HAD, Rewound, Settled, Work, settle
 from servicekit.follow.committing import Committer
 from servicekit.follow.pending import CLAIM_LIMIT, Waiting, claim_due
 from servicekit.follow.positions import Consumer, Positions
@@ -38,14 +38,6 @@ RETRY_EVERY = 0.5
 YOUNG = timedelta(seconds=10)
 BUSY_FOR = 0.25
 """Seconds after a batch in which another one is likely."""
-
-_HAD = """
-select s.subject from unnest($2::uuid[], $3::bigint[]) as s(subject, version)
-where not exists (
-    select 1 from projection_generations g where g.projection = $1 and g.status <> 'retired' and coalesce((
-        select v.version from projected_versions v
-        where v.projection = $1 and v.generation = g.generation and v.subject = s.subject), -1) < s.version)
-"""
 
 
 class NotSettled(Exception):  # noqa: N818 - what happened to the batch
@@ -180,7 +172,7 @@ class Following:
         if not old:
             return announced
         subjects, versions = [a.subject for a in old], [a.version for a in old]
-        rows = await self._database.fetch(_HAD, self.projection.name, subjects, versions)
+        rows = await self._database.fetch(HAD, self.projection.name, subjects, versions)
         had = {row["subject"] for row in rows}
         return {subject: a for subject, a in announced.items() if subject not in had}
 

@@ -11,7 +11,6 @@ from uuid import UUID
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
-    InvalidTimestampError,
     InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -32,7 +31,6 @@ REFUSED_FOR_GOOD = (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     InvalidTopicError,
-    InvalidTimestampError,
     PolicyViolationError,
     UnsupportedForMessageFormatError,
 )
