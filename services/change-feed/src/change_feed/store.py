@@ -23,6 +23,7 @@ select epoch, edge, floor, seeded,
     array(select array[after_position, before_position] from restores order by found_at) as restores
 from feed
 """
+_UNREADABLE: Final = "select count(*) from unreadable_records where projection = 'feed'"
 _SCOPE: Final = "select id from scopes where name = $1"
 
 # Ids and times as the text that they become anyway: reading a thousand of each costs more than all else of a row.
@@ -181,6 +182,11 @@ class FeedStore:
         """Give how far the feed is; None before it has begun."""
         row = await self._database.fetchrow(_EDGE)
         return None if row is None else Edge(*row)
+
+    async def unreadable(self) -> int:
+        """Give how many records the writer could not read."""
+        count: int = await self._database.fetchval(_UNREADABLE)
+        return count
 
     async def scope_id(self, name: str) -> int:
         """Give the number of a scope; 0, which sees nothing, while nothing has arrived for it."""
