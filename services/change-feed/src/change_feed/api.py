@@ -14,6 +14,7 @@ from change_feed.cursors import FEED_PATH, SNAPSHOT_PATH
 from change_feed.parts import PartsDep
 from cv_contracts.wire.changes import GetCVUpdateListQuery
 from cv_contracts.wire.errors import read_query
+from servicekit.data.consistency import CONSISTENCY_HEADER, parse
 from servicekit.web.calls import CallerDep
 from servicekit.web.http import remaining_seconds
 
@@ -25,9 +26,10 @@ ANSWER_SECONDS = 1.0
 
 @router.get("/v6/Cv/changes")
 async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
+    seen = parse(request.headers.get(CONSISTENCY_HEADER))
     query = read_query(GetCVUpdateListQuery, request.query_params.multi_items())
     await parts.change_list.check(query)
-    subscriber = await subscriber_of(caller, parts)
+    subscriber = await subscriber_of(caller, parts, seen)
     page = await parts.change_list.page(subscriber, query, await parts.feed.edge())
     period = (page.answer.CVChangeStartTime.isoformat(), page.answer.CVChangeEndTime.isoformat())
     detail = {

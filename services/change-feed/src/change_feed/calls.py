@@ -18,11 +18,13 @@ from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.query import PageNumber, Query
 from servicekit.data.access_log import AccessRow
+from servicekit.data.consistency import ConsistencyToken
 from servicekit.web.compression import takes_gzip
 from servicekit.web.identity import Caller
 
 BATCH: Final = "application/cloudevents-batch+json"
 WORTH_ZIPPING: Final = 1_024
+NOTHING_SEEN: Final = ConsistencyToken()
 
 Milliseconds = Annotated[int, Field(strict=False, ge=0, le=round(LONGEST_POLL.total_seconds() * 1000))]
 
@@ -51,9 +53,11 @@ class SnapshotQuery(Query):
     limit: Annotated[int, Field(strict=False, ge=1, le=MOST)] = MOST
 
 
-async def subscriber_of(caller: Caller, parts: Parts) -> Subscriber:
-    """Give what the caller may read; raises the fault of one who may read nothing."""
+async def subscriber_of(caller: Caller, parts: Parts, seen: ConsistencyToken = NOTHING_SEEN) -> Subscriber:
+    """Give what the caller may read, once what has been seen is placed; raises the fault of one who may read nothing."""
     scope = scope_of(Actor.of(caller))
+    # By what was seen the caller's first entry may come, and with it the scope's number.
+    await parts.applied.wait_for(seen)
     return Subscriber(caller.client, scope, await parts.store.scope_id(scope))
 
 
