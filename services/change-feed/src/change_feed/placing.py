@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Final, Literal
 from uuid import UUID, uuid5
 
-from change_feed.scopes import ALL, next_day, scopes_of
+from change_feed.scopes import ALL, scopes_of
 from cv_citizens.citizen import Citizen
 from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CVChanged
@@ -116,7 +116,7 @@ def hand_over(
         citizen.cv_number,
         citizen.version,
         scopes_of(citizen, day),
-        next_day(citizen, day),
+        citizen.next_change(day),
         last_number=citizen.cv_number or (placed.last_number if placed is not None else None),
     )
     if placed is None or placed.scopes == after.scopes:

@@ -31,6 +31,8 @@ STANDS_STILL: Final = 10.0
 """Seconds after which what another instance has begun is taken for given up."""
 OVERRULED_REST: Final = 300.0
 """Seconds that an instance with other code or code lists is left its documents: in a rolling update one of the two leaves."""
+MADE_BY: Final = (("cv_search", "document.py"), ("cv_citizens", "citizen.py"))
+"""The code that decides what a document says."""
 _KEY: Final = "documents"
 
 _STATE: Final = "select made_from, making, making_after from search_state"
@@ -50,8 +52,8 @@ select cv_id from (
 
 def maker_of(lists: CodeLists) -> str:
     """Give what tells the maker of documents from any other: its code, its code lists, the form of its documents."""
-    code = files("cv_search").joinpath("document.py").read_bytes()
-    parts = (code, repr(lists).encode(), form_of_documents().encode())
+    code = [files(package).joinpath(name).read_bytes() for package, name in MADE_BY]
+    parts = (*code, repr(lists).encode(), form_of_documents().encode())
     return blake2b(b"".join(parts), digest_size=8).hexdigest()
 
 
