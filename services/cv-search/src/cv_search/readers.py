@@ -7,7 +7,7 @@ from typing import Final
 
 from cv_contracts.faults import Unavailable
 from cv_search.port import Query
-from cv_search.searcher import BEHIND, CLUSTER, COSTLY, Answered, Asked
+from cv_search.searcher import BEHIND, CLUSTER, CLUSTER_CA, COSTLY, Answered, Asked
 from cv_search.settings import IndexSettings, Settings
 from cv_search.writing import Serving
 from servicekit.workers import Crowded, Refused, TooSlow, Workers, WorkersPlan, WorkFailed
@@ -42,6 +42,8 @@ def _reaching(index: IndexSettings) -> Mapping[str, str]:
     if index.opensearch_url is None:
         return {}
     trusted = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
+    if index.opensearch_ca_file is not None:
+        trusted[CLUSTER_CA] = str(index.opensearch_ca_file)
     return {CLUSTER: index.opensearch_url, **trusted}
 
 
