@@ -43,11 +43,11 @@ async def test_who_is_overruled_leaves_the_documents_to_the_other_for_long(
 ) -> None:
     mine = await made_from(world)
     monkeypatch.setattr(refreshing, "OVERRULED_REST", REST)
-    await asyncio.sleep(2 * refreshing.LOOK_EVERY)
+    await asyncio.sleep(2 * refreshing.LOOK_EVERY.total_seconds())
     await Refresh(world.parts.documents, lambda: "another").step()
     another = await made_from(world)
     assert another != mine
-    await asyncio.sleep(2 * refreshing.LOOK_EVERY)
+    await asyncio.sleep(2 * refreshing.LOOK_EVERY.total_seconds())
     assert await made_from(world) == another
 
     async def are_mine_again() -> None:

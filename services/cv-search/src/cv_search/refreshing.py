@@ -5,6 +5,7 @@ Only those that come out different get a new number, so the index takes a rebuil
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from hashlib import blake2b
 from importlib.resources import files
 from time import monotonic
@@ -16,7 +17,6 @@ import structlog
 
 from cv_contracts.codelists import CodeLists
 from cv_search.store import PARTS, SearchDocuments, form_of_documents, live_parts
-from servicekit.data.postgres import passing_trouble
 from servicekit.follow.projection import Connection
 
 __all__ = ["Refresh", "maker_of"]
@@ -24,9 +24,8 @@ __all__ = ["Refresh", "maker_of"]
 log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 200
-LOOK_EVERY: Final = 0.5
+LOOK_EVERY: Final = timedelta(seconds=0.5)
 LOOK_FOR_DAYS_EVERY: Final = 60.0
-REST_AFTER_TROUBLE: Final = 2.0
 STANDS_STILL: Final = 10.0
 """Seconds after which what another instance has begun is taken for given up."""
 OVERRULED_REST: Final = 300.0
@@ -70,18 +69,6 @@ class Refresh:
         self._others: tuple[str, UUID | None] | None = None
         """How far another instance, which wants other documents, was seen to be, and since when."""
         self._others_since = 0.0
-
-    async def run(self) -> None:
-        """Refresh whenever there is something to, until cancelled."""
-        while True:
-            try:
-                await self.step()
-            except Exception as error:
-                if passing_trouble(error) is None:
-                    raise
-                log.warning("refresh_waits", error_type=type(error).__name__)
-                await asyncio.sleep(REST_AFTER_TROUBLE)
-            await asyncio.sleep(LOOK_EVERY)
 
     async def step(self) -> None:
         """Do all that there is to do now."""
