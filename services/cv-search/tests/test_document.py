@@ -8,7 +8,7 @@ import pytest
 
 from cv_contracts.codelists import default
 from cv_search.document import Documents
-from cv_search.made_up import MadeUp, cv_id
+from cv_search.documents_testing import MadeUp, cv_id
 from cv_search.port import Dimension, Document
 from cvhub.synthetic import CASES, citizen_of_case
 

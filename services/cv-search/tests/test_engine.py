@@ -10,8 +10,8 @@ import pytest
 
 from cv_contracts.codelists import default
 from cv_search.danish import normal, spelled
+from cv_search.documents_testing import cv_id
 from cv_search.engine_testing import OpenOne
-from cv_search.made_up import cv_id
 from cv_search.port import Circle, Count, Dimension, Document, Engine, Person, Query, Snapshot, cvs_of
 from cv_search.reference import Reference
 from cv_search.text import clauses
