@@ -18,7 +18,7 @@ PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
 WALL_FACTOR: Final = 4
 """By the clock a search may take so many times its budget: the machine may be busy with others."""
 SHARE: Final = 0.02
-"""What the newest search counts for, of those that tell how many find no process free: after 25 in a row most would wait."""
+"""Weight of the newest search in the moving average of searches that had to wait: the 26th in a row passes `OVERRUN`."""
 OVERRUN: Final = 0.4
 """Where more than this share of the searches would wait it is no burst, and waiting only makes all of them late."""
 
