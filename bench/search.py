@@ -27,7 +27,7 @@ import asyncpg
 from bench.measured import Row, Servers, megabytes
 from bench.search_peers import SETTINGS, OpenSearchPeer, PostgresPeer
 from cv_contracts.codelists import default
-from cv_search.made_up import MadeUp
+from cv_search.documents_testing import MadeUp
 from cv_search.opensearch_engine.calling import Cluster
 from cv_search.port import Circle, Clause, Dimension, Document, Query
 from cv_search.reference import Reference

@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from change_feed.calls import FeedQuery, SnapshotQuery
 from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.feed import KINDS
+from change_feed.queries import FeedQuery, SnapshotQuery
 from cv_contracts.wire.query import Query
 from cv_gateway.queries import FEED_QUERIES
 

@@ -169,10 +169,15 @@ async def test_a_database_that_is_away_is_one_finding_for_each_service_and_no_ma
 
 
 def test_a_feed_that_stands_still_and_a_provider_that_is_away_are_found() -> None:
-    feed = {"edge_age_seconds": 3.2, "trouble": None}
+    feed = {"edge_age_seconds": 3.2, "trouble": None, "unreadable": 0}
     assert wrong(list(_feed("change-feed", feed))) == set()
-    (behind,) = _feed("change-feed", {"edge_age_seconds": 90.4, "trouble": "RegistryAway"})
+    (behind,) = _feed("change-feed", {**feed, "edge_age_seconds": 90.4, "trouble": "RegistryAway"})
     assert (behind.level, behind.text) == ("wrong", "has taken in nothing for 90 s (RegistryAway)")
+    well, lacking = _feed("change-feed", {**feed, "unreadable": 2})
+    assert (well.level, well.check) == ("well", "feed")
+    assert (lacking.level, lacking.check) == ("wrong", "unreadable")
+    assert lacking.text == "2 records could not be read"
+    assert "`cvhub unreadable list change-feed`" in lacking.advice
     sender = {"waiting": 7, "away": []}
     assert wrong(list(_providers("contact-verification", sender))) == set()
     (away,) = _providers("contact-verification", {**sender, "away": ["sms"]})

@@ -36,6 +36,18 @@ async def test_a_write_comes_out_of_the_feed_and_of_the_change_list_under_its_ow
     assert [item["CVNumber"] for item in listed["CVUpdateList"]].count(one.cv_number) == 1
 
 
+async def test_the_change_list_shows_the_write_whose_token_it_is_given(caller: Caller) -> None:
+    one = population(50)[2]
+    start = (datetime.now(UTC) - timedelta(seconds=1)).isoformat(timespec="milliseconds")
+    listing = f"/v6/Cv/changes?CVChangeStartTime={start.replace('+00:00', 'Z')}"
+    saved = await caller.replace_cv(one.person_number, small_cv("<p>set</p>"))
+    token = saved.headers["x-consistency-token"]
+    answer = await caller.call("GET", listing, x_consistency_token=token)
+    while answer.status_code == 503:
+        answer = await caller.call("GET", listing, x_consistency_token=token)
+    assert one.cv_number in [item["CVNumber"] for item in answer.json()["CVUpdateList"]]
+
+
 async def test_only_with_the_scope_and_only_for_ones_own(caller: Caller) -> None:
     unscoped = caller.acting(JOBNET, scopes="cv.read")
     assert fault(await unscoped.call("GET", "/v1/feed/cv")) == (403, 1013)

@@ -103,6 +103,26 @@ def test_the_municipality_is_that_of_the_day_or_the_last_known(
     assert a_citizen(*relations).municipality(DAY) == code
 
 
+def test_the_next_change_is_the_first_later_day_on_which_a_relation_begins_or_has_ended() -> None:
+    citizen = a_citizen(
+        Relation(1, "10", date(2026, 1, 1), date(2026, 12, 31)),
+        Relation(7, "101", date(2026, 11, 30)),
+        Relation(8, "10100", date(2020, 1, 1)),
+        Relation(8, "14700", date(2020, 1, 1), date(2026, 11, 21)),
+    )
+    assert citizen.next_change(DAY) == date(2026, 11, 30)
+    assert citizen.next_change(date(2026, 11, 30)) == date(2027, 1, 1)
+    assert citizen.next_change(date(2026, 12, 31)) == date(2027, 1, 1)
+    assert citizen.next_change(date(2027, 1, 1)) is None
+    assert a_citizen().next_change(DAY) is None
+
+
+def test_a_relation_until_the_end_of_the_calendar_ends_on_no_day() -> None:
+    citizen = a_citizen(Relation(7, "101", date.min, date.max))
+    assert citizen.next_change(DAY) is None
+    assert citizen.next_change(date.max) is None
+
+
 @pytest.mark.parametrize(
     ("moment", "day"),
     [

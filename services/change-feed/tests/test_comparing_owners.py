@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from change_feed import verifying
-from change_feed.verifying import NAMED_AT_MOST, Difference
+from change_feed import comparing
+from change_feed.comparing import NAMED_AT_MOST, Difference
 from servicekit.follow.owned_states import Digest, Page
 from servicekit.follow.owner import RANGES
 from servicekit.follow.states import Erased, SubjectState, Unknown
@@ -57,7 +57,7 @@ class Owner:
 
 async def compared(ours: dict[UUID, int], owner: Owner) -> Sequence[Difference]:
     feed: Any = Feed(ours)
-    return (await verifying.compare_owners(feed, Owner({}), owner)).lost
+    return (await comparing.compare_owners(feed, Owner({}), owner)).lost
 
 
 async def test_only_ranges_of_the_feed_s_own_citizens_are_looked_into() -> None:

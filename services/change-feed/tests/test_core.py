@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +18,7 @@ from change_feed.testing import World, event
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.events.cv_status import StatusSet
+from servicekit.follow import health
 from servicekit.observe import metrics
 from servicekit.settings import TelemetrySettings
 from servicekit.testing import eventually
@@ -28,6 +29,25 @@ WRITERS = """
 select pid from pg_stat_activity where datname = current_database() and application_name = 'change-feed writer'
 """
 HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
+
+
+Told = Callable[[str], float]
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    """Give the value that a gauge has now, -1 for none."""
+    reader = InMemoryMetricReader()
+    metrics.setup("change-feed", TelemetrySettings(), reader=reader)
+
+    def value(name: str) -> float:
+        data = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
+        found = data["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+        points = [one["data"]["data_points"] for one in found if one["name"] == name]
+        return float(points[0][0]["value"]) if points and points[0] else -1
+
+    yield value
+    metrics.shutdown()
 
 
 async def test_every_public_record_is_an_entry_and_a_heartbeat_is_none(world: World) -> None:
@@ -73,13 +93,28 @@ async def test_a_record_that_comes_again_changes_nothing(world: World) -> None:
     await world.arrived(3)
 
 
-async def test_a_record_that_cannot_be_read_is_a_row_and_holds_nothing_up(world: World) -> None:
-    person = world.person(relation(MUNICIPALITY))
-    await world.log.raw("cv-registry.cv-changed", str(person.cv_id).encode(), b"{", [("ce_id", None)])
-    await world.log.send(world.cv(person))
-    await world.arrived(1)
-    [row] = await world.rows("select reason, value from unreadable_records where projection = 'feed'")
-    assert (row["reason"], row["value"]) == ("null-header", b"{")
+async def test_a_record_that_cannot_be_read_is_a_row_that_is_told_of_and_holds_nothing_up(
+    settings: Settings,
+    start: Callable[..., AbstractAsyncContextManager[World]],
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "LOOK_EVERY", 1.0)
+    async with start(settings) as world:
+        await eventually(lambda: told("unreadable.rows") == 0)
+        person = world.person(relation(MUNICIPALITY))
+        await world.log.raw("cv-registry.cv-changed", str(person.cv_id).encode(), b"{", [("ce_id", None)])
+        await world.log.send(world.cv(person))
+        await world.arrived(1)
+        [row] = await world.rows("select reason, value from unreadable_records where projection = 'feed'")
+        assert (row["reason"], row["value"]) == ("null-header", b"{")
+        await eventually(lambda: told("unreadable.rows") == 1)
+
+        async def is_shown() -> bool:
+            ready = await world.client.get("/health/ready")
+            return bool(ready.json()["checks"]["feed"]["unreadable"] == 1)
+
+        await eventually(is_shown)
 
 
 async def test_a_handover_is_an_entry_that_the_old_authority_sees_as_leaving_and_the_new_one_as_coming(
@@ -179,27 +214,15 @@ async def _has_moved(world: World, edge: int) -> None:
 
 
 async def test_how_old_the_edge_is_can_be_watched_and_grows_while_the_feed_waits(
-    settings: Settings, start: Callable[..., AbstractAsyncContextManager[World]]
+    settings: Settings, start: Callable[..., AbstractAsyncContextManager[World]], told: Told
 ) -> None:
-    reader = InMemoryMetricReader()
-    metrics.setup("change-feed", TelemetrySettings(), reader=reader)
-
-    def age() -> float:
-        data = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]
-        found = data["resource_metrics"][0]["scope_metrics"][0]["metrics"]
-        (age,) = [one for one in found if one["name"] == "feed.edge.age"]
-        return float(age["data"]["data_points"][0]["value"])
-
-    try:
-        async with start(settings) as world:
-            await eventually(lambda: 0 <= age() < 1.5)
-            world.registry.mode = "error"
-            await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
-            await eventually(lambda: age() > 2)
-            world.registry.mode = "ok"
-            await eventually(lambda: age() < 1.5)
-    finally:
-        metrics.shutdown()
+    async with start(settings) as world:
+        await eventually(lambda: 0 <= told("feed.edge.age") < 1.5)
+        world.registry.mode = "error"
+        await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
+        await eventually(lambda: told("feed.edge.age") > 2)
+        world.registry.mode = "ok"
+        await eventually(lambda: told("feed.edge.age") < 1.5)
 
 
 async def test_an_entry_about_nobody_the_registry_knows_is_shown_to_those_who_see_all(world: World) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from change_feed.scopes import ALL, METHOD, next_day, scope_of, scopes_of
+from change_feed.scopes import ALL, METHOD, scope_of, scopes_of
 from change_feed.settings import Settings
 from change_feed.testing import Person, World
 from cv_citizens.citizen import Citizen, Relation
@@ -91,7 +91,7 @@ def test_who_has_no_part_in_the_feed_is_refused(organisation: Organisation) -> N
     assert refusal.value.code == 8292
 
 
-def test_the_next_day_is_the_first_on_which_the_scopes_differ() -> None:
+def test_scopes_are_others_on_the_days_of_a_change_only() -> None:
     one = citizen(
         [
             relation(FUND, "2026-01-01", to="2026-12-31"),
@@ -99,14 +99,13 @@ def test_the_next_day_is_the_first_on_which_the_scopes_differ() -> None:
             relation(JOBCENTER),
         ]
     )
-    assert next_day(one, TODAY) == date(2026, 11, 30)
-    assert next_day(one, date(2026, 11, 30)) == date(2027, 1, 1)
-    assert next_day(one, date(2027, 1, 1)) is None
     day = TODAY
-    while (following := next_day(one, day)) is not None:
+    while (following := one.next_change(day)) is not None:
         passed = [day + timedelta(days=n) for n in range((following - day).days)]
         assert {scopes_of(one, other) for other in passed} == {scopes_of(one, day)}
+        assert scopes_of(one, following) != scopes_of(one, day)
         day = following
+    assert day == date(2027, 1, 1)
 
 
 class Calendar:

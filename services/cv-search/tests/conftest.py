@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from cv_contracts.codelists import default
 from cv_search.app import create_app
-from cv_search.engine_testing import OpenOne, opensearch_at, tantivy_in
+from cv_search.engine_testing import OpenOne, Text, opensearch_at, tantivy_in
+from cv_search.port import Engine, Query
 from cv_search.reference import Reference
 from cv_search.settings import IndexSettings, ReaderSettings, Settings
 from cv_search.testing import Owners, World
+from cv_search.text import clauses
 from cvhub.servers.opensearch import OpenSearchServer
 from cvhub.testing import FreshDatabase
 from servicekit.settings import KafkaSettings, PostgresSettings
@@ -111,3 +114,20 @@ def open_one(
             yield open_one
     else:
         yield tantivy_in(tmp_path_factory.mktemp("indexes"), reference)
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[str]:
+    return (f"engine-{number}" for number in count())
+
+
+@pytest.fixture
+def engine(open_one: OpenOne, names: Iterator[str]) -> Iterator[Engine]:
+    engine = open_one(next(names))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def text(reference: Reference) -> Text:
+    return lambda typed: Query(text=clauses(typed, reference))

@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from cv_contracts.codelists import default
+from cv_search.documents_testing import MadeUp
 from cv_search.engine_testing import OpenOne
-from cv_search.made_up import MadeUp
 from cv_search.plain_testing import PlainSearch
 from cv_search.port import GROUPS, Circle, Clause, Dimension, Document, Query, Snapshot, cvs_of
 from cv_search.reference import Reference

@@ -99,10 +99,10 @@ def test_the_password_of_the_cluster_is_in_no_argument_and_its_authority_is_trus
         postgres=PostgresSettings(dsn="postgresql://localhost/nothing"),
         kafka=KafkaSettings(bootstrap_servers="127.0.0.1:9"),
         identity=identities.settings("cv-search"),
-        index=IndexSettings(opensearch_url=url),
+        index=IndexSettings(opensearch_url=url, opensearch_ca_file=Path("/cluster.pem")),
     )
     plan = plan_of(settings)
     assert "secret" not in " ".join(plan.program)
-    assert {url, "/ca.pem"} <= set(plan.environment.values())
+    assert {url, "/ca.pem", "/cluster.pem"} <= set(plan.environment.values())
     embedded = plan_of(settings.model_copy(update={"index": IndexSettings(folder=Path("index"))}))
     assert "/ca.pem" not in embedded.environment.values()

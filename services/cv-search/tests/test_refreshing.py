@@ -1,12 +1,15 @@
 """Two instances with other code or other code lists, as in a rolling update: neither undoes what the other makes."""
 
 import asyncio
+from importlib import import_module
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from cv_contracts.codelists import default
 from cv_search import refreshing
-from cv_search.refreshing import Refresh
+from cv_search.refreshing import Refresh, maker_of
 from cv_search.testing import World
 from servicekit.testing import eventually
 
@@ -19,16 +22,32 @@ async def made_from(world: World) -> str:
     return str(await world.parts.database.fetchval("select made_from from search_state"))
 
 
+@pytest.mark.parametrize("module", ["cv_search.document", "cv_citizens.citizen"])
+def test_documents_are_made_anew_by_other_code_of_theirs(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = maker_of(default())
+    assert maker_of(default()) == maker
+    edited = str(import_module(module).__file__)
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        return read(path) + (b"#" if str(path) == edited else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert maker_of(default()) != maker
+
+
 async def test_who_is_overruled_leaves_the_documents_to_the_other_for_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = await made_from(world)
     monkeypatch.setattr(refreshing, "OVERRULED_REST", REST)
-    await asyncio.sleep(2 * refreshing.LOOK_EVERY)
+    await asyncio.sleep(2 * refreshing.LOOK_EVERY.total_seconds())
     await Refresh(world.parts.documents, lambda: "another").step()
     another = await made_from(world)
     assert another != mine
-    await asyncio.sleep(2 * refreshing.LOOK_EVERY)
+    await asyncio.sleep(2 * refreshing.LOOK_EVERY.total_seconds())
     assert await made_from(world) == another
 
     async def are_mine_again() -> None:

@@ -11,8 +11,8 @@ import pytest
 import tantivy
 from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
+from cv_search.documents_testing import cv_id
 from cv_search.engine_testing import OpenOne
-from cv_search.made_up import cv_id
 from cv_search.port import Dimension, Document, Person, Query, cvs_of
 from cv_search.reference import Reference
 from cv_search.text import clauses

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from pdf_renderer.cv_testing import SAMPLE, cv_of, letter_json, profile
-from pdf_renderer.danish import day, experience, moment, period
 from pdf_renderer.document import read
 from pdf_renderer.glyphs import MISSING, glyphs
 from pdf_renderer.letter import letter_sheet, spelled
 from pdf_renderer.rich_text import rich_text
 from pdf_renderer.sheet import cv_sheet
 from pdf_renderer.templates import NEWEST
+from pdf_renderer.wording import day, experience, moment, period
 
 WORDS = NEWEST.words
 

@@ -100,6 +100,16 @@ class Citizen:
         known = [r for r in self.relations if r.organisation_type in (MUNICIPALITY, JOBCENTER)]
         return max(known, key=_start).code[:3] if known else None
 
+    def next_change(self, day: date) -> date | None:
+        """First later day on which other relations hold without anybody saying so: one begins or has ended."""
+        begins = [relation.start for relation in self.relations if relation.start > day]
+        ends = [
+            relation.end + timedelta(days=1)
+            for relation in self.relations
+            if relation.end is not None and day <= relation.end < date.max
+        ]
+        return min([*begins, *ends], default=None)
+
     @classmethod
     def from_state(cls, person_id: UUID, version: int, state: Mapping[str, Any]) -> Self:
         """Citizen of a state as the registry answers it; elements that access does not need are ignored."""

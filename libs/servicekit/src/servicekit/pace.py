@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-__all__ = ["ENOUGH", "SELDOM", "Gathering", "Pace", "set_within"]
+__all__ = ["ENOUGH", "SELDOM", "Gathering", "set_within"]
 
 LATE = 0.02
 """Seconds between two rounds for those who come singly but all the time. The same for rounds that follow each other: what
@@ -12,22 +12,6 @@ ENOUGH = 8
 """So many that wait are worth a round that begins soon."""
 SELDOM = 6
 """Where fewer than this come within the time between late rounds, none of them waits for others."""
-
-
-class Pace:
-    """Lets rounds begin at least so many seconds apart: those who come in between are in the next one together."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        """Wait until the next round may begin; not at all when the last one was longer ago."""
-        now = asyncio.get_running_loop().time()
-        begin = max(now, self._next)
-        self._next = begin + self._seconds
-        if begin > now:
-            await asyncio.sleep(begin - now)
 
 
 class Gathering:

@@ -43,4 +43,5 @@ async def feed_progress(parts: Parts) -> Mapping[str, Any]:
         "edge_age_seconds": round(behind.total_seconds(), 3),
         "seeded": edge.seeded,
         "trouble": progress.trouble,
+        "unreadable": await parts.store.unreadable(),
     }

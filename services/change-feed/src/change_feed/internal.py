@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaError
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import Field
 
-from change_feed import verifying
+from change_feed import comparing
 from change_feed.log import FOLLOWED
 from change_feed.parts import PartsDep, parts_of
 from change_feed.rereading import hand_over
@@ -44,12 +44,12 @@ erasures = erasure_routes(_erasures)
 
 @router.get("/operations/feed", dependencies=[_operator])
 async def partitions(parts: PartsDep) -> Response:
-    return json_response({"partitions": await verifying.partitions(parts.database)})
+    return json_response({"partitions": await comparing.partitions(parts.database)})
 
 
 @router.post("/operations/feed/verify-owners", dependencies=[_operator])
 async def verify_owners(parts: PartsDep) -> Response:
-    compared = await verifying.compare_owners(parts.database, parts.cvs, parts.citizens)
+    compared = await comparing.compare_owners(parts.database, parts.cvs, parts.citizens)
     return json_response(asdict(compared))
 
 
@@ -59,7 +59,7 @@ async def verify_log(body: PartitionBody, parts: PartsDep) -> Response:
     if topic is None or body.partition >= topic.partitions:
         raise HTTPException(404)
     try:
-        compared = await verifying.compare_log(
+        compared = await comparing.compare_log(
             parts.database, parts.kafka, body.topic, body.partition, body.begin
         )
     except KafkaError as error:

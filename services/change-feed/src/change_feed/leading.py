@@ -21,12 +21,11 @@ from change_feed.writing import MILLISECOND, Changes, Writer, now_position
 from servicekit import kafka
 from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, passing_trouble, server_settings
 from servicekit.follow.records import Record
-from servicekit.pace import Pace
 
 if TYPE_CHECKING:
     OwnConnection = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["Leader", "Progress"]
+__all__ = ["Leader", "Pace", "Progress"]
 
 log = structlog.get_logger(__name__)
 
@@ -165,6 +164,22 @@ class Leader:
             yield conn if held else None
         finally:
             conn.terminate()
+
+
+class Pace:
+    """Lets rounds begin at least so many seconds apart: those who come in between are in the next one together."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait until the next round may begin; not at all when the last one was longer ago."""
+        now = asyncio.get_running_loop().time()
+        begin = max(now, self._next)
+        self._next = begin + self._seconds
+        if begin > now:
+            await asyncio.sleep(begin - now)
 
 
 class _Reading:

@@ -21,7 +21,10 @@ from change_feed.taking import Taking
 from cv_citizens.danish_time import Clock
 from cv_citizens.replica import replica_projection
 from cv_citizens.replica_source import HttpRegistry
+from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.topics import topic_of
 from servicekit.data.access_log import AccessLog
+from servicekit.data.consistency import Applied
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
@@ -49,6 +52,7 @@ class Parts:
     feed: Feed
     snapshot: Snapshot
     change_list: ChangeList
+    applied: Applied
     kafka: KafkaSettings
     page_size: int
     erasures: ErasureReceipts
@@ -98,6 +102,7 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
         feed=feed,
         snapshot=Snapshot(store, feed, cursors),
         change_list=ChangeList(store, settings.page_size, clock),
+        applied=Applied({topic_of(CVChanged).name: store.placed}),
         kafka=settings.kafka,
         page_size=settings.page_size,
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS),

@@ -6,14 +6,14 @@ from datetime import date, datetime
 from typing import Final, Literal
 from uuid import UUID, uuid5
 
-from change_feed.scopes import ALL, next_day, scopes_of
+from change_feed.scopes import ALL, scopes_of
 from cv_citizens.citizen import Citizen
 from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CVChanged
 
 HANDED_OVER: Final = "dk.cvhub.change-feed.citizen-handed-over.v1"
 SEEN_BY_ALL: Final = "handed-over"
-"""What a hand-over is to those who see all: nobody of theirs left or came. An entry without it is for those who left alone."""
+"""`change` of a hand-over for scope ALL. One whose change is None goes only to the scopes that the citizen left."""
 Handed = Literal["left", "came"]
 Part = Literal["seen"] | Handed
 
@@ -106,7 +106,7 @@ def hand_over(
 ) -> tuple[list[Entry], Placed]:
     """Place a citizen as of a day; those who lose and those who get the citizen are told by an entry of its own.
 
-    Those who lose the citizen are told by one for them alone where the CV number is another now: theirs to know is the former one.
+    If the CV number changed too, the scopes that lose the citizen get an entry of their own, with the old number.
     """
     if placed is not None and placed.citizen_version > citizen.version:
         return [], placed
@@ -116,7 +116,7 @@ def hand_over(
         citizen.cv_number,
         citizen.version,
         scopes_of(citizen, day),
-        next_day(citizen, day),
+        citizen.next_change(day),
         last_number=citizen.cv_number or (placed.last_number if placed is not None else None),
     )
     if placed is None or placed.scopes == after.scopes:

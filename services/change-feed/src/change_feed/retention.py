@@ -78,8 +78,8 @@ async def drop_oldest(
 
     One at a time, for the writer waits meanwhile. One that cannot be dropped now stays, and all that come after it; that is told in
     the log, not raised. Nothing is dropped while this clock and the database's differ: either may be the one that is wrong.
-    `leftovers` are due where the outcome before was another one than "done": what dropped partitions left is then deleted, also
-    where none is left to be dropped.
+    Pass `leftovers` after any outcome but "done": what dropped partitions left behind is then deleted, also where none is left to
+    be dropped.
     """
     now = clock()
     apart = abs(now - await conn.fetchval("select clock_timestamp()"))

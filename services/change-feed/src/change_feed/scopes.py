@@ -3,7 +3,7 @@
 `7:101` is an authority, `4:12345678<7:101` an other actor for the authority that referred the citizen to it, `*` whoever may see all.
 """
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 from cv_citizens.citizen import A_KASSE, JOBCENTER, MUNICIPALITY, OTHER_ACTOR, Citizen
@@ -43,14 +43,3 @@ def scopes_of(citizen: Citizen, day: date) -> frozenset[str]:
         if relation.referred_by is not None and (by := "{}:{}".format(*relation.referred_by)) in own
     }
     return frozenset(own | referred)
-
-
-def next_day(citizen: Citizen, day: date) -> date | None:
-    """Give the first later day on which the scopes may be others without anybody saying so."""
-    begins = [relation.start for relation in citizen.relations if relation.start > day]
-    ends = [
-        relation.end + timedelta(days=1)
-        for relation in citizen.relations
-        if relation.end is not None and day <= relation.end < date.max
-    ]
-    return min([*begins, *ends], default=None)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Shared(Generic[K, T]):
-    """Whoever asks for the same before it is read shares one read. What is answered was read after it was asked for."""
+    """Callers that arrive before the read starts share it, later ones start a new one: nobody gets data older than their call."""
 
     def __init__(self, read: Callable[[K], Awaitable[T]]) -> None:
         self._read = read

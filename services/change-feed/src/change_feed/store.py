@@ -23,7 +23,16 @@ select epoch, edge, floor, seeded,
     array(select array[after_position, before_position] from restores order by found_at) as restores
 from feed
 """
+_UNREADABLE: Final = "select count(*) from unreadable_records where projection = 'feed'"
 _SCOPE: Final = "select id from scopes where name = $1"
+
+# Of the erased nothing will ever be listed; those whom the registry never knew are in no list, and not among the CVs.
+_PLACED: Final = f"""
+select coalesce(
+    (select case when erased then {2**63 - 1} else newest_version end from cvs where cv_id = $1),
+    (select max(version) from entries where cv_id = $1 and type = '{CVChanged.TYPE}')
+)
+"""
 
 # Ids and times as the text that they become anyway: reading a thousand of each costs more than all else of a row.
 _SHOWN: Final = """
@@ -182,6 +191,11 @@ class FeedStore:
         row = await self._database.fetchrow(_EDGE)
         return None if row is None else Edge(*row)
 
+    async def unreadable(self) -> int:
+        """Give how many records the writer could not read."""
+        count: int = await self._database.fetchval(_UNREADABLE)
+        return count
+
     async def scope_id(self, name: str) -> int:
         """Give the number of a scope; 0, which sees nothing, while nothing has arrived for it."""
         known = self._scope_ids.get(name)
@@ -191,6 +205,11 @@ class FeedStore:
                 return 0
             self._scope_ids[name] = known
         return known
+
+    async def placed(self, cv_id: UUID) -> int | None:
+        """Give the newest version of a CV of which the lists tell, or which they will never show; None for one not heard of."""
+        version: int | None = await self._database.fetchval(_PLACED, cv_id)
+        return version
 
     async def page(self, scope: int, after: int, until: int, limit: int) -> list[asyncpg.Record]:
         """Give entries as a scope sees them: position, event id, type, subject, version, time, CV number, erased, change."""

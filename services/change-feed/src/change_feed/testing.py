@@ -1,7 +1,7 @@
 """For tests: a registry that does what a test asks of it, a log to write to, and the calls that tests of the feed need."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,11 +175,17 @@ class World:
         return {"authorization": f"Bearer {self.signers[service].token('change-feed', who)}"}
 
     async def changes(
-        self, who: Caller, start: str, end: str | None = None, page: int | None = None
+        self,
+        who: Caller,
+        start: str,
+        end: str | None = None,
+        page: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         query = {"CVChangeStartTime": start, "CVChangeEndTime": end, "CVListPage": page}
         params = {name: str(value) for name, value in query.items() if value is not None}
-        return await self.client.get("/v6/Cv/changes", params=params, headers=self.headers(who))
+        given = {**self.headers(who), **(headers or {})}
+        return await self.client.get("/v6/Cv/changes", params=params, headers=given)
 
     async def feed(self, who: Caller, after: str | None = None, **query: Any) -> httpx.Response:
         params = {"lastEventId": after, **query} if after is not None else query

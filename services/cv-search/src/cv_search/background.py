@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 
+from cv_search import erasing, refreshing
 from cv_search.parts import Parts
 from cv_search.pins import TIDY_EVERY
 from cv_search.settings import Role
@@ -22,7 +23,7 @@ def background(parts: Parts, role: Role, health: Health) -> AbstractAsyncContext
         health.check("follower", parts.follower.health.ready)
         work |= {
             "follower": parts.follower.run(),
-            "refresh": parts.refresh.run(),
-            "purging": parts.purging.run(),
+            "refresh": repeat("refresh", refreshing.LOOK_EVERY, parts.refresh.step),
+            "purging": repeat("purging", erasing.LOOK_EVERY, parts.purging.step),
         }
     return running(health, work)

@@ -24,7 +24,7 @@ class Confirming:
         self._registry = registry
 
     async def __call__(self, shown: Sequence[Shown]) -> list[Shown]:
-        """Leave out who may not be shown, or may and nobody says so; raises Unavailable when the registry does not answer."""
+        """Keep who is fresh or confirmed by the registry, drop all others; raises Unavailable when the registry does not answer."""
         doubtful = [one.person_id for one in shown if not one.fresh]
         confirmed = await self._confirmed(doubtful) if doubtful else set()
         return [one for one in shown if one.fresh or one.person_id in confirmed]

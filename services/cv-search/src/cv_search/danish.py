@@ -159,10 +159,9 @@ class Compounds:
         return tuple(sorted(self._inside(word) - {whole})) if whole else ()
 
     def head(self, word: str) -> str | None:
-        """Give the longest known word that a stem of a word as it is typed ends with, if it is a compound's.
+        """Stem of the longest known word that ends the compound, or None.
 
-        A word with aa, ae or oe has two: Snowball takes er of montoer and nothing of montør, and the two a of dataanalytiker
-        are no å.
+        Tries both spellings: Snowball strips er from montoer but nothing from montør, and the aa of dataanalytiker is no å.
         """
         heads = (self._head(stem(spelling)) for spelling in dict.fromkeys((folded(word), word)))
         return max((head for head in heads if head), key=len, default=None)

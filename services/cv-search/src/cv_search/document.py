@@ -1,7 +1,7 @@
 """From a CV, its citizen and its status, as their owners tell them, to the document that is searched; pure functions."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -116,15 +116,6 @@ class Documents:
 
     def _rank(self, education: State) -> int:
         return self._ranks[education["EducationLevel"]]
-
-
-def next_change(citizen: State, day: date) -> date | None:
-    """Give the first day after `day` on which the citizen's document may be another: a relation begins or has ended."""
-    known = Citizen.from_state(UUID(int=0), 0, citizen)
-    days = [relation.start for relation in known.relations]
-    ends = (relation.end for relation in known.relations if relation.end is not None)
-    days += [end + timedelta(days=1) for end in ends if end < date.max]
-    return min((one for one in days if one > day), default=None)
 
 
 def _qualified(targets: Iterable[State]) -> dict[Dimension, tuple[str, ...]]:

@@ -12,7 +12,7 @@ ReaderFactory = Callable[[Path], Reader]
 """Opens an index for reading; raises EngineError where there is none."""
 
 
-def reader_factory(opensearch_url: str | None) -> ReaderFactory:
+def reader_factory(opensearch_url: str | None, ca_file: str | None) -> ReaderFactory:
     """Give what opens an index for reading."""
     if opensearch_url is None:
         return open_reader
@@ -20,5 +20,5 @@ def reader_factory(opensearch_url: str | None) -> ReaderFactory:
     from cv_search.opensearch_engine import OpenSearchReader  # noqa: PLC0415
     from cv_search.opensearch_engine.calling import Cluster  # noqa: PLC0415
 
-    cluster = Cluster(opensearch_url)
+    cluster = Cluster(opensearch_url, None if ca_file is None else Path(ca_file))
     return lambda path: OpenSearchReader(cluster, path.name)

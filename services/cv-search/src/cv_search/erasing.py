@@ -3,9 +3,9 @@
 An operator's order to build it anew is obeyed in the same way: by every instance, whichever was asked.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from time import monotonic
 from typing import Final
 from uuid import UUID
@@ -15,14 +15,14 @@ import structlog
 from cv_contracts.faults import Unavailable
 from cv_search.indexing import Indexer
 from cv_search.store import CITIZENS, CVS, STATUSES, SearchDocuments
-from servicekit.data.postgres import WriteTx, passing_trouble
+from servicekit.data.postgres import WriteTx
 from servicekit.follow.erasing import Held, Holdings, in_generations
 
 __all__ = ["HOLDINGS", "Purging", "Standing"]
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY: Final = 1.0
+LOOK_EVERY: Final = timedelta(seconds=1)
 SAY_EVERY: Final = 60.0
 REST: Final = 30.0
 """Seconds between two builds, so that many erasures cost one."""
@@ -108,24 +108,15 @@ class Purging:
         self._next = 0.0
         self._asked: _Asked | None = None
 
-    async def run(self) -> None:
-        """Look again and again until cancelled."""
-        while True:
-            try:
-                await self.step()
-            except Unavailable:
-                pass
-            except Exception as error:
-                if passing_trouble(error) is None:
-                    raise
-                log.warning("purge_waits", error_type=type(error).__name__)
-            await asyncio.sleep(LOOK_EVERY)
-
     async def step(self) -> None:
         """Say which index is searched here, and ask for another one where it is written here and from before an erasure or an order."""
         if self._indexer.watches:
             self._asked = None
-        await self._say(self._indexer.serving.place.path.name)
+        try:
+            serving = self._indexer.serving
+        except Unavailable:
+            return
+        await self._say(serving.place.path.name)
         wanted = int(await self._database.fetchval(_WANTED))
         if wanted <= self._since or monotonic() < self._next:
             return

@@ -8,7 +8,7 @@ __all__ = ["Lag"]
 
 
 class Lag:
-    """Waits for one change at a time: where others come all the while, an index that takes them does not fall behind."""
+    """How long one change has been awaited; once it is reached, the newest is awaited next. New changes alone never make the lag grow."""
 
     def __init__(self) -> None:
         self._awaited: int | None = None

@@ -138,4 +138,5 @@ def _parts(
 def _indexes(settings: IndexSettings, reference: ReferenceNow) -> Indexes:
     if settings.folder is not None:
         return FolderIndexes(settings.folder, open_engine, open_reader, reference)
-    return ClusterIndexes(Cluster(settings.opensearch_url or ""), reference)
+    cluster = Cluster(settings.opensearch_url or "", settings.opensearch_ca_file)
+    return ClusterIndexes(cluster, reference)

@@ -4,7 +4,7 @@ import os
 import sys
 
 from cv_search.engines import reader_factory
-from cv_search.searcher import CLUSTER, Searcher
+from cv_search.searcher import CLUSTER, CLUSTER_CA, Searcher
 from servicekit.dumps import no_core_dumps
 from servicekit.memory import bound_memory, collect_seldom
 from servicekit.worker import serve
@@ -15,7 +15,7 @@ def main() -> None:
     budget, memory = float(sys.argv[1]), int(sys.argv[2])
     bound_memory(memory)
     no_core_dumps()
-    searcher = Searcher(reader_factory(os.environ.get(CLUSTER)), budget)
+    searcher = Searcher(reader_factory(os.environ.get(CLUSTER), os.environ.get(CLUSTER_CA)), budget)
     collect_seldom()
     serve(searcher.work, budget)
 

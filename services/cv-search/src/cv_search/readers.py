@@ -7,7 +7,7 @@ from typing import Final
 
 from cv_contracts.faults import Unavailable
 from cv_search.port import Query
-from cv_search.searcher import BEHIND, CLUSTER, COSTLY, Answered, Asked
+from cv_search.searcher import BEHIND, CLUSTER, CLUSTER_CA, COSTLY, Answered, Asked
 from cv_search.settings import IndexSettings, Settings
 from cv_search.writing import Serving
 from servicekit.workers import Crowded, Refused, TooSlow, Workers, WorkersPlan, WorkFailed
@@ -18,7 +18,7 @@ PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
 WALL_FACTOR: Final = 4
 """By the clock a search may take so many times its budget: the machine may be busy with others."""
 SHARE: Final = 0.02
-"""What the newest search counts for, of those that tell how many find no process free: after 25 in a row most would wait."""
+"""Weight of the newest search in the moving average of searches that had to wait: the 26th in a row passes `OVERRUN`."""
 OVERRUN: Final = 0.4
 """Where more than this share of the searches would wait it is no burst, and waiting only makes all of them late."""
 
@@ -42,6 +42,8 @@ def _reaching(index: IndexSettings) -> Mapping[str, str]:
     if index.opensearch_url is None:
         return {}
     trusted = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
+    if index.opensearch_ca_file is not None:
+        trusted[CLUSTER_CA] = str(index.opensearch_ca_file)
     return {CLUSTER: index.opensearch_url, **trusted}
 
 

@@ -5,6 +5,7 @@ Only those that come out different get a new number, so the index takes a rebuil
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from hashlib import blake2b
 from importlib.resources import files
 from time import monotonic
@@ -16,7 +17,6 @@ import structlog
 
 from cv_contracts.codelists import CodeLists
 from cv_search.store import PARTS, SearchDocuments, form_of_documents, live_parts
-from servicekit.data.postgres import passing_trouble
 from servicekit.follow.projection import Connection
 
 __all__ = ["Refresh", "maker_of"]
@@ -24,13 +24,14 @@ __all__ = ["Refresh", "maker_of"]
 log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 200
-LOOK_EVERY: Final = 0.5
+LOOK_EVERY: Final = timedelta(seconds=0.5)
 LOOK_FOR_DAYS_EVERY: Final = 60.0
-REST_AFTER_TROUBLE: Final = 2.0
 STANDS_STILL: Final = 10.0
 """Seconds after which what another instance has begun is taken for given up."""
 OVERRULED_REST: Final = 300.0
 """Seconds that an instance with other code or code lists is left its documents: in a rolling update one of the two leaves."""
+MADE_BY: Final = (("cv_search", "document.py"), ("cv_citizens", "citizen.py"))
+"""The code that decides what a document says."""
 _KEY: Final = "documents"
 
 _STATE: Final = "select made_from, making, making_after from search_state"
@@ -50,8 +51,8 @@ select cv_id from (
 
 def maker_of(lists: CodeLists) -> str:
     """Give what tells the maker of documents from any other: its code, its code lists, the form of its documents."""
-    code = files("cv_search").joinpath("document.py").read_bytes()
-    parts = (code, repr(lists).encode(), form_of_documents().encode())
+    code = [files(package).joinpath(name).read_bytes() for package, name in MADE_BY]
+    parts = (*code, repr(lists).encode(), form_of_documents().encode())
     return blake2b(b"".join(parts), digest_size=8).hexdigest()
 
 
@@ -68,18 +69,6 @@ class Refresh:
         self._others: tuple[str, UUID | None] | None = None
         """How far another instance, which wants other documents, was seen to be, and since when."""
         self._others_since = 0.0
-
-    async def run(self) -> None:
-        """Refresh whenever there is something to, until cancelled."""
-        while True:
-            try:
-                await self.step()
-            except Exception as error:
-                if passing_trouble(error) is None:
-                    raise
-                log.warning("refresh_waits", error_type=type(error).__name__)
-                await asyncio.sleep(REST_AFTER_TROUBLE)
-            await asyncio.sleep(LOOK_EVERY)
 
     async def step(self) -> None:
         """Do all that there is to do now."""

@@ -11,10 +11,12 @@ from cv_search.port import EngineError, Query, Reader, Snapshot, TooCostly
 from cv_search.showing import groups_json
 from servicekit.worker import WORKED
 
-__all__ = ["BEHIND", "CLUSTER", "COSTLY", "GONE", "Answered", "Asked", "Searcher"]
+__all__ = ["BEHIND", "CLUSTER", "CLUSTER_CA", "COSTLY", "GONE", "Answered", "Asked", "Searcher"]
 
 CLUSTER: Final = "INDEX__OPENSEARCH_URL"
 """The variable of a reading process's environment that names the cluster, if there is one."""
+CLUSTER_CA: Final = "INDEX__OPENSEARCH_CA_FILE"
+"""The one that names the certificates trusted for it, if they are not those of the machine."""
 COSTLY: Final = b"c"
 GONE: Final = b"g"
 BEHIND: Final = b"b"

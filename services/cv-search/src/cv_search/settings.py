@@ -48,8 +48,10 @@ class IndexSettings(BaseModel):
 
     folder: Path | None = None
     """Folder of the index, which one process writes; without its files, or with torn ones, the index is built anew."""
-    opensearch_url: str | None = None
+    opensearch_url: str | None = Field(default=None, repr=False)
     """Base URL of an OpenSearch cluster that holds the index for all instances, in place of the folder."""
+    opensearch_ca_file: Path | None = None
+    """Certificates trusted for an https cluster; without it those of the machine."""
     commit_every: timedelta = timedelta(milliseconds=300)
     """Commits begin at least so far apart; a reader who brings a consistency token does not wait for the next."""
     batch: int = Field(default=2_000, ge=1)

@@ -12,9 +12,9 @@ import orjson
 import structlog
 from pydantic import TypeAdapter
 
+from cv_citizens.citizen import Citizen
 from cv_contracts.events.cv_registry import CitizenChanged
 from cv_contracts.topics import topic_of
-from cv_search.document import next_change
 from cv_search.port import Document
 from cv_search.showing import shown_json
 from servicekit.data.postgres import Database
@@ -248,12 +248,13 @@ class SearchDocuments:
         document = self._make(row["cv_id"], cv, citizen, status, day)
         if document is None or cv is None or citizen is None:
             return _Made(row["cv_id"], None, None, None, None, row["document"])
+        person_id = UUID(cv["personId"])
         return _Made(
             row["cv_id"],
-            UUID(cv["personId"]),
+            person_id,
             _stored(document),
             shown_json(document.person),
-            next_change(citizen, day),
+            Citizen.from_state(person_id, 0, citizen).next_change(day),
             row["document"],
         )
 

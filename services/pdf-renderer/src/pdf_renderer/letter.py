@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pdf_renderer.danish import Words, day, joined
 from pdf_renderer.glyphs import Glyphs
+from pdf_renderer.wording import Words, day, joined
 
 __all__ = ["letter_sheet", "spelled"]
 

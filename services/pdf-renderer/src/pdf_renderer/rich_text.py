@@ -19,10 +19,10 @@ Block = dict[str, Any]
 DEEPEST_LIST: Final = 4
 """Lists within lists; deeper ones become items of the deepest."""
 MOST_WHOLE: Final = 512
-"""What a template keeps on one line (A/S, C++) in a row of runs without a style; typst refuses a row that goes on after so many."""
+"""Most unbreakable pieces (A/S, C++) in consecutive unstyled runs; typst fails on more, so the invisible `_APART` ends the sequence."""
 _WHOLE: Final = re.compile(r"[0-9A-Za-zÆØÅæøå]{1,4}(?:/[0-9A-Za-zÆØÅæøå]{1,4}|\+\+)")
 _APART: Final = {"s": "", "i": True}
-"""Is not seen, and has a style: what stands after it is another row."""
+"""Is not seen, and has a style: it ends a sequence of unstyled runs."""
 _STYLES: Final = {"strong": "b", "b": "b", "em": "i", "i": "i", "u": "u"}
 _UNSEEN: Final = frozenset({"script", "style", "template", "title", "noscript", "iframe", "textarea"})
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from pdf_renderer.danish import Words, day, experience, joined, moment, period
 from pdf_renderer.glyphs import Glyphs
 from pdf_renderer.rich_text import paragraph, rich_text
+from pdf_renderer.wording import Words, day, experience, joined, moment, period
 
 __all__ = ["Sheet", "cv_sheet"]
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 import orjson
 import typst
 
-from pdf_renderer.danish import Words
 from pdf_renderer.glyphs import FONTS, Glyphs, glyphs
 from pdf_renderer.letter import letter_sheet
 from pdf_renderer.sheet import cv_sheet
 from pdf_renderer.templates import FOLDER, digest_of
+from pdf_renderer.wording import Words
 
 __all__ = ["ENGINE", "Typesetter", "Unprintable"]
 

@@ -47,6 +47,8 @@ select
     exists (select 1 from projection_generations where projection = $1 and status = 'live') as live
 """
 
+# Also those of who follows without a projection, as the feed's writer does.
+_UNREADABLE = "select count(*) from unreadable_records"
 _ALL_LIVE = (
     "select count(*) from projection_generations where projection = any($1::text[]) and status = 'live'"
 )
@@ -104,6 +106,7 @@ class FollowHealth:
         self._consumer: AIOKafkaConsumer | None = None
         self._measuring = asyncio.Lock()
         self._standings: dict[str, Standing] = {}
+        self._unreadable = 0
         self._measured: dict[str, Progress] = {}
         self._progress_at: dict[str, float] = {}
         self._looked_at = float("inf")
@@ -113,7 +116,7 @@ class FollowHealth:
         metrics.observe("events.gaps", lambda: _total(self._standings, lambda one: one.gaps))
         metrics.observe("pending.rows", lambda: _total(self._standings, lambda one: one.pending))
         metrics.observe("pending.age", lambda: _most(self._standings, lambda one: one.pending_age or 0.0))
-        metrics.observe("unreadable.rows", lambda: _total(self._standings, lambda one: one.unreadable))
+        metrics.observe("unreadable.rows", lambda: self._unreadable if self._standings else None)
         metrics.observe("heartbeat.age", lambda: _most(self._standings, lambda one: one.heartbeat_age))
 
     async def ready(self) -> dict[str, Any]:
@@ -168,6 +171,7 @@ class FollowHealth:
         async with self._measuring:
             with _forgotten_on_trouble(self._measured):
                 with _forgotten_on_trouble(self._standings):
+                    self._unreadable = await self._database.fetchval(_UNREADABLE)
                     positions = {following: await self._stand(following) for following in self._followings}
                 for following, at in positions.items():
                     self._note(following, await self._progress(following, at))

@@ -1,12 +1,14 @@
 """Calls of OpenSearch's HTTP interface; whatever goes wrong is told as the port's errors, without the request's text."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import orjson
 
 from cv_search.port import EngineError, TooCostly
+from servicekit.web.tls import trusting
 
 Json = dict[str, Any]
 TIMEOUT: Final = timedelta(seconds=60)
@@ -16,8 +18,10 @@ _CANCELLED = ("cancelled", "task_cancelled_exception", "time_exceeded")
 class Cluster:
     """One cluster. Its calls may come from several threads."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT.total_seconds())
+    def __init__(self, url: str, ca_file: Path | None = None) -> None:
+        self._http = httpx.Client(
+            base_url=url, timeout=TIMEOUT.total_seconds(), trust_env=False, verify=trusting(ca_file)
+        )
 
     def call(self, method: str, path: str, body: Json | None = None, **params: str) -> Json:
         """Make a call that must succeed."""

@@ -150,7 +150,7 @@ def _outbox(name: str, relay: Mapping[str, Any] | None) -> Iterator[Finding]:
 
 
 def _feed(name: str, feed: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Look how far the feed is; one that has not begun is told of as not ready."""
+    """Look how far the feed is, and what it lacks; one that has not begun is told of as not ready."""
     if feed is None or "edge_age_seconds" not in feed:
         return
     age = feed["edge_age_seconds"]
@@ -161,6 +161,9 @@ def _feed(name: str, feed: Mapping[str, Any] | None) -> Iterator[Finding]:
         )
     else:
         yield well("feed", name, f"as of {age:.0f} s ago")
+    # A service of an earlier version does not tell.
+    if unreadable := feed.get("unreadable", 0):
+        yield _unreadable(name, name, unreadable)
 
 
 def _index(name: str, index: Mapping[str, Any] | None) -> Iterator[Finding]:
@@ -264,14 +267,14 @@ def _following(name: str, projections: list[dict[str, Any]]) -> Iterator[Finding
             yield well("lag", subject, f"{lag} records")
         yield _pending(name, subject, one)
         if one["unreadable"]:
-            yield wrong(
-                "unreadable",
-                subject,
-                f"{one['unreadable']} records could not be read",
-                f"`cvhub unreadable list {name}`, then retry after an upgrade, or discard",
-            )
+            yield _unreadable(name, subject, one["unreadable"])
         else:
             yield well("unreadable", subject, "none")
+
+
+def _unreadable(name: str, subject: str, count: int) -> Finding:
+    advice = f"`cvhub unreadable list {name}`, then retry after an upgrade, or discard"
+    return wrong("unreadable", subject, f"{count} records could not be read", advice)
 
 
 def _replica(name: str, subject: str, one: Mapping[str, Any]) -> Finding:

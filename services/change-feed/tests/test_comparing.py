@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from change_feed import verifying
+from change_feed import comparing
 from change_feed.log import Log
 from change_feed.settings import Settings
 from change_feed.testing import World
@@ -118,9 +118,9 @@ async def test_cvs_that_differ_from_their_owner_are_named(world: World) -> None:
     await world.log.send(*newest)
     await world.arrived(2)
     theirs = {same.cv_id: newest[0].version, behind.cv_id: newest[1].version + 5}
-    compared = await verifying.compare_owners(world.database, Owner(theirs), Owner({}))
+    compared = await comparing.compare_owners(world.database, Owner(theirs), Owner({}))
     assert compared.differences == [
-        verifying.Difference(behind.cv_id, newest[1].version, newest[1].version + 5)
+        comparing.Difference(behind.cv_id, newest[1].version, newest[1].version + 5)
     ]
 
 
@@ -129,7 +129,7 @@ async def test_citizens_placed_by_a_version_that_their_owner_has_lost_are_named(
     await world.log.send(*[world.at_registry(person) for person in persons])
     await world.arrived(4)
     theirs = {same.person_id: 2, further.person_id: 3, older.person_id: 1, world.person().person_id: 1}
-    compared = await verifying.compare_owners(world.database, Owner({}), Owner(theirs))
+    compared = await comparing.compare_owners(world.database, Owner({}), Owner(theirs))
     lost = {one.subject: (one.ours, one.owners) for one in compared.lost}
     assert lost == {older.person_id: (2, 1), gone.person_id: (2, None)}
 
@@ -143,7 +143,7 @@ async def test_a_cv_whose_citizen_has_no_number_is_followed_like_any_other(world
     newest = world.cv(person, "deleted", "DELETED")
     await world.log.send(newest)
     await world.arrived(4)
-    compared = await verifying.compare_owners(
+    compared = await comparing.compare_owners(
         world.database, Owner({person.cv_id: newest.version}), Owner({})
     )
     assert compared.differences == []

@@ -1,0 +1,72 @@
+"""A change list that is asked for with the token of a change shows it, or is 503: never the list without it."""
+
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from change_feed.testing import World, event
+from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from cv_contracts.event import Event
+from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.events.cv_status import StatusSet
+from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.infra
+
+HERE = a_caller(MUNICIPALITY)
+EARLY = "2026-01-01T00:00:00Z"
+
+
+async def changes(world: World, *seen: Event) -> httpx.Response:
+    token = ConsistencyToken.of(*seen).encode()
+    return await world.changes(HERE, EARLY, headers={CONSISTENCY_HEADER: token})
+
+
+def numbers(answer: httpx.Response) -> list[str]:
+    return [item["CVNumber"] for item in answer.json().get("CVUpdateList", [])]
+
+
+async def test_what_the_feed_has_not_placed_yet_is_waited_for_and_503_while_that_takes_long(
+    world: World,
+) -> None:
+    first, second = (world.person(relation(MUNICIPALITY)) for _ in range(2))
+    world.registry.mode = "error"
+    made = world.cv(first)
+    await world.log.send(made)
+    away = await changes(world, made)
+    assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+    assert (await world.changes(HERE, EARLY)).status_code == 200
+    world.registry.mode = "ok"
+    # Nothing had ever arrived for this caller, and then something has, and then something else.
+    for person, newest in ((first, made), (second, world.cv(second)), (first, world.cv(first))):
+        await world.log.send(newest)
+        answers = list[httpx.Response]()
+
+        async def is_listed(newest: Event = newest, answers: list[httpx.Response] = answers) -> bool:
+            answers.append(await changes(world, newest))
+            return answers[-1].status_code == 200
+
+        await eventually(is_listed)
+        *late, listed = answers
+        assert {answer.status_code for answer in late} <= {503}
+        assert numbers(listed)[-1] == person.cv_number
+    assert numbers(await changes(world, made)) == [second.cv_number, first.cv_number]
+
+
+async def test_what_is_in_no_list_is_not_waited_for(world: World) -> None:
+    erased, nobodys = world.person(relation(MUNICIPALITY)), event(CVChanged, uuid4(), 7, change="replaced")
+    await world.log.send(world.cv(erased))
+    await world.arrived(1)
+    assert (await changes(world, event(StatusSet, erased.cv_id, 2**60, cv_version=1))).status_code == 200
+    lost = event(CVChanged, erased.cv_id, 2**60, change="replaced")
+    await world.log.send(*world.erase(erased), nobodys)
+    await world.arrived(4)
+    answer = await changes(world, lost, nobodys)
+    assert (answer.status_code, numbers(answer)) == (200, [])
+
+
+async def test_a_token_that_is_none_is_refused(world: World) -> None:
+    answer = await world.changes(HERE, EARLY, headers={CONSISTENCY_HEADER: "none"})
+    assert (answer.status_code, answer.json()["code"]) == (400, 1014)

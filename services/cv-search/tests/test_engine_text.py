@@ -1,0 +1,121 @@
+"""How every engine reads what is typed: stop words, typos, beginnings of words, compounds, and nothing of a language of its own."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+
+from cv_contracts.codelists import default
+from cv_search.danish import normal, spelled
+from cv_search.documents_testing import cv_id
+from cv_search.engine_testing import FIRST, OpenOne, Text, document, found, kept, shown
+from cv_search.port import Engine, Query, Snapshot
+
+
+def test_stop_words_alone_are_no_text_and_find_everybody(engine: Engine, text: Text) -> None:
+    snapshot = kept(engine, *(document(n) for n in range(5)))
+    for typed in ("", "   ", "og i", '"og"', "?!"):
+        assert snapshot.search(text(typed), FIRST).total == 5
+
+
+@pytest.mark.parametrize("typed", ["butiksassisten", "butiksassistemt", "butikassisten", "butiksassisenten"])
+def test_a_typo_at_the_end_of_a_word_is_forgiven_as_one_in_its_middle(
+    engine: Engine, text: Text, typed: str
+) -> None:
+    snapshot = kept(engine, document(1, "Butiksassistent"), document(2, "Butiksdetektiv"))
+    assert found(snapshot, text(typed)) == [cv_id(1)]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "id:[0 TO 99999999]",
+        "enrolled:1",
+        "kind:0",
+        "*:*",
+        "*",
+        "kok)",
+        "kok^9 (",
+        '"kok',
+        "kok OR enrolled:1",
+        "/.*/",
+    ],
+)
+def test_nothing_typed_is_read_as_a_query_of_the_engine(engine: Engine, text: Text, typed: str) -> None:
+    snapshot = kept(engine, document(1, "Kok"), document(2, "Pedel"), document(3, "Smed"))
+    wanted = {cv_id(1)} if "kok" in typed else set() if any(c.isalnum() for c in typed) else None
+    ids = set(found(snapshot, text(typed)))
+    assert ids == wanted if wanted is not None else len(ids) == 3
+
+
+@pytest.fixture(scope="module")
+def titled(open_one: OpenOne) -> Iterator[tuple[Snapshot, dict[str, UUID]]]:
+    """Give CVs that each hold one word, an occupation for the most part."""
+    titles = [occupation.title for occupation in default().occupations.values()]
+    words = [normal(title) for title in titles if len(spelled(title)) == 1]
+    words += ["lære", "læren", "lærerindernes", "elektrik", "kok", "kokkerer"]
+    words = list(dict.fromkeys(words))
+    engine = open_one("titled")
+    engine.append([document(n, word) for n, word in enumerate(words)])
+    engine.commit(1)
+    yield engine.reader().snapshot(), {word: cv_id(n) for n, word in enumerate(words)}
+    engine.close()
+
+
+def test_with_an_asterisk_all_words_that_begin_so_are_found_whole_ones_too_and_no_others(
+    titled: tuple[Snapshot, dict[str, UUID]], text: Text
+) -> None:
+    """The index holds stems: lær stands for lære, lærer and lærernes."""
+    snapshot, words = titled
+    begun = {word[:length] for word in list(words)[::40] for length in range(4, len(word))}
+    every = sorted({*words, *begun, "lærer", "lærern", "lærerinder", "elektrike", "sygeplejersk"})
+    searches = len(every) // 16
+    for some in (every[first::searches] for first in range(searches)):
+        query = Query(secondary=tuple(clause for one in some for clause in text(f"{one}*").text))
+        wanted = {cv for word, cv in words.items() if word.startswith(tuple(some))}
+        assert set(found(snapshot, query, len(words))) == wanted, some
+
+
+def test_letters_that_only_meet_in_a_compound_hide_neither_its_words_nor_its_beginning(
+    engine: Engine, text: Text
+) -> None:
+    analyst, electrician, town, other = (
+        document(1, "Dataanalytiker"),
+        document(2, "Kok", texts=("autoelektriker",)),
+        document(3, texts=("Aarhus",)),
+        document(4, texts=("Århus",)),
+    )
+    snapshot = kept(engine, analyst, electrician, town, other)
+    for typed in ("data*", "dataa*", "dataanalytik*", "analytiker", "dataanalytiker", "DATAANALYTIKERE"):
+        assert found(snapshot, text(typed)) == [analyst.cv_id], typed
+    for typed in ("auto*", "autoe*", "elektriker"):
+        assert found(snapshot, text(typed)) == [electrician.cv_id], typed
+    for typed in ("aarhus", "århus", "aarh*", "århu*"):
+        assert set(found(snapshot, text(typed))) == {town.cv_id, other.cv_id}, typed
+
+
+def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
+    snapshot = kept(
+        engine,
+        document(1, "Lærer"),
+        document(2, texts=("lærerig læreren lærerne lærerinde",)),
+        document(3, titles=("Lærerinde", "Læreren")),
+    )
+    assert found(snapshot, text("lærer*")) == [cv_id(n) for n in (1, 3, 2)]
+
+
+def test_another_reader_finds_the_same_without_being_told_how_words_are_read(
+    open_one: OpenOne, names: Iterator[str], text: Text
+) -> None:
+    name = next(names)
+    engine = open_one(name)
+    kept(engine, document(1, "Intensivsygeplejerske"), document(2, "C#-udvikler"))
+    engine.close()
+    again = open_one(name)
+    assert again.position() == 1
+    again.apply([document(3, "Sygeplejersker")], [])
+    again.commit(2)
+    snapshot = shown(again)
+    assert set(found(snapshot, text("sygeplejerske"))) == {cv_id(1), cv_id(3)}
+    assert found(snapshot, text("C#")) == [cv_id(2)]
+    again.close()
