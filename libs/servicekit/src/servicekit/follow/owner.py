@@ -161,14 +161,14 @@ def hot_states(
     routes: Routes,
     verifier: ServiceVerifier,
     prefix: str,
-    source: Callable[[], StateSource],
+    source: StateSource,
     allowed: Sequence[str],
 ) -> None:
     """Answer `/states` of `state_routes` without a framework around it: each batch of each follower asks."""
 
     async def states(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
         require_service(verifier.authenticate(headers.get(b"authorization")), allowed)
-        answer = await _asked_for(source(), StatesBody.read(body))
+        answer = await _asked_for(source, StatesBody.read(body))
         return await _hot_answer(headers, answer)
 
     routes.add("POST", f"{prefix}/states", states)
