@@ -22,7 +22,7 @@ from cv_citizens.replica import replica_projection
 from cv_citizens.replica_source import HttpRegistry
 from servicekit.data.postgres import Database, migrate
 from servicekit.follow.batch import Work, settle
-from servicekit.follow.owner import Stored, state_routes
+from servicekit.follow.owner import Stored, hot_states, state_routes
 from servicekit.follow.owner_testing import Keys, Things
 from servicekit.follow.projection import Announced, Projection
 from servicekit.follow.rebuild import Rebuild
@@ -36,6 +36,7 @@ from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier, public_key
 
 CITIZENS, SINGLE, ROUNDS = 60_000, 2_000, 3
+FOLLOWER = "cv-status"
 
 
 async def run(servers: Servers) -> list[Row]:
@@ -46,11 +47,11 @@ async def run(servers: Servers) -> list[Row]:
         "things", records=[(s.subject, s.version, orjson.dumps(s.state).decode()) for s in states]
     )
     collect_seldom()
-    keys, port = Keys("cv-status", "cv-registry"), free_port()
+    keys, port = Keys(FOLLOWER, "cv-registry"), free_port()
     ours, peer, ready = [], [], []
     try:
         async with _owner(theirs.settings.dsn, port, keys) as url:
-            client = ServiceClient(url, "cv-registry", keys.signer("cv-status"))
+            client = ServiceClient(url, "cv-registry", keys.signer(FOLLOWER))
             projection = replica_projection(HttpRegistry(client.post_json))
             for number in range(ROUNDS):
                 servers.say(f"P4 round {number + 1} of {ROUNDS}")
@@ -161,26 +162,27 @@ class _Owned(Things):
 def serve_owner() -> None:
     """Serve what the owner has, as the registry serves its citizens."""
     trusted = {name: public_key(raw) for name, raw in json.loads(os.environ["BENCH_TRUSTED"]).items()}
-    health = Health()
+    verifier = ServiceVerifier("cv-registry", trusted)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = await Database.connect(PostgresSettings(dsn=os.environ["BENCH_DSN"]), "bench-owner")
-        app.state.owned = _Owned(database)
+        owned = _Owned(database)
+        app.state.owned = owned
+        hot_states(routes, verifier, "/internal/citizens", owned, [FOLLOWER])
         yield
         await database.close()
 
-    def owned(request: Request) -> _Owned:
-        found: _Owned = request.app.state.owned
-        return found
+    def owned_by(request: Request) -> _Owned:
+        owned: _Owned = request.app.state.owned
+        return owned
 
     app = FastAPI(lifespan=lifespan)
-    install(app, ServiceVerifier("cv-registry", trusted))
-    app.include_router(state_routes("/internal/citizens", owned, ("cv-status",)))
+    install(app, verifier)
+    app.include_router(state_routes("/internal/citizens", owned_by, [FOLLOWER]))
+    routes = Routes(app, HttpSettings(), Health())
     port = int(os.environ["BENCH_PORT"])
-    uvicorn.run(
-        Routes(app, HttpSettings(), health), port=port, loop="uvloop", http="httptools", log_level="warning"
-    )
+    uvicorn.run(routes, port=port, loop="uvloop", http="httptools", log_level="warning")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def _cv_contacts(request: Request) -> CvContacts:
     return parts_of(request).cv_contacts
 
 
-citizens = state_routes("/internal/citizens", _citizens, CITIZEN_FOLLOWERS, whole=REPLICAS)
+citizens = state_routes("/internal/citizens", _citizens, REPLICAS)
 cvs = state_routes("/internal/cvs", _cvs, CV_FOLLOWERS)
 cv_contacts = state_routes("/internal/cv-contacts", _cv_contacts, CONTACT_FOLLOWERS)
 operations = operation_routes(_operations)

@@ -35,7 +35,7 @@ def _operations(request: Request) -> Operations:
     return Operations(parts.database, parts.follower)
 
 
-statuses = state_routes("/internal/statuses", _states, FOLLOWERS, whole=REPLICAS)
+statuses = state_routes("/internal/statuses", _states, REPLICAS)
 operations = operation_routes(_operations)
 erasures = erasure_routes(_erasures)
 

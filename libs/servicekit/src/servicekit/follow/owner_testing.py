@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from servicekit.data.postgres import Database
 from servicekit.follow.owned_states import HttpStates
-from servicekit.follow.owner import OwnedState, Stored, Versions, state_routes
+from servicekit.follow.owner import OwnedState, Stored, Versions, hot_states, state_routes
 from servicekit.follow.states import Erased
 from servicekit.settings import HttpSettings
 from servicekit.testing import eventually
@@ -117,7 +117,9 @@ def owner_app(things: Things, verifier: ServiceVerifier, *allowed: str) -> Route
     app = FastAPI(openapi_url=None)
     install(app, verifier)
     app.include_router(state_routes(PREFIX, source, allowed))
-    return Routes(app, HttpSettings(), Health())
+    routes = Routes(app, HttpSettings(), Health())
+    hot_states(routes, verifier, PREFIX, things, allowed)
+    return routes
 
 
 def client_of(url: str, signer: ServiceSigner, audience: str = "owner") -> tuple[ServiceClient, HttpStates]:
