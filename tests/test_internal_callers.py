@@ -106,7 +106,6 @@ async def built(
         monkeypatch.setattr(module, connecting, nothing)
     routes: Routes = module.create_app(settings)
     async with in_process(routes):
-        routes._app.state.parts = None  # type: ignore[attr-defined]  # an ASGI application, here FastAPI's
         yield routes
 
 

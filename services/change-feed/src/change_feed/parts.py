@@ -14,6 +14,7 @@ from change_feed.cursors import Cursors
 from change_feed.erasing import HOLDINGS, REPLICA
 from change_feed.feed import Feed
 from change_feed.leading import Leader
+from change_feed.rereading import hand_over
 from change_feed.settings import SERVICE, Settings
 from change_feed.snapshot import Snapshot
 from change_feed.store import FeedStore
@@ -25,6 +26,7 @@ from servicekit.data.access_log import AccessLog
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations
 from servicekit.follow.owned_states import HttpStates
 from servicekit.settings import KafkaSettings
 from servicekit.web.client import ServiceClient
@@ -51,6 +53,7 @@ class Parts:
     change_list: ChangeList
     kafka: KafkaSettings
     page_size: int
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -84,12 +87,12 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
     feed = Feed(store, arrivals, cursors)
     found = Citizens(database, Owner(citizens, cvs), settings.unknown_patience, clock)
     taking = Taking(database, found, cvs, clock)
+    followed = receipted([replica_projection(citizens)], REPLICA)
+    follower = Follower(database, settings.kafka, SERVICE, followed)
     return Parts(
         database=database,
         access_log=AccessLog(database),
-        follower=Follower(
-            database, settings.kafka, SERVICE, receipted([replica_projection(citizens)], REPLICA)
-        ),
+        follower=follower,
         leader=Leader(database, settings, taking, arrivals.moved),
         arrivals=arrivals,
         store=store,
@@ -100,5 +103,6 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
         change_list=ChangeList(store, settings.page_size, clock),
         kafka=settings.kafka,
         page_size=settings.page_size,
+        operations=Operations(database, follower, {"feed": hand_over}),
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )

@@ -13,8 +13,6 @@ from contact_verification.preparing import Prepares
 from contact_verification.saving import kind_of
 from contact_verification.states import FOLLOWERS, ContactStates
 from cv_contracts.wire.common import TEXT
-from servicekit.follow.erasing import ErasureReceipts, erasure_routes
-from servicekit.follow.operations import Operations, operation_routes
 from servicekit.follow.owner import state_routes
 from servicekit.web.http import HotResponse, internal_only
 from servicekit.web.identity import ServiceVerifier, require_service
@@ -32,18 +30,7 @@ def _states(request: Request) -> ContactStates:
     return parts_of(request).states
 
 
-def _erasures(request: Request) -> ErasureReceipts:
-    return parts_of(request).erasures
-
-
-def _operations(request: Request) -> Operations:
-    parts = parts_of(request)
-    return Operations(parts.database, parts.follower)
-
-
 contact_states = state_routes("/internal/contacts", _states, FOLLOWERS)
-operations = operation_routes(_operations)
-erasures = erasure_routes(_erasures)
 
 
 class PrepareBody(InternalBody):

@@ -9,8 +9,9 @@ from cv_citizens.danish_time import Clock, utc_now
 from cv_registry import api, internal, operating
 from cv_registry.background import background
 from cv_registry.hot import GetCv, ReplaceCv
-from cv_registry.parts import assemble
+from cv_registry.parts import assemble, parts_of
 from cv_registry.settings import SERVICE, Settings
+from servicekit.follow.operations import operator_routes
 from servicekit.follow.owner import hot_states
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
@@ -37,15 +38,14 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, verifier)
-    app.include_router(api.router)
     for router in (
+        api.router,
         internal.router,
         internal.citizens,
         internal.cvs,
         internal.cv_contacts,
-        internal.operations,
         operating.router,
-        internal.erasures,
+        operator_routes(parts_of),
     ):
         app.include_router(router)
     routes = Routes(app, settings.http, health)

@@ -38,6 +38,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.applied import Applied
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations
 from servicekit.follow.projection import Projection
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
@@ -73,6 +74,7 @@ class Parts:
     """None where the settings let no CV be archived by time."""
     letters: AccountLetters
     erasing: Erasing
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -198,5 +200,6 @@ def _parts(
             clock=clock,
         ),
         erasing=Erasing(database, outbox),
+        operations=Operations(database, follower),
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )

@@ -9,8 +9,9 @@ from cv_citizens.danish_time import Clock, utc_now
 from cv_status import api, internal
 from cv_status.background import background
 from cv_status.hot import GetCvStatus
-from cv_status.parts import assemble
+from cv_status.parts import assemble, parts_of
 from cv_status.settings import SERVICE, Settings
+from servicekit.follow.operations import operator_routes
 from servicekit.follow.owner import hot_states
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
@@ -32,8 +33,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, verifier)
-    app.include_router(api.router)
-    for router in (internal.router, internal.statuses, internal.operations, internal.erasures):
+    for router in (api.router, internal.router, internal.statuses, operator_routes(parts_of)):
         app.include_router(router)
     routes = Routes(app, settings.http, health)
     return routes

@@ -17,6 +17,7 @@ from pdf_renderer.workers import Workers
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
@@ -32,6 +33,7 @@ class Parts:
     documents: Documents
     follower: Follower
     ahead: RenderAhead
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -56,13 +58,15 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
             store = DocumentStore(database)
             documents = Documents(store, workers, settings.workers)
             followed = receipted(projections(registry.post_json, cv_status.post_json), HOLDINGS)
+            follower = Follower(database, settings.kafka, SERVICE, followed)
             yield Parts(
                 database=database,
                 store=store,
                 workers=workers,
                 documents=documents,
-                follower=Follower(database, settings.kafka, SERVICE, followed),
+                follower=follower,
                 ahead=RenderAhead(store, documents, cv_status.post_json),
+                operations=Operations(database, follower),
                 erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
             )
     finally:
