@@ -13,7 +13,7 @@ import structlog
 
 from cv_contracts.faults import Unavailable
 from servicekit.data.migrating import MigrationChanged, migrate
-from servicekit.data.sessions import LEASE_SESSION, server_settings
+from servicekit.data.sessions import server_settings
 from servicekit.observe import metrics
 from servicekit.settings import PostgresSettings
 
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 __all__ = [
-    "LEASE_SESSION",
     "Database",
     "MigrationChanged",
     "WriteTx",
     "lock_number",
     "migrate",
     "passing_trouble",
-    "server_settings",
 ]
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,8 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, passing_trouble, server_settings
+from servicekit.data.postgres import Database, lock_number, passing_trouble
+from servicekit.data.sessions import lease_connection
 from servicekit.follow.batch import apply_newer, apply_what_can_be, applying
 from servicekit.follow.generations import Generation, Generations, NotBuilding
 from servicekit.follow.owned_states import Page, StateOwner
@@ -236,14 +237,8 @@ class Rebuild:
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[bool]:
         """Hold an advisory lock on a connection of its own. It saves work only: each page says which one it follows."""
-        settings = self._database.settings
         name = f"rebuild {self._projection.name}"
-        conn: asyncpg.Connection[Any] = await asyncpg.connect(
-            settings.dsn,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=settings.command_timeout.total_seconds(),
-            server_settings={**server_settings(settings, name), **LEASE_SESSION},
-        )
+        conn = await lease_connection(self._database.settings, name)
         try:
             mine = bool(await conn.fetchval("select pg_try_advisory_lock($1)", lock_number(name)))
             speaking = asyncio.create_task(_speak(conn), name=f"lease of {name}")
