@@ -14,12 +14,10 @@ from aiokafka.partitioner import murmur2
 
 from cv_contracts.errors import Misconfigured
 from cv_contracts.topics import Topic
-from servicekit.follow.closed_connections import survive_closed_connections
-from servicekit.follow.header_names import read_any_header_name
+from servicekit import aiokafka_patches
 from servicekit.settings import BadSetting, KafkaSettings
 
-read_any_header_name()
-survive_closed_connections()
+aiokafka_patches.apply()
 
 MAX_BATCH_BYTES = 256 * 1024
 TOPICS_SEEN_WITHIN_SECONDS = 20.0
