@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
+from servicekit.caller import Caller, Organisation, User
 from servicekit.follow.owner_testing import Keys
 from servicekit.testing import free_port
 from servicekit.web.client import (
@@ -20,7 +21,6 @@ from servicekit.web.client import (
     ServiceTimedOut,
     ServiceUnreachable,
 )
-from servicekit.web.identity import Caller, Organisation, User
 
 SECRET = "0101011234"
 

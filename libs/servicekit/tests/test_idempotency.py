@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from cv_contracts.faults import Fault, Precondition, Unavailable
 from cvhub.testing import FreshDatabase
+from servicekit.caller import Caller, Organisation, User
 from servicekit.data.idempotency import REPLAY_HEADER, Answer, RequestKey, RequestLog, wrong_request_id
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Caller, Organisation, User
 
 pytestmark = pytest.mark.infra
 

@@ -36,11 +36,11 @@ from cv_registry.settings import SERVICE
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number, some_settings
 from cvhub.sinks.letters import Behaviour
 from cvhub.sinks.testing import PASSWORD, Sinks, running_sinks
+from servicekit.caller import Caller
 from servicekit.data.consistency import parse
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
-from servicekit.web.identity import Caller
 from servicekit.web.testing import Identities, in_process
 from servicekit.web.tls import trusting
 

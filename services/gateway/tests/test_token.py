@@ -30,8 +30,8 @@ from cv_gateway.testing import (
 )
 from cv_gateway.token import MOST_ORGANISATIONS, SMALL_TOKEN, TokenRules, TokenVerifier
 from cv_gateway.upstream_testing import is_now
+from servicekit.caller import Organisation
 from servicekit.testing import eventually
-from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ from change_feed.snapshot import MOST
 from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.query import PageNumber, Query
+from servicekit.caller import Caller
 from servicekit.data.access_log import AccessRow
 from servicekit.web.compression import takes_gzip
-from servicekit.web.identity import Caller
 
 BATCH: Final = "application/cloudevents-batch+json"
 WORTH_ZIPPING: Final = 1_024

@@ -20,13 +20,14 @@ from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import TOPICS, topic_of
 from servicekit import kafka
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.follow.testing import heartbeat
 from servicekit.settings import KafkaSettings
 from servicekit.standin import StandIn
 from servicekit.testing import eventually
 from servicekit.web.health import Health
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
 
 E = TypeVar("E", bound=Event)
 

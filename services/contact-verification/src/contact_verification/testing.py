@@ -16,6 +16,7 @@ from contact_verification.parts import Parts
 from contact_verification.settings import Settings
 from cv_citizens.replica_source import HttpRegistry
 from cv_citizens.testing import JOBNET, a_caller
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.erasing import receipted
@@ -24,7 +25,7 @@ from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import made_live
 from servicekit.publish.outbox import Outbox
 from servicekit.standin import StandIn
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MOBILE, LANDLINE, EMAIL = 1, 2, 3

@@ -10,10 +10,10 @@ from cv_registry.asylum import CREATE, UPDATE
 from cv_registry.calls import WriteCall, write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
+from servicekit.caller import Caller
 from servicekit.data.consistency import CONSISTENCY_HEADER, parse
 from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer
 from servicekit.web.calls import CallerDep
-from servicekit.web.identity import Caller
 
 router = APIRouter()
 

@@ -21,9 +21,10 @@ from cv_gateway.polls import Polls
 from cv_gateway.quota import Quota
 from cv_gateway.seal import TokenSeal
 from cv_gateway.settings import LimitSettings
+from servicekit.caller import Caller
 from servicekit.observe import metrics
 from servicekit.web.connection import Answer, Crowded, Garbled, UpstreamError
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
 from servicekit.web.upstream import Forward, Owner
 
 log = structlog.get_logger(__name__)

@@ -11,10 +11,10 @@ import orjson
 
 from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
 from cv_contracts.wire.common import is_request_id
+from servicekit.caller import Caller, Organisation
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.observe import metrics
 from servicekit.settings import BadSetting
-from servicekit.web.identity import Caller, Organisation
 
 REPLAY_HEADER = "x-idempotent-replay"
 REQUEST_ID_HEADER = "x-requestId"

@@ -8,10 +8,11 @@ from starlette.requests import Request
 
 from cv_contracts.event import Event
 from cv_contracts.faults import Fault
+from servicekit.caller import Caller
 from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken
 from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer, wrong_request_id
 from servicekit.web.http import at_once
-from servicekit.web.identity import Caller, ServiceVerifier, require_service
+from servicekit.web.identity import ServiceVerifier, require_service
 
 __all__ = ["GATEWAY", "CallerDep", "caller_of", "receipt", "request_id_of"]
 
