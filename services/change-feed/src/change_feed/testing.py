@@ -23,6 +23,7 @@ from servicekit import kafka
 from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.follow.testing import heartbeat
+from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings
 from servicekit.standin import StandIn
 from servicekit.testing import eventually
@@ -270,7 +271,7 @@ class Writer:
             await eventually(none_there)
         finally:
             await admin.close()
-        await kafka.ensure_topics(self._settings, TOPICS)
+        await ensure_topics(self._settings, TOPICS)
 
     async def raw(
         self,
@@ -287,7 +288,7 @@ class Writer:
 @asynccontextmanager
 async def log_writer(settings: KafkaSettings) -> AsyncIterator[Writer]:
     """Make the topics where they are missing, and a writer to them."""
-    await kafka.ensure_topics(settings, TOPICS)
+    await ensure_topics(settings, TOPICS)
     producer = kafka.producer(settings, "feed-tests", linger_ms=0)
     await producer.start()
     try:
