@@ -11,7 +11,7 @@ import pytest_asyncio
 from cv_contracts.faults import Fault, Precondition, Unavailable
 from cvhub.testing import FreshDatabase
 from servicekit.caller import Caller, Organisation, User
-from servicekit.data.idempotency import REPLAY_HEADER, Answer, RequestKey, RequestLog, wrong_request_id
+from servicekit.data.idempotency import REPLAY_HEADER, FirstAnswer, RequestKey, RequestLog, wrong_request_id
 from servicekit.data.postgres import Database
 
 pytestmark = pytest.mark.infra
@@ -20,7 +20,7 @@ SUBJECT = UUID("3f1c0000-0000-4000-8000-000000000001")
 KEY = RequestKey("client", Organisation(1, "101"), 11, SUBJECT, "request-1")
 LOG = RequestLog(b"a secret of the tests")
 BODY = b'{"a": 1}'
-FIRST = Answer(200, b'{"MessageIdentifier": 1}', {"etag": '"5"'})
+FIRST = FirstAnswer(200, b'{"MessageIdentifier": 1}', {"etag": '"5"'})
 
 
 @pytest_asyncio.fixture
@@ -33,7 +33,7 @@ async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
 
 async def ask(
     database: Database, key: RequestKey | None = KEY, body: bytes = BODY, log: RequestLog = LOG
-) -> Answer:
+) -> FirstAnswer:
     async with database.write("subject") as tx:
         first = await log.replay(tx, key, body)
         return first or await log.remember(tx, key, body, FIRST)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from servicekit.data.postgres import Database
 from servicekit.follow import following as following_module
-from servicekit.follow.applied import Applied
+from servicekit.follow.applied import applied_by
 from servicekit.follow.following import Following, NotSettled
 from servicekit.follow.generations import Generations
 from servicekit.follow.health import FollowHealth
@@ -84,7 +84,7 @@ def owner() -> OwnedStates:
 @pytest.fixture
 def following(database: Database, copies: Copies, owner: OwnedStates) -> Following:
     projection = copies.projection(owner)
-    return Following(database, projection, TOPIC, Applied(database, {CITIZENS.name: projection.name}))
+    return Following(database, projection, TOPIC, applied_by(database, {CITIZENS.name: projection.name}))
 
 
 async def stored(database: Database) -> dict[int, int]:
@@ -291,7 +291,7 @@ async def test_a_batch_in_hand_when_a_restore_is_found_moves_no_position_past_wh
 ) -> None:
     owner, consumer = RestoredMeanwhile(database), Consumer(0)
     owner.following = following = Following(
-        database, copies.projection(owner), TOPIC, Applied(database, {CITIZENS.name: "copies"})
+        database, copies.projection(owner), TOPIC, applied_by(database, {CITIZENS.name: "copies"})
     )
     await following.handle(records(owner, 0, 0, 1, 2), consumer)
     with capture_logs() as logs:
@@ -371,7 +371,7 @@ async def test_a_process_that_stood_still_while_another_took_over_moves_no_posit
     consumer, taken_over = Consumer(0), Consumer(0)
     await following.handle(records(owner, 0, 0, 1), consumer)
     in_hand, newer = records(owner, 0, 2), records(owner, 0, 3, 4)
-    other = Following(database, following.projection, TOPIC, Applied(database, {CITIZENS.name: "copies"}))
+    other = Following(database, following.projection, TOPIC, applied_by(database, {CITIZENS.name: "copies"}))
     await other.handle([*in_hand, *newer], taken_over)
     await following.handle(in_hand, consumer)
     assert await stored(database) == {0: 5}

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from cv_contracts.faults import Unavailable
 from cvhub.testing import FreshDatabase
 from servicekit.follow import rebuild as rebuilding
-from servicekit.follow.applied import Applied
+from servicekit.follow.applied import applied_by
 from servicekit.follow.generations import Generation
 from servicekit.follow.owned_states import HttpStates, Page
 from servicekit.follow.owner_testing import PREFIX, Keys, client_of, owner_app, serving
@@ -204,9 +204,9 @@ async def test_a_token_of_an_erasure_holds_after_the_swap(world: World) -> None:
     await world.follow(gone)
     await world.begin()
     await world.rebuild().step()
-    await Applied(world.database, {"s": "copies"}).wait("s", gone, 9)
+    await applied_by(world.database, {"s": "copies"}).wait("s", gone, 9)
     with pytest.raises(Unavailable):
-        await Applied(world.database, {"s": "copies"}).wait("s", gone, 10)
+        await applied_by(world.database, {"s": "copies"}).wait("s", gone, 10)
 
 
 async def test_an_owner_restored_to_before_an_erasure_brings_nobody_back(world: World) -> None:
@@ -231,7 +231,7 @@ async def test_an_erasure_of_which_the_follower_never_heard_is_carried_out_by_a_
     await world.begin()
     await world.rebuild().step()
     await world.is_whole(2)
-    await Applied(world.database, {"s": "copies"}).wait("s", gone[0], 9)
+    await applied_by(world.database, {"s": "copies"}).wait("s", gone[0], 9)
     applied = await world.database.fetch("select subject from effects where generation = 2 and version = 9")
     assert {row["subject"] for row in applied} == set(gone)
 

@@ -18,7 +18,7 @@ from pdf_renderer.cv_testing import SAMPLE, cv_of, made, profile
 from pdf_renderer.typesetting import Typesetter
 from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.testing import eventually
-from servicekit.workers import Crowded, Refused, TooSlow, WorkerDied
+from servicekit.workers import TooSlow, WorkCrowded, WorkerDied, WorkRefused
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ async def test_what_is_refused_costs_no_worker() -> None:
     async with Workers(WorkerSettings(processes=1)) as workers:
         await workers.render("v1", shown(0))
         before = workers.pids
-        with pytest.raises(Refused):
+        with pytest.raises(WorkRefused):
             await workers.render("no such template", shown(1))
         assert await workers.render("v1", shown(0))
         assert workers.pids == before
@@ -100,7 +100,7 @@ async def test_beyond_the_queue_documents_are_refused_at_once() -> None:
         await workers.render("v1", shown(0))
         asked = [asyncio.create_task(workers.render("v1", shown(seed))) for seed in range(6)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert sum(isinstance(answer, Crowded) for answer in answers) == 3
+        assert sum(isinstance(answer, WorkCrowded) for answer in answers) == 3
         assert sum(isinstance(answer, bytes) for answer in answers) == 3
 
 
@@ -164,5 +164,5 @@ async def test_a_worker_itself_finds_nothing_but_its_two_settings_and_the_socket
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"{}", b'{"kind":"x"}'])
 async def test_what_is_no_document_gives_none(workers: Workers, garbage: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(WorkRefused):
         await workers.render("v1", garbage)

@@ -12,7 +12,7 @@ from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
 from servicekit.caller import Caller
 from servicekit.data.consistency import CONSISTENCY_HEADER, parse
-from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer
+from servicekit.data.idempotency import REQUEST_ID_HEADER, FirstAnswer
 from servicekit.web.calls import CallerDep
 
 router = APIRouter()
@@ -23,7 +23,7 @@ def _write_call(method: int, caller: Caller, request: Request) -> WriteCall:
     return write_call(method, caller, headers.get(PERSON_NUMBER_HEADER), headers.get(REQUEST_ID_HEADER))
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: FirstAnswer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 

@@ -35,7 +35,7 @@ from servicekit.code_lists import CodeListWatch
 from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
-from servicekit.follow.applied import Applied
+from servicekit.follow.applied import applied_by
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.follow.operations import Operations
@@ -166,7 +166,7 @@ def _parts(
     follower = None
     if projections:
         follower = Follower(database, settings.kafka, SERVICE, receipted(projections, HOLDINGS))
-    applied = follower.applied if follower else Applied(database, {})
+    applied = follower.applied if follower else applied_by(database, {})
     merges = MergeStore(database, outbox)
     moving, days = Moving(cvs), settings.archive_after_days
     archiving = None if days is None else Archiving(database, moving, timedelta(days=days), clock)

@@ -17,8 +17,7 @@ from cv_registry.domain import CvState, fault_of_reading, may_be_shown_by_number
 from cv_registry.store_cvs import CvStore, ReadableCv
 from servicekit.caller import Caller
 from servicekit.data.access_log import AccessLog, AccessRow
-from servicekit.data.consistency import ConsistencyToken
-from servicekit.follow.applied import Applied
+from servicekit.data.consistency import Applied, ConsistencyToken
 from servicekit.web.etags import etag
 
 GET_CV: Final = 1

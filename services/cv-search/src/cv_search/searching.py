@@ -20,8 +20,7 @@ from cv_search.showing import cut_groups
 from cv_search.store import SearchDocuments, Shown
 from servicekit.caller import Caller
 from servicekit.data.access_log import AccessLog, AccessRow
-from servicekit.data.consistency import DEFAULT_WAIT, ConsistencyToken
-from servicekit.follow.applied import Applied
+from servicekit.data.consistency import DEFAULT_WAIT, Applied, ConsistencyToken
 
 __all__ = ["METHOD", "NAME", "SearchCall", "Searching"]
 

@@ -13,7 +13,7 @@ from pdf_renderer.store import Asked, DocumentStore, Stored, is_full
 from pdf_renderer.templates import NEWEST, TEMPLATES, Template, template_at
 from pdf_renderer.typesetting import ENGINE
 from pdf_renderer.workers import Workers, WorkerSettings
-from servicekit.workers import Refused, WorkFailed
+from servicekit.workers import WorkFailed, WorkRefused
 
 __all__ = ["Documents", "asked_for"]
 
@@ -80,7 +80,7 @@ class Documents:
     async def _render(self, template: str, shown: dict[str, Any]) -> bytes:
         try:
             return await self._workers.render(template, orjson.dumps(shown))
-        except Refused:
+        except WorkRefused:
             log.error("document_refused", outcome="refused")  # noqa: TRY400 - the cause may quote the document
             raise Fault(UNPRINTABLE) from None
         except WorkFailed as error:

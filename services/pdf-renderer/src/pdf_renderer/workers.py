@@ -45,5 +45,5 @@ class Workers(workers.Workers):
         )
 
     async def render(self, template: str, shown: bytes) -> bytes:
-        """Render one document, or raise WorkFailed: Refused is typst's word. The time limit counts from when a worker took it."""
+        """Render one document, or raise WorkFailed: WorkRefused is typst's word. The time limit counts from when a worker took it."""
         return await self.work(template.encode() + b"\n" + shown)

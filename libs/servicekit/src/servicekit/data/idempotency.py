@@ -69,7 +69,7 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FirstAnswer:
     """A response as it was first given; `headers` need no more than what the body alone does not say."""
 
     status: int
@@ -101,7 +101,7 @@ class RequestLog:
             raise BadSetting("the secret of the request log needs 16 bytes at least")
         self._key = blake2b(secret, digest_size=32).digest()
 
-    async def replay(self, tx: WriteTx, key: RequestKey | None, body: bytes) -> Answer | None:
+    async def replay(self, tx: WriteTx, key: RequestKey | None, body: bytes) -> FirstAnswer | None:
         """Give the first answer to this request, marked as a replay; None if it was not answered yet or has no id.
 
         Raises Precondition (412) if the id was used with another body.
@@ -115,7 +115,7 @@ class RequestLog:
             raise Precondition("This request id was used with another body")
         metrics.count("requests.replayed")
         headers = {**orjson.loads(row["headers"]), REPLAY_HEADER: "true"}
-        return Answer(row["status"], row["body"], headers)
+        return FirstAnswer(row["status"], row["body"], headers)
 
     def name(self, key: RequestKey | None, body: bytes) -> RequestName | None:
         """Give under what a request will be remembered, for a write whose answer comes later; None without an id."""
@@ -123,11 +123,13 @@ class RequestLog:
             return None
         return RequestName(self._request(key), self._hash(body), key.subject)
 
-    async def remember(self, tx: WriteTx, key: RequestKey | None, body: bytes, answer: Answer) -> Answer:
+    async def remember(
+        self, tx: WriteTx, key: RequestKey | None, body: bytes, answer: FirstAnswer
+    ) -> FirstAnswer:
         """Keep the answer with the write that it tells of; gives it back."""
         return await self.remember_as(tx, self.name(key, body), answer)
 
-    async def remember_as(self, tx: WriteTx, name: RequestName | None, answer: Answer) -> Answer:
+    async def remember_as(self, tx: WriteTx, name: RequestName | None, answer: FirstAnswer) -> FirstAnswer:
         """Keep the answer under a name that was given before; gives it back."""
         if name is None:
             return answer

@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from servicekit.data.consistency import Applied
 from servicekit.data.postgres import Database, passing_trouble
-from servicekit.follow.applied import Applied
-from servicekit.follow.asking import Owner
+from servicekit.follow.asking import Asking
 from servicekit.follow.batch import Rewound, Settled, Work, settle
 from servicekit.follow.committing import Committer
 from servicekit.follow.pending import CLAIM_LIMIT, Waiting, claim_due
@@ -59,7 +59,7 @@ class Following:
         self.projection = projection
         self.topic = topic
         self.positions = Positions(database, projection, topic)
-        self.owner = Owner(projection)
+        self.owner = Asking(projection)
         self.commits = Committer()
         self.assigned = asyncio.Event()
         self.last_batch = time.monotonic()
