@@ -22,10 +22,10 @@ from cv_citizens.replica import replica_projection
 from cv_citizens.replica_source import HttpRegistry
 from servicekit.data.postgres import Database, migrate
 from servicekit.follow.batch import Work, settle
-from servicekit.follow.owner import Stored, hot_states, state_routes
 from servicekit.follow.owner_testing import Keys, Things
 from servicekit.follow.projection import Announced, Projection
 from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.state_routes import Stored, hot_states, state_routes
 from servicekit.follow.states import Known
 from servicekit.memory import collect_seldom
 from servicekit.settings import HttpSettings, PostgresSettings

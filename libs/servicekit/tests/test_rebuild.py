@@ -20,10 +20,10 @@ from cvhub.testing import FreshDatabase
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.applied import applied_by
 from servicekit.follow.generations import Generation
-from servicekit.follow.owned_states import HttpStates, Page
 from servicekit.follow.owner_testing import PREFIX, Keys, client_of, owner_app, serving
 from servicekit.follow.rebuild import Rebuild, Rebuilds
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
+from servicekit.follow.state_client import HttpStates, Page
 from servicekit.follow.states import Unknown
 from servicekit.follow.testing import CITIZENS, make_live
 from servicekit.testing import eventually, free_port

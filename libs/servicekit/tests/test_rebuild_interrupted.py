@@ -19,11 +19,11 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import WriteTx
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.generations import Generation
-from servicekit.follow.owned_states import HttpStates, Page
 from servicekit.follow.owner_testing import PREFIX
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
+from servicekit.follow.state_client import HttpStates, Page
 from servicekit.follow.states import BadState, Unknown
 from servicekit.testing import eventually
 

@@ -12,9 +12,9 @@ import pytest_asyncio
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
-from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.owner_testing import PREFIX, Keys, Things, client_of, owner_app, serving
 from servicekit.follow.projection import Projection
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
 from servicekit.follow.verify import NothingLive, Verified, verify

@@ -28,8 +28,8 @@ from cv_registry.testing import (
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
-from servicekit.follow.owner import OwnedState, Versions, hot_states, state_routes
 from servicekit.follow.owner_testing import serving, without_ledger
+from servicekit.follow.state_routes import OwnedState, Versions, hot_states, state_routes
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import EventLog
 from servicekit.follow.topology import assert_follows_contracts

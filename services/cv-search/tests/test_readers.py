@@ -16,7 +16,7 @@ from cv_search.settings import IndexSettings, Settings
 from cv_search.writing import Serving
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.web.testing import Identities
-from servicekit.workers import TooSlow, WorkCrowded, WorkerDied, Workers, WorkRefused
+from servicekit.worker_pool import TooSlow, WorkCrowded, WorkerDied, Workers, WorkRefused
 
 FOUND = Answered(0, b"", b"", 1)
 SERVING = Serving(Place(Path("index"), uuid4()), 1)

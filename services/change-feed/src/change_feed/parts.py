@@ -27,7 +27,7 @@ from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.follow.operations import Operations
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.state_client import HttpStates
 from servicekit.settings import KafkaSettings
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once

@@ -12,7 +12,7 @@ from contact_verification.settings import SERVICE, Settings
 from contact_verification.states import FOLLOWERS
 from cv_citizens.danish_time import Clock, utc_now
 from servicekit.follow.operations import operator_routes
-from servicekit.follow.owner import hot_states
+from servicekit.follow.state_routes import hot_states
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier

@@ -13,7 +13,7 @@ from contact_verification.preparing import Prepares
 from contact_verification.saving import kind_of
 from contact_verification.states import FOLLOWERS, ContactStates
 from cv_contracts.wire.common import TEXT
-from servicekit.follow.owner import state_routes
+from servicekit.follow.state_routes import state_routes
 from servicekit.web.http import HotResponse, internal_only
 from servicekit.web.identity import ServiceVerifier, require_service
 from servicekit.web.internal import InternalBody, json_response

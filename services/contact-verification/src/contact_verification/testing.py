@@ -20,7 +20,7 @@ from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.erasing import receipted
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import made_live
 from servicekit.publish.outbox import Outbox

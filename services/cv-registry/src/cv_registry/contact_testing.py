@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 
 from cv_contracts.faults import Fault
 from cv_registry.settings import SERVICE
-from servicekit.follow.owner import OwnedState, Versions, hot_states, state_routes
 from servicekit.follow.owner_testing import serving, without_ledger
+from servicekit.follow.state_routes import OwnedState, Versions, hot_states, state_routes
 from servicekit.settings import HttpSettings, IdentitySettings
 from servicekit.testing import free_port
 from servicekit.web.health import Health

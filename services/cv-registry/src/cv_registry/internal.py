@@ -18,7 +18,7 @@ from cv_registry.store_contacts import CvContacts
 from cv_registry.store_cvs import CvStore
 from servicekit.follow.erasing import ErasedBody
 from servicekit.follow.operations import WhyBody
-from servicekit.follow.owner import state_routes, states_answer
+from servicekit.follow.state_routes import state_routes, states_answer
 from servicekit.web.http import internal_only
 from servicekit.web.identity import ServiceIdentity
 from servicekit.web.internal import InternalBody, json_response

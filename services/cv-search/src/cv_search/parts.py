@@ -34,7 +34,7 @@ from servicekit.follow.operations import Operations
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
-from servicekit.workers import Workers
+from servicekit.worker_pool import Workers
 
 
 @dataclass(frozen=True, slots=True)

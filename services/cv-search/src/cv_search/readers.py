@@ -10,7 +10,7 @@ from cv_search.port import Query
 from cv_search.searcher import BEHIND, CLUSTER, COSTLY, Answered, Asked
 from cv_search.settings import IndexSettings, Settings
 from cv_search.writing import Serving
-from servicekit.workers import TooSlow, WorkCrowded, Workers, WorkersPlan, WorkFailed, WorkRefused
+from servicekit.worker_pool import TooSlow, WorkCrowded, Workers, WorkersPlan, WorkFailed, WorkRefused
 
 __all__ = ["IndexDoubted", "IndexGone", "Readers", "plan_of"]
 

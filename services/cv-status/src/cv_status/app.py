@@ -12,7 +12,7 @@ from cv_status.hot import GetCvStatus
 from cv_status.parts import assemble, parts_of
 from cv_status.settings import SERVICE, Settings
 from servicekit.follow.operations import operator_routes
-from servicekit.follow.owner import hot_states
+from servicekit.follow.state_routes import hot_states
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from cv_contracts.ids import CvId
 from cv_status.parts import PartsDep, parts_of
 from cv_status.store import StatusStates
-from servicekit.follow.owner import state_routes
+from servicekit.follow.state_routes import state_routes
 from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
 

@@ -14,8 +14,8 @@ from fastapi import FastAPI, Request
 from starlette.types import ASGIApp
 
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import HttpStates
-from servicekit.follow.owner import OwnedState, Stored, Versions, hot_states, state_routes
+from servicekit.follow.state_client import HttpStates
+from servicekit.follow.state_routes import OwnedState, Stored, Versions, hot_states, state_routes
 from servicekit.follow.states import Erased
 from servicekit.settings import HttpSettings
 from servicekit.testing import eventually

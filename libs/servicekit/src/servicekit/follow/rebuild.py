@@ -21,9 +21,9 @@ from servicekit.data.postgres import Database, lock_number, passing_trouble
 from servicekit.data.sessions import lease_connection
 from servicekit.follow.batch import apply_newer, apply_what_can_be, applying
 from servicekit.follow.generations import Generation, Generations, NotBuilding
-from servicekit.follow.owned_states import Page, StateOwner
 from servicekit.follow.pending import back_off
 from servicekit.follow.projection import Applicable, Connection, Projection
+from servicekit.follow.state_client import Page, StateOwner
 from servicekit.follow.states import BadState, Erased, Known
 from servicekit.pace import set_within
 

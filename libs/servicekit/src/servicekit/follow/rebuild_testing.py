@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import Work, settle
-from servicekit.follow.owned_states import HttpStates
 from servicekit.follow.owner_testing import Keys, Things, client_of, owner_app, serving
 from servicekit.follow.projection import Announced, Connection, Projection
 from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import CITIZENS, Copies
 from servicekit.settings import PostgresSettings

@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import Digest, HttpStates
 from servicekit.follow.owner_testing import PREFIX, Keys, Things, client_of, owner_app, serving
+from servicekit.follow.state_client import Digest, HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.testing import free_port
 from servicekit.web.tls import trusting

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 import structlog
 
-from servicekit.worker import LAST, LENGTH, READY, WORKED
+from servicekit.worker_process import LAST, LENGTH, READY, WORKED
 
 __all__ = ["TooSlow", "WorkCrowded", "WorkFailed", "WorkRefused", "WorkerDied", "Workers", "WorkersPlan"]
 
@@ -61,7 +61,7 @@ class WorkersPlan:
     """How many processes of which program, and how long each may take and last. Times are in seconds."""
 
     program: Sequence[str]
-    """Arguments of Python, as in `-m package.module argument`; the program calls `servicekit.worker.serve`."""
+    """Arguments of Python, as in `-m package.module argument`; the program calls `servicekit.worker_process.serve`."""
     processes: int
     timeout: float
     """Longest time for one piece of work, by the clock, from when a process took it."""

@@ -9,13 +9,13 @@ import psutil
 import pytest
 
 from servicekit.testing import eventually
-from servicekit.workers import TooSlow, WorkCrowded, WorkerDied, Workers, WorkersPlan, WorkRefused
+from servicekit.worker_pool import TooSlow, WorkCrowded, WorkerDied, Workers, WorkersPlan, WorkRefused
 
 pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import os, time
-from servicekit.worker import FAILED, WORKED, serve
+from servicekit.worker_process import FAILED, WORKED, serve
 
 def work(frame):
     said = frame.decode()
