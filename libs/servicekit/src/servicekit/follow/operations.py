@@ -15,7 +15,6 @@ from pydantic import Field, StringConstraints
 from cv_contracts.wire.common import TEXT
 from servicekit.data.postgres import Database
 from servicekit.follow import deciding
-from servicekit.follow.access_operations import access_routes
 from servicekit.follow.deciding import Decision, ReadAgain, Why
 from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.follower import Follower
@@ -24,6 +23,7 @@ from servicekit.follow.projection import Projection
 from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.verify import NothingLive, verify
 from servicekit.publish import refused
+from servicekit.web.access_routes import access_routes
 from servicekit.web.http import at_once, internal_only
 from servicekit.web.internal import InternalBody, json_response
 
