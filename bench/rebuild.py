@@ -5,12 +5,12 @@ is about. The peer is measured once more with all states ready in memory. All wr
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import orjson
@@ -22,7 +22,7 @@ from cv_citizens.replica import replica_projection
 from cv_citizens.replica_source import HttpRegistry
 from servicekit.data.postgres import Database, migrate
 from servicekit.follow.batch import Work, settle
-from servicekit.follow.owner_testing import Keys, Things
+from servicekit.follow.owner_testing import Things
 from servicekit.follow.projection import Announced, Projection
 from servicekit.follow.rebuild import Rebuild
 from servicekit.follow.state_routes import Stored, hot_states, state_routes
@@ -33,7 +33,8 @@ from servicekit.testing import eventually, free_port
 from servicekit.web.client import ServiceClient
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
-from servicekit.web.identity import ServiceVerifier, public_key
+from servicekit.web.identity import ServiceVerifier, load_trusted
+from servicekit.web.testing import Identities
 
 CITIZENS, SINGLE, ROUNDS = 60_000, 2_000, 3
 FOLLOWER = "cv-status"
@@ -47,11 +48,11 @@ async def run(servers: Servers) -> list[Row]:
         "things", records=[(s.subject, s.version, orjson.dumps(s.state).decode()) for s in states]
     )
     collect_seldom()
-    keys, port = Keys(FOLLOWER, "cv-registry"), free_port()
+    keys, port = Identities(servers.folder, [FOLLOWER, "cv-registry"]), free_port()
     ours, peer, ready = [], [], []
     try:
         async with _owner(theirs.settings.dsn, port, keys) as url:
-            client = ServiceClient(url, "cv-registry", keys.signer(FOLLOWER))
+            client = ServiceClient(url, "cv-registry", keys.signers[FOLLOWER])
             projection = replica_projection(HttpRegistry(client.post_json))
             for number in range(ROUNDS):
                 servers.say(f"P4 round {number + 1} of {ROUNDS}")
@@ -130,8 +131,8 @@ async def _one_by_one(
 
 
 @asynccontextmanager
-async def _owner(dsn: str, port: int, keys: Keys) -> AsyncIterator[str]:
-    told = {"BENCH_DSN": dsn, "BENCH_PORT": str(port), "BENCH_TRUSTED": json.dumps(keys.public)}
+async def _owner(dsn: str, port: int, keys: Identities) -> AsyncIterator[str]:
+    told = {"BENCH_DSN": dsn, "BENCH_PORT": str(port), "BENCH_TRUSTED": str(keys.trusted_file)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.rebuild", env={**os.environ, **told}
     )
@@ -161,8 +162,7 @@ class _Owned(Things):
 
 def serve_owner() -> None:
     """Serve what the owner has, as the registry serves its citizens."""
-    trusted = {name: public_key(raw) for name, raw in json.loads(os.environ["BENCH_TRUSTED"]).items()}
-    verifier = ServiceVerifier("cv-registry", trusted)
+    verifier = ServiceVerifier("cv-registry", load_trusted(Path(os.environ["BENCH_TRUSTED"])))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from servicekit.caller import Caller, Organisation, User
-from servicekit.follow.owner_testing import Keys
 from servicekit.testing import free_port
 from servicekit.web.client import (
     DEADLINE,
@@ -21,6 +21,7 @@ from servicekit.web.client import (
     ServiceTimedOut,
     ServiceUnreachable,
 )
+from servicekit.web.testing import Identities
 
 SECRET = "0101011234"
 
@@ -63,12 +64,12 @@ class Scripted:
 class World:
     service: Scripted
     client: ServiceClient
-    keys: Keys
+    keys: Identities
 
 
 @pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    service, keys = Scripted(free_port()), Keys("cv-status", "cv-registry")
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    service, keys = Scripted(free_port()), Identities(tmp_path, ["cv-status", "cv-registry"])
     service.says(b"{}")
     server = await asyncio.start_server(service.serve, "127.0.0.1", service.port)
     world = World(service, client_of(service, keys), keys)
@@ -77,9 +78,9 @@ async def world() -> AsyncIterator[World]:
     server.close()
 
 
-def client_of(service: Scripted, keys: Keys, deadline: timedelta = DEADLINE) -> ServiceClient:
+def client_of(service: Scripted, keys: Identities, deadline: timedelta = DEADLINE) -> ServiceClient:
     url = f"http://127.0.0.1:{service.port}"
-    return ServiceClient(url, "cv-registry", keys.signer("cv-status"), deadline=deadline)
+    return ServiceClient(url, "cv-registry", keys.signers["cv-status"], deadline=deadline)
 
 
 async def test_json_goes_there_and_back_over_one_connection(world: World) -> None:
@@ -148,6 +149,6 @@ async def test_a_service_that_is_away_or_hangs_up_is_unreachable(world: World) -
     world.service.answer = b""
     with pytest.raises(ServiceUnreachable):
         await world.client.post_json("/internal/x", {})
-    nobody = ServiceClient(f"http://127.0.0.1:{free_port()}", "cv-registry", world.keys.signer("cv-status"))
+    nobody = ServiceClient(f"http://127.0.0.1:{free_port()}", "cv-registry", world.keys.signers["cv-status"])
     with pytest.raises(ServiceUnreachable):
         await nobody.post_json("/internal/x", {})

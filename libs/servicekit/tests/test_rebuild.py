@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,20 +21,22 @@ from cvhub.testing import FreshDatabase
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.applied import applied_by
 from servicekit.follow.generations import Generation
-from servicekit.follow.owner_testing import PREFIX, Keys, client_of, owner_app, serving
+from servicekit.follow.owner_testing import PREFIX, client_of, owner_app, serving
 from servicekit.follow.rebuild import Rebuild, Rebuilds
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
 from servicekit.follow.state_client import HttpStates, Page
 from servicekit.follow.states import Unknown
 from servicekit.follow.testing import CITIZENS, make_live
 from servicekit.testing import eventually, free_port
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
-    async with world_of(await fresh_database("servicekit.migrations"), await fresh_database()) as world:
+async def world(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[World]:
+    own, owners = await fresh_database("servicekit.migrations"), await fresh_database()
+    async with world_of(own, owners, tmp_path) as world:
         yield world
 
 
@@ -286,13 +289,13 @@ async def test_who_waits_already_waits_for_the_newer_version_and_as_long_as_befo
 
 
 async def test_an_owner_that_is_away_is_waited_for_and_the_build_goes_on_from_the_last_page(
-    world: World,
+    world: World, tmp_path: Path
 ) -> None:
     await filled(world)
     port = free_port()
-    keys = Keys("follower", "owner")
+    keys = Identities(tmp_path, ["follower", "owner"])
     app = owner_app(world.things, keys.verifier("owner"), "follower")
-    client, owner = client_of(f"http://127.0.0.1:{port}", keys.signer("follower"))
+    client, owner = client_of(f"http://127.0.0.1:{port}", keys.signers["follower"])
     rebuild = Rebuild(world.database, world.projection, owner)
     async with running(rebuild):
         world.things.gate = asyncio.Event()

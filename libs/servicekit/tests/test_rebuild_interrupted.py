@@ -7,6 +7,7 @@ import gc
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,8 +32,9 @@ pytestmark = pytest.mark.infra
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
-    async with world_of(await fresh_database("servicekit.migrations"), await fresh_database()) as world:
+async def world(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[World]:
+    own, owners = await fresh_database("servicekit.migrations"), await fresh_database()
+    async with world_of(own, owners, tmp_path) as world:
         yield world
 
 

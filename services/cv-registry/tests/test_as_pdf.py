@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from cv_citizens.standins import Mode, Renderer, rendering
+from cv_citizens.renderer_testing import Mode, Renderer, rendering
 from cv_citizens.testing import (
     ACTOR,
     COMPANY,

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from cv_citizens.standins import Mode, Renderer, rendering
+from cv_citizens.renderer_testing import Mode, Renderer, rendering
 from cv_citizens.testing import (
     ACTOR,
     COMPANY,

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from cv_citizens.standins import Mode
+from cv_citizens.renderer_testing import Mode
 from cv_citizens.testing import (
     ACTOR,
     COMPANY,

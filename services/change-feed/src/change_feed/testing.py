@@ -25,10 +25,10 @@ from servicekit.data.postgres import Database
 from servicekit.follow.testing import heartbeat
 from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings
-from servicekit.standin import StandIn
 from servicekit.testing import eventually
 from servicekit.web.health import Health
 from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 E = TypeVar("E", bound=Event)
 

@@ -24,8 +24,8 @@ from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import made_live
 from servicekit.publish.outbox import Outbox
-from servicekit.standin import StandIn
 from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MOBILE, LANDLINE, EMAIL = 1, 2, 3

@@ -18,9 +18,9 @@ from servicekit.caller import Caller
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.follow.states import Unknown
 from servicekit.follow.testing import apply_states
-from servicekit.standin import StandIn
 from servicekit.testing import eventually
 from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 __all__ = [
     "Owners",

@@ -8,8 +8,6 @@ from uuid import UUID
 
 import orjson
 import uvicorn
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fastapi import FastAPI, Request
 from starlette.types import ASGIApp
 
@@ -22,9 +20,9 @@ from servicekit.testing import eventually
 from servicekit.web.client import ServiceClient
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
-from servicekit.web.identity import ServiceSigner, ServiceVerifier, generate_key, public_key
+from servicekit.web.identity import ServiceSigner, ServiceVerifier
 
-__all__ = ["Keys", "Things", "client_of", "owner_app", "serving", "without_ledger"]
+__all__ = ["Things", "client_of", "owner_app", "serving", "without_ledger"]
 
 PREFIX = "/internal/things"
 
@@ -32,22 +30,6 @@ PREFIX = "/internal/things"
 def without_ledger() -> Versions:
     """Give the versions of an owner in whose place a test stands, who keeps no erasures and whose versions nobody compares."""
     return Versions(cast("Database", None), "nothing", "nobody")
-
-
-class Keys:
-    """Service keys made for one test, by service."""
-
-    def __init__(self, *services: str) -> None:
-        pairs = {service: generate_key() for service in services}
-        self.private = {service: pem for service, (pem, _) in pairs.items()}
-        self.public = {service: raw for service, (_, raw) in pairs.items()}
-
-    def signer(self, service: str) -> ServiceSigner:
-        key = load_pem_private_key(self.private[service], password=None)
-        return ServiceSigner(service, cast("Ed25519PrivateKey", key))
-
-    def verifier(self, service: str) -> ServiceVerifier:
-        return ServiceVerifier(service, {name: public_key(raw) for name, raw in self.public.items()})
 
 
 class Things:
