@@ -148,6 +148,21 @@ async def test_only_services_that_are_listed_may_call(owner: Owner, path: str) -
     assert (await owner.http.post(f"/{path}", json=body)).json()["code"] == 1012
 
 
+@pytest.mark.parametrize("path", ["states", "snapshot"])
+@pytest.mark.parametrize("encodings", ["gzip;q=0", "identity, gzip; q=0.0"])
+async def test_no_answer_is_compressed_where_that_is_refused_by_name(
+    owner: Owner, path: str, encodings: str
+) -> None:
+    subject = uuid4()
+    await owner.things.put(subject, 1, text="x" * 500)
+    body = {"subjects": [str(subject)]} if path == "states" else {}
+    answer = await owner.http.post(
+        f"/{path}", json=body, headers=owner.headers() | {"accept-encoding": encodings}
+    )
+    assert "content-encoding" not in answer.headers
+    assert [state["version"] for state in answer.json()["states"]] == [1]
+
+
 @pytest.mark.parametrize("count", [0, 30, 900])
 async def test_answers_are_compressed_where_that_is_accepted_and_worth_it(owner: Owner, count: int) -> None:
     for _ in range(count):

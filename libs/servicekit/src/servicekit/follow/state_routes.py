@@ -13,6 +13,7 @@ from pydantic import Field
 
 from servicekit.data.postgres import Database
 from servicekit.follow.states import Erased, Known
+from servicekit.web.compression import takes_gzip
 from servicekit.web.http import HotResponse, Routes, at_once, internal_only
 from servicekit.web.identity import ServiceVerifier, require_service
 from servicekit.web.internal import InternalBody
@@ -245,7 +246,8 @@ async def _answer(request: Request, body: bytes) -> Response:
 
 
 async def _hot_answer(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
-    if len(body) < WORTH_ZIPPING or b"gzip" not in headers.get(b"accept-encoding", b""):
+    accepted = headers.get(b"accept-encoding", b"").decode("latin-1")
+    if len(body) < WORTH_ZIPPING or not takes_gzip(accepted):
         return 200, [_JSON], body
     # Compressing lets other threads run, so a large answer does not hold up the other requests of this process.
     aside = len(body) > ZIPPED_ASIDE
