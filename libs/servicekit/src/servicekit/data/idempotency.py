@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
+from cv_contracts.faults import FieldError, Precondition, Unavailable
 from cv_contracts.wire.common import is_request_id
 from servicekit.caller import Caller, Organisation
 from servicekit.data.postgres import Database, WriteTx
@@ -47,20 +47,13 @@ def wrong_request_id(request_id: str | None) -> FieldError | None:
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What a request id is unique for: client, organisation acted as, method and the citizen's random id.
-
-    A request id that has not the form of the contract is fault 1014.
-    """
+    """What a request id is unique for: client, organisation acted as, method and the citizen's random id."""
 
     client: str
     organisation: Organisation
     method: int
     subject: UUID
     request_id: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if wrong := wrong_request_id(self.request_id):
-            raise Fault(1014, errors=(wrong,))
 
     @classmethod
     def of(cls, caller: Caller, method: int, subject: UUID, request_id: str | None) -> Self | None:
