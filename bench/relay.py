@@ -75,7 +75,7 @@ async def _relayed(database: Database, settings: KafkaSettings, events: list[CVC
     outbox = Outbox()
     for at in range(0, len(events), CHUNK):
         async with database.write("bench") as tx:
-            await outbox.add_many(tx, events[at : at + CHUNK])
+            await outbox.add(tx, *events[at : at + CHUNK])
     relay = Relay(database, settings, SOURCE, outbox)
     begun = time.perf_counter()
     task = asyncio.create_task(relay.run())
