@@ -87,7 +87,10 @@ def heed_cancellation() -> None:
 
 @contextmanager
 def no_stray_cancellation() -> Iterator[None]:
-    """Make a cancellation that nobody asked for a ConnectionError: aiokafka lets out that of a future whose connection went."""
+    """Turn a CancelledError that is not ours into ConnectionAbortedError.
+
+    aiokafka leaks the cancellation of an internal future when its connection is lost.
+    """
     try:
         yield
     except asyncio.CancelledError:

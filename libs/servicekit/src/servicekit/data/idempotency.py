@@ -63,7 +63,7 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class FirstAnswer:
-    """A response as it was first given; `headers` need no more than what the body alone does not say."""
+    """A response as it was first given; `headers`: those that cannot be derived from the body."""
 
     status: int
     body: bytes

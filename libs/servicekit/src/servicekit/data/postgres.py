@@ -269,7 +269,10 @@ async def _transaction(conn: "Connection", begin: str) -> AsyncIterator[WriteTx]
 
 
 async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
-    """Heed a cancellation only once the work is done: who gave the connection back before would fail instead of being cancelled."""
+    """Finish `work` even when cancelled, then raise the cancellation.
+
+    Releasing a connection in the middle of a ROLLBACK would raise an InterfaceError instead.
+    """
     task, cancelled = asyncio.ensure_future(work), None
     while not task.done():
         try:

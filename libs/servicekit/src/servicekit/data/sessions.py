@@ -17,7 +17,7 @@ LEASE_SESSION: Mapping[str, str] = {
     "tcp_keepalives_idle": "4",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
-    # One that is cut off behind something which answers in its place loses it too: a holder speaks every few seconds.
+    # A holder behind a proxy that still answers keep-alives loses the lease by this idle time-out; holders ping every few seconds.
     "idle_session_timeout": "30000",
 }
 """Settings of a session whose advisory lock is a lease."""

@@ -78,7 +78,10 @@ class Following:
         self.assigned.set()
 
     def heed(self, known: Mapping[int, int], stored: Mapping[int, int]) -> None:
-        """Compare what the database holds with what was known of it before it was asked: where it is behind, it was restored."""
+        """Compare the positions read from the database with those this process knew before the query.
+
+        A lower one means the database was restored from a back-up.
+        """
         if any(stored.get(partition, 0) < offset for partition, offset in known.items()):
             self._rewound()
 

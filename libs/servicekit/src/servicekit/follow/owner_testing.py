@@ -28,7 +28,7 @@ PREFIX = "/internal/things"
 
 
 def without_ledger() -> Versions:
-    """Give the versions of an owner in whose place a test stands, who keeps no erasures and whose versions nobody compares."""
+    """`Versions` for a stand-in owner without a database: no erasures; `/ranges` and `/versions` cannot be called."""
     return Versions(cast("Database", None), "nothing", "nobody")
 
 

@@ -40,7 +40,8 @@ REMOVED_AT_ONCE = 100
 PAGE_TIMEOUT = 20.0
 LOOK_EVERY = 2.0
 SPEAK_EVERY = 5.0
-"""A builder works on other connections, and says nothing on that of its lease, which is taken from whoever is silent for long."""
+"""Seconds between pings on the lease's connection: it is idle while pages are built, and the server ends idle lease sessions
+after 30 s."""
 LONGEST_REST = 30.0
 
 _WAITS = """

@@ -40,7 +40,8 @@ V = TypeVar("V")
 class _Expiring(Generic[K, V]):
     """A bounded cache; when full, the least recently used entry leaves.
 
-    An entry is good from when it was put until it expires: one that a clock put while it was ahead is not good once it is right again.
+    An entry is good from when it was put until it expires. The lower bound drops entries that were put while the clock was
+    ahead, once it has been set back.
     """
 
     def __init__(self, size: int) -> None:
