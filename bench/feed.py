@@ -33,8 +33,8 @@ from cv_contracts.topics import topic_of
 from cv_contracts.wire.changes import GetCVUpdateListQuery
 from cvhub.servers.postgres import PostgresServer
 from servicekit.data.postgres import Database, migrate
-from servicekit.follow.owned_states import Page
 from servicekit.follow.records import Record
+from servicekit.follow.state_client import Page
 from servicekit.follow.states import Known, SubjectState
 from servicekit.follow.testing import make_live
 from servicekit.memory import collect_seldom

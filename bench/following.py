@@ -26,6 +26,7 @@ from servicekit.data.postgres import Database, migrate
 from servicekit.follow.follower import Follower
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.states import Known, SubjectState
+from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings, PostgresSettings
 
 CITIZENS = 20_000
@@ -143,7 +144,7 @@ async def _throughput(servers: Servers) -> Row:
     settings = KafkaSettings(
         bootstrap_servers=servers.kafka.bootstrap_servers, topic_prefix=f"follow{secrets.token_hex(4)}."
     )
-    await kafka.ensure_topics(settings, [TOPIC])
+    await ensure_topics(settings, [TOPIC])
     await _produce(settings)
     ours, peer = [], []
     for number in range(ROUNDS):

@@ -18,12 +18,15 @@ import orjson
 import typst
 
 from bench.measured import Row, Servers, megabytes, shown
+from pdf_renderer import rendering
 from pdf_renderer.cv_testing import SAMPLE, cv_of
 from pdf_renderer.glyphs import FONTS, glyphs
+from pdf_renderer.rendering import plan_of
+from pdf_renderer.settings import WorkerSettings
 from pdf_renderer.sheet import cv_sheet
 from pdf_renderer.templates import NEWEST
 from pdf_renderer.typesetting import Typesetter
-from pdf_renderer.workers import Workers, WorkerSettings
+from servicekit.worker_pool import Workers
 
 CVS, ROUNDS = 40, 3
 WORKER_SECONDS = 4.0
@@ -191,7 +194,7 @@ def _block(block: dict[str, Any]) -> str:
 
 
 async def _throughput(processes: int) -> float:
-    async with Workers(WorkerSettings(processes=processes, waiting=10_000)) as workers:
+    async with Workers(plan_of(WorkerSettings(processes=processes, waiting=10_000))) as workers:
         await _render_many(workers, range(2 * processes))
         begun, done = time.perf_counter(), 0
         while time.perf_counter() - begun < WORKER_SECONDS:
@@ -202,7 +205,7 @@ async def _throughput(processes: int) -> float:
 
 async def _memory(servers: Servers) -> Row:
     """Give a worker's memory after so many different documents, against that after the first of them."""
-    async with Workers(WorkerSettings(processes=1, documents=2 * MANY, worn_mb=4_096)) as workers:
+    async with Workers(plan_of(WorkerSettings(processes=1, documents=2 * MANY, worn_mb=4_096))) as workers:
         early = 0
         for begin in range(0, MANY, 100):
             await _render_many(workers, range(begin, begin + 100))
@@ -216,4 +219,6 @@ async def _memory(servers: Servers) -> Row:
 
 
 async def _render_many(workers: Workers, numbers: range) -> None:
-    await asyncio.gather(*(workers.render(NEWEST.name, orjson.dumps(_cv(number))) for number in numbers))
+    await asyncio.gather(
+        *(rendering.render(workers, NEWEST.name, orjson.dumps(_cv(number))) for number in numbers)
+    )

@@ -5,12 +5,12 @@ is about. The peer is measured once more with all states ready in memory. All wr
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import orjson
@@ -22,10 +22,10 @@ from cv_citizens.replica import replica_projection
 from cv_citizens.replica_source import HttpRegistry
 from servicekit.data.postgres import Database, migrate
 from servicekit.follow.batch import Work, settle
-from servicekit.follow.owner import Stored, state_routes
-from servicekit.follow.owner_testing import Keys, Things
+from servicekit.follow.owner_testing import Things
 from servicekit.follow.projection import Announced, Projection
 from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.state_routes import Stored, hot_states, state_routes
 from servicekit.follow.states import Known
 from servicekit.memory import collect_seldom
 from servicekit.settings import HttpSettings, PostgresSettings
@@ -33,9 +33,11 @@ from servicekit.testing import eventually, free_port
 from servicekit.web.client import ServiceClient
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
-from servicekit.web.identity import ServiceVerifier, public_key
+from servicekit.web.identity import ServiceVerifier, load_trusted
+from servicekit.web.testing import Identities
 
 CITIZENS, SINGLE, ROUNDS = 60_000, 2_000, 3
+FOLLOWER = "cv-status"
 
 
 async def run(servers: Servers) -> list[Row]:
@@ -46,11 +48,11 @@ async def run(servers: Servers) -> list[Row]:
         "things", records=[(s.subject, s.version, orjson.dumps(s.state).decode()) for s in states]
     )
     collect_seldom()
-    keys, port = Keys("cv-status", "cv-registry"), free_port()
+    keys, port = Identities(servers.folder, [FOLLOWER, "cv-registry"]), free_port()
     ours, peer, ready = [], [], []
     try:
         async with _owner(theirs.settings.dsn, port, keys) as url:
-            client = ServiceClient(url, "cv-registry", keys.signer("cv-status"))
+            client = ServiceClient(url, "cv-registry", keys.signers[FOLLOWER])
             projection = replica_projection(HttpRegistry(client.post_json))
             for number in range(ROUNDS):
                 servers.say(f"P4 round {number + 1} of {ROUNDS}")
@@ -129,8 +131,8 @@ async def _one_by_one(
 
 
 @asynccontextmanager
-async def _owner(dsn: str, port: int, keys: Keys) -> AsyncIterator[str]:
-    told = {"BENCH_DSN": dsn, "BENCH_PORT": str(port), "BENCH_TRUSTED": json.dumps(keys.public)}
+async def _owner(dsn: str, port: int, keys: Identities) -> AsyncIterator[str]:
+    told = {"BENCH_DSN": dsn, "BENCH_PORT": str(port), "BENCH_TRUSTED": str(keys.trusted_file)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.rebuild", env={**os.environ, **told}
     )
@@ -160,27 +162,27 @@ class _Owned(Things):
 
 def serve_owner() -> None:
     """Serve what the owner has, as the registry serves its citizens."""
-    trusted = {name: public_key(raw) for name, raw in json.loads(os.environ["BENCH_TRUSTED"]).items()}
-    health = Health()
+    verifier = ServiceVerifier("cv-registry", load_trusted(Path(os.environ["BENCH_TRUSTED"])))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = await Database.connect(PostgresSettings(dsn=os.environ["BENCH_DSN"]), "bench-owner")
-        app.state.owned = _Owned(database)
+        owned = _Owned(database)
+        app.state.owned = owned
+        hot_states(routes, verifier, "/internal/citizens", owned, [FOLLOWER])
         yield
         await database.close()
 
-    def owned(request: Request) -> _Owned:
-        found: _Owned = request.app.state.owned
-        return found
+    def owned_by(request: Request) -> _Owned:
+        owned: _Owned = request.app.state.owned
+        return owned
 
     app = FastAPI(lifespan=lifespan)
-    install(app, ServiceVerifier("cv-registry", trusted))
-    app.include_router(state_routes("/internal/citizens", owned, ("cv-status",)))
+    install(app, verifier)
+    app.include_router(state_routes("/internal/citizens", owned_by, [FOLLOWER]))
+    routes = Routes(app, HttpSettings(), Health())
     port = int(os.environ["BENCH_PORT"])
-    uvicorn.run(
-        Routes(app, HttpSettings(), health), port=port, loop="uvloop", http="httptools", log_level="warning"
-    )
+    uvicorn.run(routes, port=port, loop="uvloop", http="httptools", log_level="warning")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import topic_of
 from servicekit import kafka
 from servicekit.data.postgres import Database, migrate
+from servicekit.kafka_admin import ensure_topics
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.settings import KafkaSettings, PostgresSettings
@@ -30,7 +31,7 @@ async def run(servers: Servers) -> list[Row]:
     settings = KafkaSettings(
         bootstrap_servers=servers.kafka.bootstrap_servers, topic_prefix=f"bench{secrets.token_hex(4)}."
     )
-    await kafka.ensure_topics(settings, [TOPIC])
+    await ensure_topics(settings, [TOPIC])
     dsn = await servers.database()
     await migrate(dsn)
     database = await Database.connect(PostgresSettings(dsn=dsn), "bench")
@@ -74,7 +75,7 @@ async def _relayed(database: Database, settings: KafkaSettings, events: list[CVC
     outbox = Outbox()
     for at in range(0, len(events), CHUNK):
         async with database.write("bench") as tx:
-            await outbox.add_many(tx, events[at : at + CHUNK])
+            await outbox.add(tx, *events[at : at + CHUNK])
     relay = Relay(database, settings, SOURCE, outbox)
     begun = time.perf_counter()
     task = asyncio.create_task(relay.run())

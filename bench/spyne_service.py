@@ -19,7 +19,8 @@ from typing import Any
 import uvicorn
 
 from cv_gateway.soap.tables import NAMESPACE, Element, messages
-from servicekit.web.identity import Caller, Organisation, ServiceSigner, User, load_private_key
+from servicekit.caller import Caller, Organisation, User
+from servicekit.web.identity import ServiceSigner, load_private_key
 
 THREADS = 4
 """More of them only wait for each other: Python runs one at a time."""

@@ -20,7 +20,7 @@ from cv_contracts.topics import TOPICS
 from cv_gateway.testing import AUDIENCE, ISSUER, Provider, call_headers
 from cvhub.people import import_lines
 from cvhub.servers.guard import guard
-from servicekit.kafka import ensure_topics
+from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings
 from servicekit.testing import free_port
 from servicekit.web.identity import ServiceSigner, load_private_key

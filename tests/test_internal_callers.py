@@ -1,7 +1,8 @@
 """Who may call which internal route: every route of every service, with the key of everybody who has one, against one table."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -9,12 +10,13 @@ from uuid import UUID
 
 import httpx
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from cvhub.services import IDENTITIES, SERVICES, Service
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.web.http import Routes
-from servicekit.web.testing import Identities
+from servicekit.web.testing import Identities, in_process
 
 pytestmark = pytest.mark.slow
 
@@ -73,9 +75,23 @@ CALLERS: Final[Mapping[str, Mapping[str, Names]]] = {
 WITH_ROUTES: Final = [service for service in SERVICES if service.migrations]
 
 
-@pytest.fixture
-def built(service: Service, identities: Identities, tmp_path: Path) -> Routes:
-    """Give a service that is connected to nothing: who is let in gets some other fault."""
+class Nothing:
+    """The parts of a service, each of them None."""
+
+    def __getattr__(self, _name: str) -> None:
+        return None
+
+
+@asynccontextmanager
+async def nothing(*_given: object) -> AsyncIterator[Nothing]:
+    yield Nothing()
+
+
+@pytest_asyncio.fixture
+async def built(
+    service: Service, identities: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Routes]:
+    """Run a service that is connected to nothing: who is let in gets some other fault."""
     secret = "k1:a secret for this test only"
     given: dict[str, Any] = {
         "postgres": PostgresSettings(dsn="postgresql://127.0.0.1:9/nowhere"),
@@ -85,9 +101,12 @@ def built(service: Service, identities: Identities, tmp_path: Path) -> Routes:
         **dict.fromkeys(("request_secret", "data_keys", "blind_secret", "code_secret"), secret),
     }
     settings = import_module(f"{service.module}.settings").Settings(**given)
-    routes: Routes = import_module(f"{service.module}.app").create_app(settings)
-    routes._app.state.parts = None  # type: ignore[attr-defined]  # an ASGI application, here FastAPI's
-    return routes
+    module = import_module(f"{service.module}.app")
+    for connecting in ("assemble", "background"):
+        monkeypatch.setattr(module, connecting, nothing)
+    routes: Routes = module.create_app(settings)
+    async with in_process(routes):
+        yield routes
 
 
 def internal_routes(built: Routes) -> set[tuple[str, str]]:

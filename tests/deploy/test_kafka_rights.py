@@ -21,7 +21,7 @@ from cvhub.doctor.patient import Patient
 from cvhub.operator import Place
 from cvhub.servers.kafka import KafkaServer
 from servicekit import kafka
-from servicekit.kafka_rights import ensure_acls
+from servicekit.kafka_admin import ensure_acls, ensure_topics
 from servicekit.settings import KafkaSettings
 
 pytestmark = pytest.mark.infra
@@ -44,7 +44,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 
 
 async def _prepare(plain: KafkaSettings) -> None:
-    await kafka.ensure_topics(plain, TOPICS)
+    await ensure_topics(plain, TOPICS)
     allowed = [acl for name in principals() for acl in acls(name)]
     assert await ensure_acls(plain, allowed) == await ensure_acls(plain, allowed)
     sender = kafka.producer(plain, "prepare")

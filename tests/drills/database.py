@@ -12,7 +12,8 @@ from tests.drills.records import poison_is_set_aside, send_poison, set_aside
 from tests.e2e.system import REGISTRY
 
 from cvhub.services import SERVICES
-from servicekit.data.postgres import lock_number, server_settings
+from servicekit.data.postgres import lock_number
+from servicekit.data.sessions import server_settings
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
 

@@ -3,17 +3,18 @@
 import asyncio
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cv_citizens import documents
 from cv_citizens.documents import Document, Documents, way_to_renderer
-from cv_citizens.standins import rendering
+from cv_citizens.renderer_testing import rendering
 from cv_contracts.faults import Fault, Unexpected
-from servicekit.follow.owner_testing import Keys
 from servicekit.testing import eventually
 from servicekit.web.client import LIMITS, ServiceRefused, ServiceUnreachable
+from servicekit.web.testing import Identities
 
 UNREACHABLE = 8236
 
@@ -63,10 +64,10 @@ async def test_a_document_that_will_never_be_rendered_is_a_mistake_of_ours(statu
 
 
 async def test_whoever_finds_no_place_at_a_renderer_that_hangs_does_not_wait_for_the_whole_deadline(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(documents, "LONGEST_WAIT", 0.1)
-    signer = Keys("cv-registry").signer("cv-registry")
+    signer = Identities(tmp_path, ["cv-registry"]).signers["cv-registry"]
     async with rendering() as renderer:
         renderer.mode = "slow"
         with closing(way_to_renderer(renderer.url, signer, timedelta(seconds=50))) as way:

@@ -10,7 +10,7 @@ from cv_citizens.citizen import Citizen, Relation
 from cv_citizens.policy import Actor, Decision, decide, explain
 from cv_contracts.access import ACCESS
 from cv_contracts.ids import CvId, PersonId
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 TODAY, EARLIER = date(2026, 11, 22), date(2026, 1, 1)
 FUND, TOWN, CENTER, ACTOR, STAR, FIRM = (

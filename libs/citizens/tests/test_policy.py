@@ -11,7 +11,7 @@ import pytest
 from cv_citizens.citizen import Citizen, Relation
 from cv_citizens.policy import Actor, Decision, decide, fault_of_organisation
 from cv_contracts.ids import CvId, PersonId
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 TODAY = date(2026, 11, 22)
 FUND, ACTOR, TOWN, CENTER, FIRM, STAR, JOBNET = 1, 4, 7, 8, 24, 100, 101

@@ -1,19 +1,20 @@
 """A process that follows, for the tests that kill it: settings as JSON in its argument, where to stall among them."""
 
 import asyncio
-import base64
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
 
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
-from servicekit.follow.owner_testing import Keys, client_of
+from servicekit.follow.owner_testing import client_of
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.testing import CITIZENS, Copies
 from servicekit.settings import KafkaSettings, PostgresSettings
+from servicekit.web.identity import ServiceSigner, load_private_key
 
 
 async def never(*_: object) -> None:
@@ -35,11 +36,10 @@ class Stalling(Copies):
 
 async def main() -> None:
     told = json.loads(sys.argv[1])
-    keys = Keys()
-    keys.private["follower"] = base64.b64decode(told["key"])
+    signer = ServiceSigner("follower", load_private_key(Path(told["key"])))
     postgres = PostgresSettings(dsn=told["dsn"])
     database = await Database.connect(postgres, "following")
-    _, owner = client_of(told["url"], keys.signer("follower"))
+    _, owner = client_of(told["url"], signer)
     copies = Stalling(database) if told["stall"] == "transaction" else Copies(database)
     if told["stall"] == "offsets":
         AIOKafkaConsumer.commit = never

@@ -9,12 +9,12 @@ import pytest
 
 from cv_contracts.faults import Unavailable
 from cvhub.testing import Postgres
+from servicekit.caller import Caller, Organisation, User
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.access_queries import Asked, rows
 from servicekit.data.postgres import Database, migrate
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
-from servicekit.web.identity import Caller, Organisation, User
 
 pytestmark = pytest.mark.infra
 

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
+from servicekit.caller import Caller, Organisation, User
 from servicekit.data.access_log import AccessLog, AccessRow
 from servicekit.data.access_queries import Asked, reads_by_user, rows
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Caller, Organisation, User
 
 pytestmark = pytest.mark.infra
 

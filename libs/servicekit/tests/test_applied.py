@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from cv_contracts.faults import Unavailable
 from servicekit.data.postgres import Database
-from servicekit.follow.applied import Applied
+from servicekit.follow.applied import applied_by
 from servicekit.follow.follower import Follower
 from servicekit.follow.freshness import all_fresh_sql, fresh_sql
 from servicekit.follow.testing import CITIZENS, Copies, EventLog, OwnedStates, following, make_live
@@ -43,19 +43,19 @@ async def apply(database: Database, version: int, generation: int = 1) -> None:
 
 async def test_what_is_applied_is_not_waited_for(database: Database) -> None:
     await apply(database, 5)
-    applied = Applied(database, {STREAM: "copies"})
+    applied = applied_by(database, {STREAM: "copies"})
     await applied.wait(STREAM, PERSON, 5)
     await applied.wait(STREAM, PERSON, 4)
 
 
 async def test_streams_that_the_service_does_not_follow_are_not_waited_for(database: Database) -> None:
-    applied = Applied(database, {STREAM: "copies"})
+    applied = applied_by(database, {STREAM: "copies"})
     await applied.wait("cv-status.status-set", PERSON, 5)
 
 
 async def test_a_wait_that_takes_too_long_is_refused_with_when_to_come_back(database: Database) -> None:
     await apply(database, 4)
-    applied = Applied(database, {STREAM: "copies"})
+    applied = applied_by(database, {STREAM: "copies"})
     begun = time.monotonic()
     with pytest.raises(Unavailable) as refused:
         await applied.wait(STREAM, PERSON, 5, timedelta(milliseconds=200))
@@ -65,7 +65,7 @@ async def test_a_wait_that_takes_too_long_is_refused_with_when_to_come_back(data
 
 
 async def test_a_wait_ends_when_another_instance_applies_the_version(database: Database) -> None:
-    applied = Applied(database, {STREAM: "copies"})
+    applied = applied_by(database, {STREAM: "copies"})
     waiting = asyncio.create_task(applied.wait(STREAM, PERSON, 5, timedelta(seconds=5)))
     await eventually(lambda: bool(applied._waiting))
     await apply(database, 5)
@@ -76,7 +76,7 @@ async def test_a_version_in_a_generation_being_built_does_not_count(database: Da
     await make_live(database, generation=2, status="building")
     await apply(database, 5, generation=2)
     with pytest.raises(Unavailable):
-        await Applied(database, {STREAM: "copies"}).wait(STREAM, PERSON, 5, timedelta(milliseconds=50))
+        await applied_by(database, {STREAM: "copies"}).wait(STREAM, PERSON, 5, timedelta(milliseconds=50))
 
 
 async def test_the_follower_wakes_those_who_wait(database: Database, kafka_settings: KafkaSettings) -> None:

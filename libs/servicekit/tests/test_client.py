@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from servicekit.follow.owner_testing import Keys
+from servicekit.caller import Caller, Organisation, User
 from servicekit.testing import free_port
 from servicekit.web.client import (
     DEADLINE,
@@ -19,7 +20,7 @@ from servicekit.web.client import (
     ServiceTimedOut,
     ServiceUnreachable,
 )
-from servicekit.web.identity import Caller, Organisation, User
+from servicekit.web.testing import Identities
 from servicekit.web.upstream_testing import ScriptedOwner, cut, hang, plain
 
 SECRET = "0101011234"
@@ -29,19 +30,19 @@ SECRET = "0101011234"
 class World:
     service: ScriptedOwner
     client: ServiceClient
-    keys: Keys
+    keys: Identities
 
 
 @pytest_asyncio.fixture
-async def world(scripted: ScriptedOwner) -> AsyncIterator[World]:
-    keys = Keys("cv-status", "cv-registry")
+async def world(scripted: ScriptedOwner, tmp_path: Path) -> AsyncIterator[World]:
+    keys = Identities(tmp_path, ["cv-status", "cv-registry"])
     world = World(scripted, client_of(scripted, keys), keys)
     yield world
     world.client.close()
 
 
-def client_of(service: ScriptedOwner, keys: Keys, deadline: timedelta = DEADLINE) -> ServiceClient:
-    return ServiceClient(service.url, "cv-registry", keys.signer("cv-status"), deadline=deadline)
+def client_of(service: ScriptedOwner, keys: Identities, deadline: timedelta = DEADLINE) -> ServiceClient:
+    return ServiceClient(service.url, "cv-registry", keys.signers["cv-status"], deadline=deadline)
 
 
 async def test_json_goes_there_and_back_over_one_connection(world: World) -> None:
@@ -109,6 +110,6 @@ async def test_a_service_that_is_away_or_hangs_up_is_unreachable(world: World) -
     world.service.answering = cut
     with pytest.raises(ServiceUnreachable):
         await world.client.post_json("/internal/x", {})
-    nobody = ServiceClient(f"http://127.0.0.1:{free_port()}", "cv-registry", world.keys.signer("cv-status"))
+    nobody = ServiceClient(f"http://127.0.0.1:{free_port()}", "cv-registry", world.keys.signers["cv-status"])
     with pytest.raises(ServiceUnreachable):
         await nobody.post_json("/internal/x", {})

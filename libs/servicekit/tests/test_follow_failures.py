@@ -28,6 +28,7 @@ from servicekit.follow.testing import (
     following,
     make_live,
 )
+from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually
 
@@ -244,7 +245,7 @@ async def test_the_broker_may_come_after_the_follower_and_go_in_between(
     database: Database, copies: Copies, own_kafka: Kafka
 ) -> None:
     kafka = KafkaSettings(bootstrap_servers=own_kafka.bootstrap_servers)
-    await clients.ensure_topics(kafka, [CITIZENS])
+    await ensure_topics(kafka, [CITIZENS])
     owner, people = OwnedStates(), [uuid4(), uuid4()]
     await asyncio.to_thread(own_kafka.stop)
     async with following(Follower(database, kafka, "cv-status", [copies.projection(owner)])):
@@ -291,7 +292,7 @@ async def test_the_victim_of_a_deadlock_is_tried_again_as_a_whole(
 async def test_a_follower_proves_who_it_is(
     database: Database, scram_kafka: KafkaSettings, copies: Copies
 ) -> None:
-    await clients.ensure_topics(scram_kafka, [CITIZENS])
+    await ensure_topics(scram_kafka, [CITIZENS])
     owner, person = OwnedStates(), uuid4()
     async with (
         EventLog(scram_kafka) as log,

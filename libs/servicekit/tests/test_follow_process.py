@@ -1,7 +1,6 @@
 """A follower in a process of its own that is killed with -9, inside its transaction or before the offsets are committed."""
 
 import asyncio
-import base64
 import json
 import sys
 from asyncio.subprocess import Process
@@ -20,10 +19,11 @@ from cvhub.testing import FreshDatabase
 from servicekit import kafka as clients
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import group_of
-from servicekit.follow.owner_testing import Keys, Things, owner_app, serving
+from servicekit.follow.owner_testing import Things, owner_app, serving
 from servicekit.follow.testing import CITIZENS, Copies, EventLog, changed, make_live
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually, free_port
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 SCRIPT = Path(__file__).with_name("following_process.py")
@@ -38,7 +38,7 @@ class World:
     database: Database
     copies: Copies
     things: Things
-    keys: Keys
+    keys: Identities
     url: str
 
     @asynccontextmanager
@@ -47,7 +47,7 @@ class World:
         told = {
             "dsn": self.settings.dsn,
             "url": self.url,
-            "key": base64.b64encode(self.keys.private["follower"]).decode(),
+            "key": str(self.keys.key_file("follower")),
             "kafka": self.kafka.bootstrap_servers,
             "prefix": self.kafka.topic_prefix,
             "stall": stall,
@@ -72,14 +72,16 @@ class World:
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase, kafka_settings: KafkaSettings) -> AsyncIterator[World]:
+async def world(
+    fresh_database: FreshDatabase, kafka_settings: KafkaSettings, tmp_path: Path
+) -> AsyncIterator[World]:
     settings = await fresh_database("servicekit.migrations")
     database = await Database.connect(settings, "follow-tests")
     await make_live(database)
     await database.execute("create table reached (states integer)")
     owners = await Database.connect(await fresh_database(), "owner-tests")
     things, copies = await Things(owners).create(), await Copies(database).create()
-    keys = Keys("follower", "owner")
+    keys = Identities(tmp_path, ["follower", "owner"])
     async with serving(owner_app(things, keys.verifier("owner"), "follower"), free_port()) as url:
         yield World(settings, kafka_settings, database, copies, things, keys, url)
     await owners.close()

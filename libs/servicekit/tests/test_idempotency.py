@@ -10,9 +10,10 @@ import pytest_asyncio
 
 from cv_contracts.faults import Fault, Precondition, Unavailable
 from cvhub.testing import FreshDatabase
-from servicekit.data.idempotency import REPLAY_HEADER, Answer, RequestKey, RequestLog, wrong_request_id
+from servicekit.caller import Caller, Organisation, User
+from servicekit.data.idempotency import REPLAY_HEADER, FirstAnswer, RequestKey, RequestLog
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Caller, Organisation, User
+from servicekit.web.calls import request_id_of
 
 pytestmark = pytest.mark.infra
 
@@ -20,7 +21,7 @@ SUBJECT = UUID("3f1c0000-0000-4000-8000-000000000001")
 KEY = RequestKey("client", Organisation(1, "101"), 11, SUBJECT, "request-1")
 LOG = RequestLog(b"a secret of the tests")
 BODY = b'{"a": 1}'
-FIRST = Answer(200, b'{"MessageIdentifier": 1}', {"etag": '"5"'})
+FIRST = FirstAnswer(200, b'{"MessageIdentifier": 1}', {"etag": '"5"'})
 
 
 @pytest_asyncio.fixture
@@ -33,7 +34,7 @@ async def database(fresh_database: FreshDatabase) -> AsyncIterator[Database]:
 
 async def ask(
     database: Database, key: RequestKey | None = KEY, body: bytes = BODY, log: RequestLog = LOG
-) -> Answer:
+) -> FirstAnswer:
     async with database.write("subject") as tx:
         first = await log.replay(tx, key, body)
         return first or await log.remember(tx, key, body, FIRST)
@@ -97,7 +98,7 @@ async def test_a_write_that_is_rolled_back_is_not_remembered(database: Database)
 @pytest.mark.parametrize("request_id", ["x" * 47, "", "xxx\tx", "xxxø", " xxx", "xxx ", "xxx\n"])
 def test_an_id_that_is_too_long_or_not_a_headers_text_is_fault_1014_and_not_quoted(request_id: str) -> None:
     with pytest.raises(Fault) as fault:
-        RequestKey("client", Organisation(1, "101"), 11, SUBJECT, request_id)
+        request_id_of({"x-requestid": request_id})
     assert fault.value.code == 1014
     assert [error.element for error in fault.value.errors] == ["x-requestId"]
     assert "xxx" not in fault.value.errors[0].reason
@@ -105,13 +106,13 @@ def test_an_id_that_is_too_long_or_not_a_headers_text_is_fault_1014_and_not_quot
 
 @pytest.mark.parametrize("request_id", ["x", "x" * 46, "Sag 12/2026, {1}~"])
 def test_an_id_of_1_to_46_characters_is_taken(request_id: str) -> None:
-    assert RequestKey("client", Organisation(1, "101"), 11, SUBJECT, request_id).request_id == request_id
+    assert request_id_of({"x-requestid": request_id}) == request_id
 
 
 def test_without_an_id_there_is_no_key_and_nothing_wrong() -> None:
     organisation = KEY.organisation
     caller = Caller("client", organisation, organisation, organisation, User("name", 3, "user"))
-    assert wrong_request_id(None) is None
+    assert request_id_of({}) is None
     assert RequestKey.of(caller, 11, SUBJECT, None) is None
     assert RequestKey.of(caller, 11, SUBJECT, "request-1") == KEY
 

@@ -12,14 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cv_contracts.faults import Fault
+from servicekit.caller import Caller, Organisation, User
 from servicekit.settings import IdentitySettings
 from servicekit.web.identity import (
-    Caller,
-    Organisation,
     ServiceIdentity,
     ServiceSigner,
     ServiceVerifier,
-    User,
     generate_key,
     public_key,
     require_service,

@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 from cv_contracts.topics import TOPICS
 from cvhub.testing import Kafka
 from servicekit import kafka
+from servicekit.kafka_admin import TopicMismatch, ensure_topics
 from servicekit.settings import KafkaSettings
 
 TOPIC = TOPICS[0]
@@ -38,16 +39,16 @@ async def test_topics_are_made_once_by_several_starters_with_the_contract_s_sett
     settings = KafkaSettings(
         bootstrap_servers=kafka_broker.bootstrap_servers, topic_prefix=f"t{secrets.token_hex(4)}."
     )
-    made = await asyncio.gather(*(kafka.ensure_topics(settings, TOPICS) for _ in range(4)))
+    made = await asyncio.gather(*(ensure_topics(settings, TOPICS) for _ in range(4)))
     names = [name for created in made for name in created]
     assert sorted(names) == sorted(settings.topic_prefix + topic.name for topic in TOPICS)
-    assert await kafka.ensure_topics(settings, TOPICS) == []
+    assert await ensure_topics(settings, TOPICS) == []
 
 
 @pytest.mark.infra
 async def test_a_topic_with_another_number_of_partitions_is_refused(kafka_settings: KafkaSettings) -> None:
-    with pytest.raises(kafka.TopicMismatch, match="has 6 partitions, its contract says 12"):
-        await kafka.ensure_topics(kafka_settings, [replace(TOPIC, partitions=12)])
+    with pytest.raises(TopicMismatch, match="has 6 partitions, its contract says 12"):
+        await ensure_topics(kafka_settings, [replace(TOPIC, partitions=12)])
 
 
 @pytest.mark.infra
@@ -62,7 +63,7 @@ async def test_a_broker_that_demands_scram_takes_the_right_password_only(
     secret = tmp_path / "password"
     secret.write_text(f"{kafka.sasl_password(scram_kafka)}\n")
     from_file = scram_kafka.model_copy(update={"sasl_password": None, "sasl_password_file": secret})
-    await kafka.ensure_topics(from_file, TOPICS)
+    await ensure_topics(from_file, TOPICS)
     await _there_and_back(from_file)
     wrong = scram_kafka.model_copy(update={"sasl_password": SecretStr("wrong")})
     sender = kafka.producer(wrong, "test")

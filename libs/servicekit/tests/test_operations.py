@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
 from servicekit.follow.operations import Operations, operation_routes
-from servicekit.follow.owner_testing import Keys, Things, client_of, owner_app, serving
+from servicekit.follow.owner_testing import Things, client_of, owner_app, serving
 from servicekit.follow.projection import Projection
 from servicekit.follow.records import Record
 from servicekit.follow.testing import CITIZENS, Copies, changed
@@ -24,6 +25,7 @@ from servicekit.settings import HttpSettings, KafkaSettings
 from servicekit.testing import end, eventually, free_port
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 WHY = {"who": "anna", "reason": "the owner was repaired"}
@@ -78,14 +80,14 @@ class World:
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
+async def world(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[World]:
     database = await Database.connect(await fresh_database("servicekit.migrations"), "operations-tests")
     owners = await Database.connect(await fresh_database(), "owner-tests")
     things = await Things(owners).create()
     copies = await Copies(database).create()
-    keys, ports = Keys("follower", "owner", "operator"), [free_port(), free_port()]
+    keys, ports = Identities(tmp_path, ["follower", "owner", "operator"]), [free_port(), free_port()]
     async with serving(owner_app(things, keys.verifier("owner"), "follower"), ports[0]) as url:
-        client, owner = client_of(url, keys.signer("follower"))
+        client, owner = client_of(url, keys.signers["follower"])
         projection = Projection(
             name="copies", topic=CITIZENS, fetch=owner.states, apply=copies.apply, owner=owner
         )
@@ -102,7 +104,7 @@ async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
             serving(Routes(app, HttpSettings(), Health()), ports[1]) as here,
             httpx.AsyncClient(
                 base_url=f"{here}/internal/operations",
-                headers={"authorization": f"Bearer {keys.signer('operator').token('follower')}"},
+                headers={"authorization": f"Bearer {keys.signers['operator'].token('follower')}"},
             ) as http,
         ):
             building = asyncio.create_task(follower.rebuilds.run())

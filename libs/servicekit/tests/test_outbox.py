@@ -40,7 +40,7 @@ async def test_events_are_published_with_the_state_or_not_at_all(database: Datab
 async def test_many_events_keep_their_order(database: Database) -> None:
     events = [an_event(n) for n in range(300)]
     async with database.write("k") as tx:
-        await Outbox().add_many(tx, events)
+        await Outbox().add(tx, *events)
     rows = await database.fetch("select id from outbox order by seq")
     assert [row["id"] for row in rows] == [event.id for event in events]
 
@@ -79,5 +79,5 @@ async def test_a_store_whose_statement_did_nothing_publishes_nothing(database: D
 async def test_who_has_no_events_publishes_none(database: Database) -> None:
     """A chunk of persons may have nothing that was to be erased."""
     async with database.write("k") as tx:
-        await Outbox().add_many(tx, [])
+        await Outbox().add(tx)
     assert await database.fetchval("select count(*) from outbox") == 0

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,22 +19,24 @@ from structlog.testing import capture_logs
 from cv_contracts.faults import Unavailable
 from cvhub.testing import FreshDatabase
 from servicekit.follow import rebuild as rebuilding
-from servicekit.follow.applied import Applied
+from servicekit.follow.applied import applied_by
 from servicekit.follow.generations import Generation
-from servicekit.follow.owned_states import HttpStates, Page
-from servicekit.follow.owner_testing import PREFIX, Keys, client_of, owner_app, serving
+from servicekit.follow.owner_testing import PREFIX, client_of, owner_app, serving
 from servicekit.follow.rebuild import Rebuild, Rebuilds
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
+from servicekit.follow.state_client import HttpStates, Page
 from servicekit.follow.states import Unknown
 from servicekit.follow.testing import CITIZENS, make_live
 from servicekit.testing import eventually, free_port
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
-    async with world_of(await fresh_database("servicekit.migrations"), await fresh_database()) as world:
+async def world(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[World]:
+    own, owners = await fresh_database("servicekit.migrations"), await fresh_database()
+    async with world_of(own, owners, tmp_path) as world:
         yield world
 
 
@@ -204,9 +207,9 @@ async def test_a_token_of_an_erasure_holds_after_the_swap(world: World) -> None:
     await world.follow(gone)
     await world.begin()
     await world.rebuild().step()
-    await Applied(world.database, {"s": "copies"}).wait("s", gone, 9)
+    await applied_by(world.database, {"s": "copies"}).wait("s", gone, 9)
     with pytest.raises(Unavailable):
-        await Applied(world.database, {"s": "copies"}).wait("s", gone, 10)
+        await applied_by(world.database, {"s": "copies"}).wait("s", gone, 10)
 
 
 async def test_an_owner_restored_to_before_an_erasure_brings_nobody_back(world: World) -> None:
@@ -231,7 +234,7 @@ async def test_an_erasure_of_which_the_follower_never_heard_is_carried_out_by_a_
     await world.begin()
     await world.rebuild().step()
     await world.is_whole(2)
-    await Applied(world.database, {"s": "copies"}).wait("s", gone[0], 9)
+    await applied_by(world.database, {"s": "copies"}).wait("s", gone[0], 9)
     applied = await world.database.fetch("select subject from effects where generation = 2 and version = 9")
     assert {row["subject"] for row in applied} == set(gone)
 
@@ -286,13 +289,13 @@ async def test_who_waits_already_waits_for_the_newer_version_and_as_long_as_befo
 
 
 async def test_an_owner_that_is_away_is_waited_for_and_the_build_goes_on_from_the_last_page(
-    world: World,
+    world: World, tmp_path: Path
 ) -> None:
     await filled(world)
     port = free_port()
-    keys = Keys("follower", "owner")
+    keys = Identities(tmp_path, ["follower", "owner"])
     app = owner_app(world.things, keys.verifier("owner"), "follower")
-    client, owner = client_of(f"http://127.0.0.1:{port}", keys.signer("follower"))
+    client, owner = client_of(f"http://127.0.0.1:{port}", keys.signers["follower"])
     rebuild = Rebuild(world.database, world.projection, owner)
     async with running(rebuild):
         world.things.gate = asyncio.Event()

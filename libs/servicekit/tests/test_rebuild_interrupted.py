@@ -7,6 +7,7 @@ import gc
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,11 +20,11 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import WriteTx
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.generations import Generation
-from servicekit.follow.owned_states import HttpStates, Page
 from servicekit.follow.owner_testing import PREFIX
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.rebuild_testing import World, filled, rows, running, world_of
+from servicekit.follow.state_client import HttpStates, Page
 from servicekit.follow.states import BadState, Unknown
 from servicekit.testing import eventually
 
@@ -31,8 +32,9 @@ pytestmark = pytest.mark.infra
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
-    async with world_of(await fresh_database("servicekit.migrations"), await fresh_database()) as world:
+async def world(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[World]:
+    own, owners = await fresh_database("servicekit.migrations"), await fresh_database()
+    async with world_of(own, owners, tmp_path) as world:
         yield world
 
 

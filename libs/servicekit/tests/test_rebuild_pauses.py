@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from servicekit.data import sessions
 from servicekit.data.postgres import Database
 from servicekit.follow import rebuild as rebuilding
 from servicekit.follow.rebuild import Rebuild
@@ -74,7 +75,7 @@ async def test_a_database_that_takes_connections_and_says_nothing_is_not_waited_
 async def test_a_lease_is_kept_however_long_a_build_takes_and_lost_by_a_builder_that_stands_still(
     database: Database, monkeypatch: pytest.MonkeyPatch, speaks_every: float, keeps: bool
 ) -> None:
-    monkeypatch.setattr(rebuilding, "LEASE_SESSION", {"idle_session_timeout": "1000"})
+    monkeypatch.setattr(sessions, "LEASE_SESSION", {"idle_session_timeout": "1000"})
     monkeypatch.setattr(rebuilding, "SPEAK_EVERY", speaks_every)
     one, other = (Rebuild(database, Copies(database).projection(OwnedStates()), NONE) for _ in range(2))
 

@@ -1,7 +1,6 @@
 """A build in a process that is killed with -9, and in one with a follower on a real Kafka."""
 
 import asyncio
-import base64
 import json
 import sys
 from asyncio.subprocess import Process
@@ -17,11 +16,12 @@ import pytest_asyncio
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
-from servicekit.follow.owner_testing import Keys, Things, client_of, owner_app, serving
+from servicekit.follow.owner_testing import Things, client_of, owner_app, serving
 from servicekit.follow.projection import Projection
 from servicekit.follow.testing import CITIZENS, Copies, EventLog, changed, following
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.testing import eventually, free_port
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 SCRIPT = Path(__file__).with_name("rebuilding_process.py")
@@ -33,14 +33,14 @@ class World:
     database: Database
     things: Things
     copies: Copies
-    keys: Keys
+    keys: Identities
     url: str
 
     async def start(self) -> Process:
         told = {
             "dsn": self.settings.dsn,
             "url": self.url,
-            "key": base64.b64encode(self.keys.private["follower"]).decode(),
+            "key": str(self.keys.key_file("follower")),
         }
         return await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), json.dumps(told))
 
@@ -54,13 +54,13 @@ class World:
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
+async def world(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[World]:
     settings = await fresh_database("servicekit.migrations")
     database = await Database.connect(settings, "rebuild-tests")
     owners = await Database.connect(await fresh_database(), "owner-tests")
     things = await Things(owners).create()
     copies = await Copies(database).create()
-    keys = Keys("follower", "owner")
+    keys = Identities(tmp_path, ["follower", "owner"])
     async with serving(owner_app(things, keys.verifier("owner"), "follower"), free_port()) as url:
         yield World(settings, database, things, copies, keys, url)
     await owners.close()
@@ -114,7 +114,7 @@ async def built(world: World, least: int) -> bool:
 async def test_a_follower_on_kafka_builds_and_rebuilds_while_records_come(
     world: World, kafka_settings: KafkaSettings
 ) -> None:
-    client, owner = client_of(world.url, world.keys.signer("follower"))
+    client, owner = client_of(world.url, world.keys.signers["follower"])
     projection = Projection(
         name="copies", topic=CITIZENS, fetch=owner.states, apply=world.copies.apply, owner=owner
     )

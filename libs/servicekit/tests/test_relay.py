@@ -17,6 +17,7 @@ from cv_contracts.topics import TOPICS
 from cvhub.testing import FreshDatabase, Kafka, Postgres
 from servicekit import kafka
 from servicekit.data.postgres import Database, migrate
+from servicekit.kafka_admin import ensure_topics
 from servicekit.observe.telemetry import with_traceparent
 from servicekit.publish import relay as relay_module
 from servicekit.publish.outbox import Outbox
@@ -319,7 +320,7 @@ async def test_a_broker_that_is_down_delays_records_and_loses_none(
     own_kafka: Kafka, database: Database
 ) -> None:
     settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap_servers, topic_prefix="down.")
-    await kafka.ensure_topics(settings, TOPICS)
+    await ensure_topics(settings, TOPICS)
     outbox = Outbox()
     relay = Relay(database, settings, SOURCE, outbox)
     subjects = [uuid4() for _ in range(5)]

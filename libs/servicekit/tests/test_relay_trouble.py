@@ -53,7 +53,7 @@ async def add(database: Database, count: int, outbox: Outbox | None = None) -> l
         for n in range(1, count + 1)
     ]
     async with database.write("k") as tx:
-        await (outbox or Outbox()).add_many(tx, events)
+        await (outbox or Outbox()).add(tx, *events)
     return [row["seq"] for row in await database.fetch("select seq from outbox order by seq")]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,13 +13,14 @@ import pytest_asyncio
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
-from servicekit.follow.owned_states import HttpStates
-from servicekit.follow.owner_testing import PREFIX, Keys, Things, client_of, owner_app, serving
+from servicekit.follow.owner_testing import PREFIX, Things, client_of, owner_app, serving
 from servicekit.follow.projection import Projection
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
 from servicekit.follow.verify import NothingLive, Verified, verify
 from servicekit.testing import eventually, free_port
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 AT_ONCE = timedelta(0)
@@ -46,14 +48,14 @@ class World:
 
 
 @pytest_asyncio.fixture
-async def world(fresh_database: FreshDatabase) -> AsyncIterator[World]:
+async def world(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[World]:
     database = await Database.connect(await fresh_database("servicekit.migrations"), "verify-tests")
     owners = await Database.connect(await fresh_database(), "owner-tests")
     things = await Things(owners).create()
     copies = await Copies(database).create()
-    keys, port = Keys("follower", "owner"), free_port()
+    keys, port = Identities(tmp_path, ["follower", "owner"]), free_port()
     async with serving(owner_app(things, keys.verifier("owner"), "follower"), port) as url:
-        client, owner = client_of(url, keys.signer("follower"))
+        client, owner = client_of(url, keys.signers["follower"])
         yield World(things, database, owner, copies.projection(OwnedStates(), topic=CITIZENS))
         client.close()
     await owners.close()

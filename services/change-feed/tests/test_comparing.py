@@ -11,7 +11,7 @@ from change_feed.settings import Settings
 from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
-from servicekit.follow.owned_states import Digest
+from servicekit.follow.state_client import Digest
 from servicekit.follow.states import Unknown
 from servicekit.testing import eventually
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from change_feed import comparing
 from change_feed.comparing import NAMED_AT_MOST, Difference
-from servicekit.follow.owned_states import Digest, Page
-from servicekit.follow.owner import RANGES
+from servicekit.follow.state_client import Digest, Page
+from servicekit.follow.state_routes import RANGES
 from servicekit.follow.states import Erased, SubjectState, Unknown
 
 

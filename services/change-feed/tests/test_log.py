@@ -8,7 +8,7 @@ import pytest
 
 from change_feed.log import FOLLOWED, Bounds, Log, Offsets, Start, begin, begin_new
 from servicekit import kafka
-from servicekit.data.postgres import LEASE_SESSION
+from servicekit.data.sessions import LEASE_SESSION
 from servicekit.settings import KafkaSettings
 from servicekit.testing import in_skipped_time
 

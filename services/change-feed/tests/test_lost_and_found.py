@@ -12,8 +12,8 @@ from change_feed.settings import Settings
 from change_feed.testing import Registry, World, Writer, drop_old
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.testing import FreshDatabase
+from servicekit.caller import Caller, Organisation
 from servicekit.testing import eventually
-from servicekit.web.identity import Caller, Organisation
 
 pytestmark = pytest.mark.infra
 

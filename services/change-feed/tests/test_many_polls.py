@@ -17,8 +17,8 @@ from change_feed.settings import Settings
 from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.servers.process import ServerProcess
+from servicekit.caller import Caller
 from servicekit.testing import free_port
-from servicekit.web.identity import Caller
 
 pytestmark = pytest.mark.infra
 

@@ -18,7 +18,7 @@ from change_feed.scopes import ALL
 from change_feed.store import FeedStore
 from change_feed.writing import ALL_SCOPE, Changes, Writer
 from cvhub.testing import FreshDatabase
-from servicekit.data.postgres import server_settings
+from servicekit.data.sessions import server_settings
 from servicekit.settings import PostgresSettings
 from servicekit.testing import eventually
 

@@ -30,7 +30,7 @@ from cv_citizens.testing import (
 )
 from cv_contracts.faults import Fault
 from cv_contracts.ids import CvId, PersonId
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 TODAY = date(2026, 11, 22)
 

@@ -22,8 +22,8 @@ from cv_citizens.testing import (
     relation,
 )
 from cv_contracts.wire.contact import GetPersonResponse
+from servicekit.caller import Organisation
 from servicekit.follow.states import Erased
-from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 

@@ -17,7 +17,7 @@ from cv_citizens.testing import (
     a_caller,
     relation,
 )
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 pytestmark = pytest.mark.infra
 

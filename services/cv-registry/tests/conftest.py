@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from cv_citizens.standins import rendering
+from cv_citizens.renderer_testing import rendering
 from cv_registry.app import create_app
 from cv_registry.contact_testing import ContactOwner
 from cv_registry.letter_testing import World

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from cv_citizens.standins import Mode, Renderer, rendering
+from cv_citizens.renderer_testing import Mode, Renderer, rendering
 from cv_citizens.testing import (
     ACTOR,
     COMPANY,
@@ -27,9 +27,9 @@ from cv_registry.app import create_app
 from cv_registry.as_pdf import is_known, wants_pdf
 from cv_registry.settings import SERVICE
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_cv, a_person_number, some_settings
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.settings import PostgresSettings
-from servicekit.web.identity import Caller
 from servicekit.web.testing import Identities, in_process
 
 infra = pytest.mark.infra

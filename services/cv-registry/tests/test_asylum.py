@@ -18,8 +18,8 @@ from cv_citizens.testing import (
     a_caller,
 )
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Caller
 
 pytestmark = pytest.mark.infra
 

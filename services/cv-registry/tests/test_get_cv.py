@@ -25,8 +25,8 @@ from cv_citizens.testing import (
 )
 from cv_contracts.wire.cv_profile import GetCVByCVNumberResponse, GetCVResponse
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Caller
 
 pytestmark = pytest.mark.infra
 

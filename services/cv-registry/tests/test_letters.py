@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from cv_citizens.standins import Mode
+from cv_citizens.renderer_testing import Mode
 from cv_citizens.testing import (
     ACTOR,
     COMPANY,
@@ -28,8 +28,8 @@ from cv_registry.letter_testing import World, code
 from cv_registry.testing import a_person_number
 from cvhub.sinks.letters import Behaviour
 from cvhub.sinks.testing import Sinks
+from servicekit.caller import Caller
 from servicekit.data.consistency import parse
-from servicekit.web.identity import Caller
 
 pytestmark = pytest.mark.infra
 

@@ -26,8 +26,8 @@ from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
 from servicekit.publish.outbox import Outbox
-from servicekit.standin import reply
 from servicekit.testing import eventually
+from servicekit.web.standin_testing import reply
 
 pytestmark = pytest.mark.infra
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cv_citizens.testing import FUND, JOBCENTER, JOBNET, MUNICIPALITY, a_caller, relation
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number
+from servicekit.caller import Organisation
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 

@@ -34,10 +34,10 @@ from cv_registry.testing import (
     changes_of,
     some_settings,
 )
+from servicekit.caller import Organisation
 from servicekit.data.postgres import Database
 from servicekit.publish.outbox import Outbox
 from servicekit.settings import PostgresSettings
-from servicekit.web.identity import Organisation
 from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra

@@ -6,7 +6,7 @@ import pytest
 
 from cv_citizens.testing import relation
 from cv_registry.testing import RegistryClient, a_citizen
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 pytestmark = pytest.mark.infra
 

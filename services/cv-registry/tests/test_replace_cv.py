@@ -30,9 +30,9 @@ from cv_registry.testing import (
     in_window,
     with_cv,
 )
+from servicekit.caller import Organisation
 from servicekit.data.postgres import Database
 from servicekit.publish.outbox import Outbox
-from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 

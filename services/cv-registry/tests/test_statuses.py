@@ -28,8 +28,8 @@ from cv_registry.testing import (
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
-from servicekit.follow.owner import OwnedState, Versions, state_routes
 from servicekit.follow.owner_testing import serving, without_ledger
+from servicekit.follow.state_routes import OwnedState, Versions, hot_states, state_routes
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import EventLog
 from servicekit.follow.topology import assert_follows_contracts
@@ -72,13 +72,16 @@ class CvStatus:
     @asynccontextmanager
     async def serving(self, identity: IdentitySettings) -> AsyncIterator[None]:
         app = FastAPI(openapi_url=None)
-        install(app, ServiceVerifier.from_settings("cv-status", identity))
+        verifier = ServiceVerifier.from_settings("cv-status", identity)
+        install(app, verifier)
 
         def source(_request: Request) -> CvStatus:
             return self
 
         app.include_router(state_routes("/internal/statuses", source, [SERVICE]))
-        async with serving(Routes(app, HttpSettings(), Health()), self.port):
+        routes = Routes(app, HttpSettings(), Health())
+        hot_states(routes, verifier, "/internal/statuses", self, [SERVICE])
+        async with serving(routes, self.port):
             yield
 
     def put(self, cv_id: str, version: int, status: int, comment: str | None = None) -> StatusSet:

@@ -26,7 +26,7 @@ from cv_search.store import SearchDocuments
 from cv_search.testing import Owners, People, search_input
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import Post
+from servicekit.follow.state_client import Post
 from servicekit.follow.states import Unknown
 from servicekit.follow.testing import apply_states
 from servicekit.settings import KafkaSettings

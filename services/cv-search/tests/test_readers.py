@@ -16,7 +16,7 @@ from cv_search.settings import IndexSettings, Settings
 from cv_search.writing import Serving
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.web.testing import Identities
-from servicekit.workers import Crowded, Refused, TooSlow, WorkerDied, Workers
+from servicekit.worker_pool import TooSlow, WorkCrowded, WorkerDied, Workers, WorkRefused
 
 FOUND = Answered(0, b"", b"", 1)
 SERVING = Serving(Place(Path("index"), uuid4()), 1)
@@ -73,12 +73,12 @@ async def test_where_no_process_is_ever_free_nobody_waits_until_they_are_again(
 @pytest.mark.parametrize(
     ("fails", "doubted"),
     [
-        (Refused(GONE, b""), True),
-        (Refused(BEHIND, b""), True),
+        (WorkRefused(GONE, b""), True),
+        (WorkRefused(BEHIND, b""), True),
         (WorkerDied(), True),
-        (Refused(COSTLY, b""), False),
+        (WorkRefused(COSTLY, b""), False),
         (TooSlow(), False),
-        (Crowded(), False),
+        (WorkCrowded(), False),
     ],
 )
 async def test_an_index_is_doubted_where_a_search_fails_for_no_fault_of_its_own(

@@ -8,7 +8,7 @@ import pytest
 
 from cv_search.port import BUDGET_SECONDS, EngineError, Found, Query
 from cv_search.searcher import GONE, Answered, Asked, Searcher
-from servicekit.worker import WORKED
+from servicekit.worker_process import WORKED
 
 ASKED = pickle.dumps(Asked(Path("index"), 1, Query(), 10))
 

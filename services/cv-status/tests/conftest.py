@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from cv_citizens.standins import Renderer, rendering
+from cv_citizens.renderer_testing import Renderer, rendering
 from cv_status.app import create_app
 from cv_status.settings import Settings
 from cv_status.testing import TODAY, Registry, World

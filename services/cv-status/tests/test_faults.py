@@ -7,7 +7,7 @@ import pytest
 from cv_citizens.testing import COMPANY, FUND, MUNICIPALITY, OTHER_FUND, a_caller, relation
 from cv_contracts.methods import METHODS
 from cv_status.testing import Person, World
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 pytestmark = pytest.mark.infra
 

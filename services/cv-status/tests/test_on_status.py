@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from cv_citizens.standins import Mode
+from cv_citizens.renderer_testing import Mode
 from cv_citizens.testing import (
     ACTOR,
     COMPANY,
@@ -26,8 +26,8 @@ from cv_citizens.testing import (
 from cv_contracts.codelists import default
 from cv_contracts.wire.status import CVOnStatusItemType, GetCVOnStatusResponse
 from cv_status.testing import Person, World
+from servicekit.caller import Organisation
 from servicekit.follow.states import Erased
-from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 

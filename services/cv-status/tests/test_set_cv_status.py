@@ -14,8 +14,8 @@ from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.wire.common import ServiceReceiptResponse
 from cv_status.testing import TODAY, Person, World
+from servicekit.caller import Organisation
 from servicekit.data.consistency import ConsistencyToken, parse
-from servicekit.web.identity import Organisation
 
 pytestmark = pytest.mark.infra
 

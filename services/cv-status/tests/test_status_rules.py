@@ -25,7 +25,7 @@ from cv_citizens.testing import (
 )
 from cv_status.settings import Settings
 from cv_status.testing import Person, World
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 pytestmark = pytest.mark.infra
 

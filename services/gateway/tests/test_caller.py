@@ -10,8 +10,9 @@ import pytest
 
 from cv_contracts.methods import METHODS, Method
 from cv_gateway.testing import AUDIENCE, ISSUER, Provider, call_headers
+from servicekit.caller import Organisation, User
 from servicekit.testing import eventually
-from servicekit.web.identity import Organisation, ServiceVerifier, User
+from servicekit.web.identity import ServiceVerifier
 from servicekit.web.upstream_testing import ScriptedOwner
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,8 @@ import pytest
 from cv_contracts.faults import Fault, FieldError
 from cv_gateway.forwarding import head_lines
 from cv_gateway.testing import Provider, call_headers
-from servicekit.web.identity import Organisation, ServiceVerifier
+from servicekit.caller import Organisation
+from servicekit.web.identity import ServiceVerifier
 from servicekit.web.upstream_testing import ScriptedOwner, plain
 
 pytestmark = pytest.mark.slow

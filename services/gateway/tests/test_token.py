@@ -18,8 +18,8 @@ from cv_contracts.faults import Fault
 from cv_gateway.jwks import MOST_WAITING, KeySource, KeysUnavailable, KeyTimes
 from cv_gateway.testing import AUDIENCE, ISSUER, Provider, call_headers, good_claims
 from cv_gateway.token import MOST_ORGANISATIONS, SMALL_TOKEN, TokenRules, TokenVerifier
+from servicekit.caller import Organisation
 from servicekit.testing import eventually, is_now
-from servicekit.web.identity import Organisation
 from servicekit.web.upstream_testing import ScriptedOwner, cut, hang, plain, raw
 
 pytestmark = pytest.mark.slow

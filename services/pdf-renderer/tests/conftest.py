@@ -14,12 +14,13 @@ from cvhub.servers.jars import class_path, parse
 from cvhub.testing import FreshDatabase
 from pdf_renderer.app import create_app
 from pdf_renderer.cv_testing import Check
-from pdf_renderer.settings import Settings
+from pdf_renderer.rendering import plan_of
+from pdf_renderer.settings import Settings, WorkerSettings
 from pdf_renderer.testing import Make, Owners, Start, World
 from pdf_renderer.typesetting import Typesetter
-from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.web.testing import Identities, in_process
+from servicekit.worker_pool import Workers
 
 LOCK = Path(__file__).with_name("verapdf.jars")
 _JAVA = ("-XX:-UsePerfData", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -33,7 +34,7 @@ def typesetter() -> Typesetter:
 
 @pytest.fixture
 async def workers() -> AsyncIterator[Workers]:
-    async with Workers(WorkerSettings()) as workers:
+    async with Workers(plan_of(WorkerSettings())) as workers:
         yield workers
 
 

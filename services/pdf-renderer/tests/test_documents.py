@@ -16,12 +16,12 @@ import pytest
 
 from pdf_renderer.cv_testing import FROZEN_AT, SAMPLE, cv_of, document_json, letter_json, made
 from pdf_renderer.documents import Documents
-from pdf_renderer.settings import Settings
+from pdf_renderer.settings import Settings, WorkerSettings
 from pdf_renderer.store import erase
 from pdf_renderer.templates import TEMPLATES, Template
 from pdf_renderer.testing import World
-from pdf_renderer.workers import Workers, WorkerSettings
 from servicekit.testing import eventually
+from servicekit.worker_pool import Workers
 
 pytestmark = pytest.mark.infra
 
@@ -30,15 +30,16 @@ FULL = "create function full_disk() returns trigger language plpgsql as $$ begin
 
 
 class Counted:
-    """The world's workers, counting what they are asked for."""
+    """The world's workers, noting by which template they are asked to render."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self.rendered: list[str] = []
 
-    async def render(self, template: str, shown: bytes) -> bytes:
-        self.rendered.append(template)
-        return await self._workers.render(template, shown)
+    async def work(self, asked: bytes) -> bytes:
+        template, _, _ = asked.partition(b"\n")
+        self.rendered.append(template.decode())
+        return await self._workers.work(asked)
 
 
 def counting(world: World, **more: Any) -> tuple[Documents, Counted]:

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from pdf_renderer.settings import WorkerSettings
 from pdf_renderer.testing import Make
-from pdf_renderer.workers import WorkerSettings
 from servicekit.settings import KafkaSettings, PostgresSettings
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9")

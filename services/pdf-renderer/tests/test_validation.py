@@ -11,9 +11,10 @@ import orjson
 import pypdfium2
 import pytest
 
+from pdf_renderer import rendering
 from pdf_renderer.cv_testing import Check, cv_of, letter_json, made, profile, words_of
 from pdf_renderer.document import read
-from pdf_renderer.workers import Workers
+from servicekit.worker_pool import Workers
 
 _HYPHEN = re.compile("[\u0002\ufffe]")
 """What pdfium makes of a hyphen at the end of a line."""
@@ -68,7 +69,7 @@ async def _pass_both_standards(workers: Workers, verapdf: Check, folder: Path, c
     async def render(seed: int) -> None:
         content = made(seed)
         document = cv_of("frozen" if seed % 2 else "cv", content)
-        pdf = await workers.render("v1", orjson.dumps(document.shown()))
+        pdf = await rendering.render(workers, "v1", orjson.dumps(document.shown()))
         assert missing(content, pdf) == [], seed
         files.append(folder / f"{seed}.pdf")
         files[-1].write_bytes(pdf)
@@ -81,7 +82,7 @@ async def _pass_both_standards(workers: Workers, verapdf: Check, folder: Path, c
         ("long", cv_of("cv", profile(ProfessionalSummaryText=long))),
     ):
         files.append(folder / f"{name}.pdf")
-        files[-1].write_bytes(await workers.render("v1", orjson.dumps(document.shown())))
+        files[-1].write_bytes(await rendering.render(workers, "v1", orjson.dumps(document.shown())))
     for_access, for_archive = await asyncio.gather(verapdf("ua1", files), verapdf("2a", files))
     assert set(map(str, files)) == for_access.keys() == for_archive.keys()
     assert {path for found in (for_access, for_archive) for path in found if found[path] != "PASS"} == set()

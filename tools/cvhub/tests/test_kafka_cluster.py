@@ -12,7 +12,7 @@ from cv_contracts.topics import TOPICS
 from cvhub.servers.kafka import KafkaPorts
 from cvhub.servers.kafka_cluster import KafkaCluster
 from cvhub.servers.process import CannotStart
-from servicekit.kafka import ensure_topics
+from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings
 
 pytestmark = pytest.mark.infra

@@ -23,13 +23,14 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
 from servicekit.follow.operations import Operations, operation_routes
-from servicekit.follow.owner_testing import Keys, Things, client_of, owner_app, serving
+from servicekit.follow.owner_testing import Things, client_of, owner_app, serving
 from servicekit.follow.projection import Projection
 from servicekit.follow.testing import CITIZENS, Copies
 from servicekit.settings import HttpSettings, KafkaSettings
 from servicekit.testing import end, eventually, free_port
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
+from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
@@ -54,11 +55,10 @@ async def world(
     database = await Database.connect(await fresh_database("servicekit.migrations"), "cli-tests")
     owners = await Database.connect(await fresh_database(), "owner-tests")
     things, copies = await Things(owners).create(), await Copies(database).create()
-    keys = Keys("cv-status", "owner", "operator")
-    (tmp_path / "operator.pem").write_bytes(keys.private["operator"])
-    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(tmp_path / "operator.pem"))
+    keys = Identities(tmp_path, ["cv-status", "owner", "operator"])
+    monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(keys.key_file("operator")))
     async with serving(owner_app(things, keys.verifier("owner"), "cv-status"), free_port()) as url:
-        client, owner = client_of(url, keys.signer("cv-status"))
+        client, owner = client_of(url, keys.signers["cv-status"])
         projection = Projection(
             name="copies", topic=CITIZENS, fetch=owner.states, apply=copies.apply, owner=owner
         )
@@ -226,8 +226,7 @@ def test_a_token_for_a_scope_that_nobody_knows_is_refused_with_those_there_are()
 def test_the_doctor_says_that_it_must_be_told_of_kafka_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    key = tmp_path / "operator.pem"
-    key.write_bytes(Keys("operator").private["operator"])
+    key = Identities(tmp_path, ["operator"]).key_file("operator")
     monkeypatch.setenv("CVHUB_SERVICES", "{}")
     monkeypatch.setenv("CVHUB_OPERATOR_KEY", str(key))
     monkeypatch.delenv("KAFKA__BOOTSTRAP_SERVERS", raising=False)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 
 from cv_contracts.faults import Fault, Unexpected
-from servicekit.follow.owned_states import Post
+from servicekit.follow.state_client import Post
 from servicekit.web.client import LIMITS, ServiceClient, ServiceError, ServiceRefused
 from servicekit.web.identity import ServiceSigner
 

@@ -25,13 +25,8 @@ def erase_with(outbox: Outbox, event: type[Event], remove: str, lock: Callable[[
         await keep_out(conn, map(lock, persons))
         tx = write_tx(conn)
         removed = await conn.fetch(remove, persons)
-        await outbox.add_many(
-            tx,
-            [
-                event(id=uuid4(), subject=subject, version=version, time=tx.now)
-                for subject, version in removed
-            ],
-        )
+        events = [event(id=uuid4(), subject=s, version=version, time=tx.now) for s, version in removed]
+        await outbox.add(tx, *events)
         tx.committed()
 
     return erase

@@ -6,7 +6,7 @@ from typing import Final, Literal, Self
 
 from cv_citizens.citizen import JOBNET, NO_MARGIN, OTHER_ACTOR, Citizen, Relation
 from cv_contracts.access import ACCESS, Rule
-from servicekit.web.identity import Caller, Organisation
+from servicekit.caller import Caller, Organisation
 
 _NOT_LISTED: Final = Rule(kind="no", fault=8292)
 _NEVER: Final = frozenset({"no", "-"})

@@ -7,7 +7,7 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from cv_contracts.faults import Unavailable
-from servicekit.follow.owned_states import HttpStates, Post, StateOwner
+from servicekit.follow.state_client import HttpStates, Post, StateOwner
 from servicekit.follow.states import BadState, Known, from_wire
 
 __all__ = ["WIRE_NAMES", "HttpRegistry", "Number", "Post", "Registry", "needed_answer"]

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from servicekit.web.identity import Caller, Organisation, User
+from servicekit.caller import Caller, Organisation, User
 
 __all__ = [
     "ACTOR",

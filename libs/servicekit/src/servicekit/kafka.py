@@ -1,33 +1,22 @@
-"""The only place that makes Kafka clients: how to connect, how to produce safely, which topics must be there."""
+"""The only place that makes Kafka clients: how to connect, and how to produce and consume safely."""
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from cv_contracts.errors import Misconfigured
-from cv_contracts.topics import Topic
-from servicekit.follow.closed_connections import survive_closed_connections
-from servicekit.follow.header_names import read_any_header_name
+from servicekit import aiokafka_patches
 from servicekit.settings import BadSetting, KafkaSettings
 
-read_any_header_name()
-survive_closed_connections()
+aiokafka_patches.apply()
 
 MAX_BATCH_BYTES = 256 * 1024
-TOPICS_SEEN_WITHIN_SECONDS = 20.0
-LOOK_AGAIN_SECONDS = 0.05
-
-
-class TopicMismatch(Misconfigured):
-    """A topic has another number of partitions than its contract: keys would change partition, and order with them."""
 
 
 def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
@@ -98,7 +87,10 @@ def heed_cancellation() -> None:
 
 @contextmanager
 def no_stray_cancellation() -> Iterator[None]:
-    """Make a cancellation that nobody asked for a ConnectionError: aiokafka lets out that of a future whose connection went."""
+    """Turn a CancelledError that is not ours into ConnectionAbortedError.
+
+    aiokafka leaks the cancellation of an internal future when its connection is lost.
+    """
     try:
         yield
     except asyncio.CancelledError:
@@ -123,62 +115,6 @@ def consumer(settings: KafkaSettings, *topics: str, group_id: str | None, **opti
 def partition_of(key: bytes, partitions: int) -> int:
     """Give the partition of a key as every Kafka client chooses it by default (Java's murmur2)."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
-
-
-async def ensure_topics(
-    settings: KafkaSettings, topics: Sequence[Topic], replication_factor: int = 1
-) -> list[str]:
-    """Create the topics that are missing, and give their names. Safe to repeat and with several starters at once.
-
-    Returns once the broker shows them all; raises TopicMismatch if one has another number of partitions.
-    """
-    admin = AIOKafkaAdminClient(**connection(settings))
-    try:
-        await admin.start()
-        there = set(await admin.list_topics())
-        missing = [topic for topic in topics if settings.topic_prefix + topic.name not in there]
-        created = await _create(admin, settings.topic_prefix, missing, replication_factor)
-        async with asyncio.timeout(TOPICS_SEEN_WITHIN_SECONDS):
-            await _check_partitions(admin, settings.topic_prefix, topics)
-    finally:
-        await admin.close()
-    return created
-
-
-async def _create(
-    admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic], replication_factor: int
-) -> list[str]:
-    if not topics:
-        return []
-    answer = await admin.create_topics(
-        [
-            NewTopic(prefix + topic.name, topic.partitions, replication_factor, topic_configs=topic.config)
-            for topic in topics
-        ]
-    )
-    created = []
-    for name, code, *message in answer.topic_errors:
-        error = for_code(code)
-        if code == 0:
-            created.append(name)
-        elif error is not TopicAlreadyExistsError:
-            raise error(f"{name}: {message[0] if message else ''}")
-    return created
-
-
-async def _check_partitions(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> None:
-    counts: dict[str, int] = {}
-    while not all(counts.get(prefix + topic.name) for topic in topics):
-        # A broker shows a new topic a little after the controller made it.
-        await asyncio.sleep(LOOK_AGAIN_SECONDS if counts else 0)
-        described = await admin.describe_topics([prefix + topic.name for topic in topics])
-        counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
-    for topic in topics:
-        count = counts[prefix + topic.name]
-        if count != topic.partitions:
-            raise TopicMismatch(
-                f"{prefix + topic.name} has {count} partitions, its contract says {topic.partitions}"
-            )
 
 
 def passing(error: BaseException) -> bool:

@@ -6,8 +6,8 @@ from collections import deque
 __all__ = ["ENOUGH", "SELDOM", "Gathering", "set_within"]
 
 LATE = 0.02
-"""Seconds between two rounds for those who come singly but all the time. The same for rounds that follow each other: what
-comes out of one together is in the next one together, and waits once."""
+"""Seconds between rounds under steady traffic. Shared reads and access rows use the same value on purpose: reads answered
+together reach the access log together and wait only once."""
 ENOUGH = 8
 """So many that wait are worth a round that begins soon."""
 SELDOM = 6

@@ -14,12 +14,12 @@ from change_feed.scopes import scope_of
 from cv_citizens.policy import Actor
 from cv_contracts.wire.changes import GetCVUpdateListQuery
 from cv_contracts.wire.errors import read_query
+from servicekit.caller import Caller
 from servicekit.data.access_log import AccessRow
 from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken, parse
 from servicekit.web.calls import CallerDep
 from servicekit.web.compression import takes_gzip
 from servicekit.web.http import remaining_seconds
-from servicekit.web.identity import Caller
 
 router = APIRouter()
 

@@ -7,9 +7,10 @@ from fastapi import FastAPI
 
 from change_feed import api, internal
 from change_feed.background import background
-from change_feed.parts import assemble
+from change_feed.parts import assemble, parts_of
 from change_feed.settings import SERVICE, Settings
 from cv_citizens.danish_time import Clock, utc_now
+from servicekit.follow.operations import operator_routes
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier
@@ -27,8 +28,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, ServiceVerifier.from_settings(SERVICE, settings.identity))
-    app.include_router(api.router)
-    app.include_router(internal.router)
-    app.include_router(internal.operations)
-    app.include_router(internal.erasures)
+    for router in (api.router, internal.router, operator_routes(parts_of)):
+        app.include_router(router)
     return Routes(app, settings.http, health)

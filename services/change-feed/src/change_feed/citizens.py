@@ -20,7 +20,7 @@ from cv_contracts.events.cv_registry import CitizenChanged
 from cv_contracts.topics import topic_of
 from servicekit.data.postgres import Database
 from servicekit.follow.freshness import fresh_sql
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 
 __all__ = ["REPLICA", "Citizens", "Owner", "RegistryAway", "SubjectUnknown", "in_turns", "is_about_person"]

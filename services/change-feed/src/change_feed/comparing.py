@@ -10,9 +10,9 @@ from change_feed.log import Log
 from cv_contracts.faults import Unavailable
 from cv_contracts.topics import is_public
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import Digest, StateOwner
-from servicekit.follow.owner import RANGES, RANGES_AT_ONCE, bounds, digests_sql
 from servicekit.follow.records import Record
+from servicekit.follow.state_client import Digest, StateOwner
+from servicekit.follow.state_routes import RANGES, RANGES_AT_ONCE, bounds, digests_sql
 from servicekit.follow.states import Erased
 from servicekit.settings import KafkaSettings
 

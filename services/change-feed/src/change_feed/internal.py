@@ -4,16 +4,13 @@ from dataclasses import asdict
 from typing import Annotated
 
 from aiokafka.errors import KafkaError
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Response
 from pydantic import Field
 
 from change_feed import comparing
 from change_feed.log import FOLLOWED
-from change_feed.parts import PartsDep, parts_of
-from change_feed.rereading import hand_over
+from change_feed.parts import PartsDep
 from cv_contracts.faults import Unavailable
-from servicekit.follow.erasing import ErasureReceipts, erasure_routes
-from servicekit.follow.operations import Operations, operation_routes
 from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
 
@@ -27,19 +24,6 @@ class PartitionBody(InternalBody):
     topic: str
     partition: Annotated[int, Field(ge=0)]
     begin: Annotated[int, Field(ge=0)] = 0
-
-
-def _erasures(request: Request) -> ErasureReceipts:
-    return parts_of(request).erasures
-
-
-def _operations(request: Request) -> Operations:
-    parts = parts_of(request)
-    return Operations(parts.database, parts.follower, {"feed": hand_over})
-
-
-operations = operation_routes(_operations)
-erasures = erasure_routes(_erasures)
 
 
 @router.get("/operations/feed", dependencies=[_operator])

@@ -19,7 +19,8 @@ from change_feed.settings import Settings
 from change_feed.taking import Taking
 from change_feed.writing import MILLISECOND, Changes, Writer, now_position
 from servicekit import kafka
-from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, passing_trouble, server_settings
+from servicekit.data.postgres import Database, lock_number, passing_trouble
+from servicekit.data.sessions import lease_connection
 from servicekit.follow.records import Record
 
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ update feed set edge = before_position from forgotten
 """
 
 _SESSION: Final = {
-    **LEASE_SESSION,
     "statement_timeout": "25000",
     # Rows are found by their keys, however many: planning anew for each number of them would cost more than that.
     "plan_cache_mode": "force_generic_plan",
@@ -152,12 +152,8 @@ class Leader:
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator["OwnConnection | None"]:
-        settings = self._database.settings
-        conn: OwnConnection = await asyncpg.connect(
-            settings.dsn,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=STATEMENT_WITHIN,
-            server_settings={**server_settings(settings, "change-feed writer"), **_SESSION},
+        conn = await lease_connection(
+            self._database.settings, "change-feed writer", _SESSION, command_timeout=STATEMENT_WITHIN
         )
         try:
             held = await conn.fetchval("select pg_try_advisory_lock($1)", LEASE)

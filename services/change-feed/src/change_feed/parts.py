@@ -14,6 +14,7 @@ from change_feed.cursors import Cursors
 from change_feed.erasing import HOLDINGS, REPLICA
 from change_feed.feed import Feed
 from change_feed.leading import Leader
+from change_feed.rereading import hand_over
 from change_feed.settings import SERVICE, Settings
 from change_feed.snapshot import Snapshot
 from change_feed.store import FeedStore
@@ -28,7 +29,8 @@ from servicekit.data.consistency import Applied
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.operations import Operations
+from servicekit.follow.state_client import HttpStates
 from servicekit.settings import KafkaSettings
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once
@@ -55,6 +57,7 @@ class Parts:
     applied: Applied
     kafka: KafkaSettings
     page_size: int
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -88,12 +91,12 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
     feed = Feed(store, arrivals, cursors)
     found = Citizens(database, Owner(citizens, cvs), settings.unknown_patience, clock)
     taking = Taking(database, found, cvs, clock)
+    followed = receipted([replica_projection(citizens)], REPLICA)
+    follower = Follower(database, settings.kafka, SERVICE, followed)
     return Parts(
         database=database,
         access_log=AccessLog(database),
-        follower=Follower(
-            database, settings.kafka, SERVICE, receipted([replica_projection(citizens)], REPLICA)
-        ),
+        follower=follower,
         leader=Leader(database, settings, taking, arrivals.moved),
         arrivals=arrivals,
         store=store,
@@ -105,5 +108,6 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
         applied=Applied({topic_of(CVChanged).name: store.placed}),
         kafka=settings.kafka,
         page_size=settings.page_size,
+        operations=Operations(database, follower, {"feed": hand_over}),
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )

@@ -19,8 +19,8 @@ from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import is_public
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import Page, StateOwner
 from servicekit.follow.records import Record
+from servicekit.follow.state_client import Page, StateOwner
 from servicekit.follow.states import Erased, Known
 
 __all__ = ["Taking"]

@@ -20,13 +20,15 @@ from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import TOPICS, topic_of
 from servicekit import kafka
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.follow.testing import heartbeat
+from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings
-from servicekit.standin import StandIn
 from servicekit.testing import eventually
 from servicekit.web.health import Health
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 E = TypeVar("E", bound=Event)
 
@@ -275,7 +277,7 @@ class Writer:
             await eventually(none_there)
         finally:
             await admin.close()
-        await kafka.ensure_topics(self._settings, TOPICS)
+        await ensure_topics(self._settings, TOPICS)
 
     async def raw(
         self,
@@ -292,7 +294,7 @@ class Writer:
 @asynccontextmanager
 async def log_writer(settings: KafkaSettings) -> AsyncIterator[Writer]:
     """Make the topics where they are missing, and a writer to them."""
-    await kafka.ensure_topics(settings, TOPICS)
+    await ensure_topics(settings, TOPICS)
     producer = kafka.producer(settings, "feed-tests", linger_ms=0)
     await producer.start()
     try:

@@ -9,8 +9,8 @@ from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation
 from cv_citizens.replica import Number, Replica, is_fresh, newest
 from cv_contracts.faults import Fault, Unavailable
+from servicekit.data.consistency import Applied
 from servicekit.data.postgres import WriteTx
-from servicekit.follow.applied import Applied
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from contact_verification import looking_up, saving, statuses, verifying
 from contact_verification.calls import Call, read_call
 from contact_verification.parts import PartsDep
 from cv_contracts.methods import METHOD_BY_NUMBER
-from servicekit.data.idempotency import Answer
+from servicekit.data.idempotency import FirstAnswer
 from servicekit.web.calls import caller_of
 
 router = APIRouter()
@@ -59,5 +59,5 @@ async def save_person_contact_status(request: Request, parts: PartsDep) -> Respo
     return _response(await parts.contact_statuses.save(call, await request.body()))
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: FirstAnswer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))

@@ -1,20 +1,21 @@
 """Composition root of contact-verification."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from contact_verification import api, internal
 from contact_verification.background import background
-from contact_verification.parts import Parts, assemble
+from contact_verification.parts import assemble, parts_of
 from contact_verification.settings import SERVICE, Settings
 from contact_verification.states import FOLLOWERS
 from cv_citizens.danish_time import Clock, utc_now
-from servicekit.follow.owner import hot_states
+from servicekit.follow.operations import operator_routes
+from servicekit.follow.state_routes import hot_states
 from servicekit.web.health import Health
-from servicekit.web.http import HotResponse, Routes, install
-from servicekit.web.identity import ServiceVerifier, require_service
+from servicekit.web.http import Routes, install
+from servicekit.web.identity import ServiceVerifier
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
@@ -26,28 +27,13 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with assemble(settings, clock) as parts, background(parts, settings, health):
             app.state.parts = parts
+            routes.add("POST", internal.PREPARE, internal.Prepare(parts.prepares, verifier))
+            hot_states(routes, verifier, "/internal/contacts", parts.states, FOLLOWERS)
             yield
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, verifier)
-    for router in (
-        api.router,
-        internal.router,
-        internal.contact_states,
-        internal.operations,
-        internal.erasures,
-    ):
+    for router in (api.router, internal.router, internal.contact_states, operator_routes(parts_of)):
         app.include_router(router)
     routes = Routes(app, settings.http, health)
-
-    def parts_now() -> Parts:
-        parts: Parts = app.state.parts
-        return parts
-
-    async def prepare(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
-        require_service(verifier.authenticate(headers.get(b"authorization")), internal.REGISTRY)
-        return await internal.prepare(parts_now(), body)
-
-    routes.add("POST", internal.PREPARE, prepare)
-    hot_states(routes, verifier, "/internal/contacts", lambda: parts_now().states, FOLLOWERS)
     return routes

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from cv_citizens.citizen import Citizen
 from cv_citizens.policy import Actor
 from cv_contracts.wire.common import PERSON_NUMBER_HEADER
+from servicekit.caller import Caller
 from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken, parse
 from servicekit.data.idempotency import RequestKey
 from servicekit.web.calls import request_id_of
-from servicekit.web.identity import Caller
 
 
 @dataclass(frozen=True, slots=True)

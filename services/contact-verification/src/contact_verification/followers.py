@@ -13,8 +13,8 @@ from cv_citizens.replica_source import Registry
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.topics import topic_of
-from servicekit.follow.owned_states import StateOwner
 from servicekit.follow.projection import Applicable, Connection, Projection
+from servicekit.follow.state_client import StateOwner
 from servicekit.follow.states import Known
 from servicekit.publish.outbox import Outbox
 

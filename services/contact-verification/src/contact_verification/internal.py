@@ -1,5 +1,6 @@
 """Internal routes: the contact part of ReplaceCV, bounces, subscriptions, states for followers."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -7,14 +8,14 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, StrictBool, StringConstraints
 
-from contact_verification.parts import Parts, PartsDep, parts_of
+from contact_verification.parts import PartsDep, parts_of
+from contact_verification.preparing import Prepares
 from contact_verification.states import FOLLOWERS, ContactStates
 from contact_verification.values import kind_of
 from cv_contracts.wire.common import TEXT
-from servicekit.follow.erasing import ErasureReceipts, erasure_routes
-from servicekit.follow.operations import Operations, operation_routes
-from servicekit.follow.owner import state_routes
+from servicekit.follow.state_routes import state_routes
 from servicekit.web.http import HotResponse, internal_only
+from servicekit.web.identity import ServiceVerifier, require_service
 from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal")
@@ -29,18 +30,7 @@ def _states(request: Request) -> ContactStates:
     return parts_of(request).states
 
 
-def _erasures(request: Request) -> ErasureReceipts:
-    return parts_of(request).erasures
-
-
-def _operations(request: Request) -> Operations:
-    parts = parts_of(request)
-    return Operations(parts.database, parts.follower)
-
-
 contact_states = state_routes("/internal/contacts", _states, FOLLOWERS)
-operations = operation_routes(_operations)
-erasures = erasure_routes(_erasures)
 
 
 class PrepareBody(InternalBody):
@@ -66,13 +56,20 @@ class SubscriptionBody(InternalBody):
     wanted: StrictBool
 
 
-async def prepare(parts: Parts, body: bytes) -> HotResponse:
-    """Answer PREPARE, which every ReplaceCV asks: a hot route."""
-    asked = PrepareBody.read(body)
-    prepared = await parts.prepares.prepare(asked.person_id, asked.contact_information)
-    values = {str(number): value for number, value in prepared.values.items()}
-    answer = {"prepareId": prepared.id, "version": prepared.version, "values": values}
-    return 200, [(b"content-type", b"application/json")], orjson.dumps(answer)
+class Prepare:
+    """Answers PREPARE, which every ReplaceCV asks: a hot route."""
+
+    def __init__(self, prepares: Prepares, verifier: ServiceVerifier) -> None:
+        self._prepares = prepares
+        self._verifier = verifier
+
+    async def __call__(self, headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
+        require_service(self._verifier.authenticate(headers.get(b"authorization")), REGISTRY)
+        asked = PrepareBody.read(body)
+        prepared = await self._prepares.prepare(asked.person_id, asked.contact_information)
+        values = {str(number): value for number, value in prepared.values.items()}
+        answer = {"prepareId": prepared.id, "version": prepared.version, "values": values}
+        return 200, [(b"content-type", b"application/json")], orjson.dumps(answer)
 
 
 @router.post("/bounces", dependencies=[_operator])

@@ -23,8 +23,8 @@ from cv_contracts.faults import Fault, FieldError, Unavailable
 from cv_contracts.wire.contact import GetPersonByEmailAddressRequest, GetPersonByMobilePhoneNumberRequest
 from cv_contracts.wire.errors import read_body
 from servicekit.data.access_log import AccessLog, AccessRow
+from servicekit.data.consistency import Applied
 from servicekit.data.postgres import Database
-from servicekit.follow.applied import Applied
 from servicekit.follow.freshness import all_fresh_sql, fresh_sql
 from servicekit.follow.states import Erased, Known, SubjectState
 

@@ -40,7 +40,8 @@ from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.operations import Operations
+from servicekit.follow.state_client import HttpStates
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.web.client import ServiceClient
@@ -69,6 +70,7 @@ class Parts:
     messages: MessageStore
     sender: Sender
     reconfirming: Reconfirming
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -173,6 +175,7 @@ def _parts(
         messages=messages,
         sender=sender,
         reconfirming=Reconfirming(store, lists, settings.reconfirm_after, settings.remind_before),
+        operations=Operations(database, follower),
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )
 

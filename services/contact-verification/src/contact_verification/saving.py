@@ -15,7 +15,7 @@ from cv_contracts.faults import Fault
 from cv_contracts.wire.common import is_cv_number, is_person_number
 from cv_contracts.wire.contact import SavePersonContactDataRequest
 from cv_contracts.wire.errors import read_body
-from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
 
@@ -40,7 +40,7 @@ class SavePersonContactData:
         self._request_log = request_log
         self._lists = lists
 
-    async def __call__(self, call: Call, body: bytes) -> Answer:
+    async def __call__(self, call: Call, body: bytes) -> FirstAnswer:
         """Save and give the receipt, or raise the first fault that applies."""
         by = _number_of(call.citizen)
         request = read_body(SavePersonContactDataRequest, body)

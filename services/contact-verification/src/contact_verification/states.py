@@ -8,7 +8,7 @@ import asyncpg
 
 from contact_verification.keys import Sealed, Vault
 from servicekit.data.postgres import Database
-from servicekit.follow.owner import OwnedState, Versions
+from servicekit.follow.state_routes import OwnedState, Versions
 from servicekit.follow.states import Erased, Known
 
 FOLLOWERS: Final = ("cv-registry",)

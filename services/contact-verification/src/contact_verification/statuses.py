@@ -19,7 +19,7 @@ from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.common import is_person_number
 from cv_contracts.wire.contact import SavePersonContactStatusRequest
 from cv_contracts.wire.errors import read_body
-from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
 
@@ -59,7 +59,7 @@ class ContactStatuses:
         self._lists = lists
         self._statuses = statuses
 
-    async def save(self, call: Call, body: bytes) -> Answer:
+    async def save(self, call: Call, body: bytes) -> FirstAnswer:
         """Answer method 19, or raise the first fault that applies."""
         active = call.caller.active
         unknown = UNKNOWN_CODE.get(active.type)

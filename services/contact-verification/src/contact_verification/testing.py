@@ -16,15 +16,16 @@ from contact_verification.parts import Parts
 from contact_verification.settings import Settings
 from cv_citizens.replica_source import HttpRegistry
 from cv_citizens.testing import JOBNET, MUNICIPALITY, a_caller, relation
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.erasing import receipted
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import made_live
 from servicekit.publish.outbox import Outbox
-from servicekit.standin import StandIn
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MOBILE, LANDLINE, EMAIL = 1, 2, 3

@@ -16,7 +16,7 @@ from cv_contracts.events.contact_verification import ContactVerified, Verificati
 from cv_contracts.faults import Fault, TooMany
 from cv_contracts.wire.contact import RequestNewVerificationCodeRequest, VerifyPersonContactDataRequest
 from cv_contracts.wire.errors import read_body
-from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
 
@@ -44,7 +44,7 @@ class Verifying:
         self._lists = lists
         self._statuses = statuses
 
-    async def verify(self, call: Call, body: bytes) -> Answer:
+    async def verify(self, call: Call, body: bytes) -> FirstAnswer:
         """Answer method 15, or raise the first fault that applies."""
         self._admission.organisation(call)
         request = read_body(VerifyPersonContactDataRequest, body)
@@ -62,7 +62,7 @@ class Verifying:
         # Raised outside: the guess that was counted must be committed.
         raise Fault(9241)
 
-    async def request_new(self, call: Call, body: bytes) -> Answer:
+    async def request_new(self, call: Call, body: bytes) -> FirstAnswer:
         """Answer method 16, or raise the first fault that applies; TooMany (429) when it is too early."""
         self._admission.organisation(call)
         request = read_body(RequestNewVerificationCodeRequest, body)

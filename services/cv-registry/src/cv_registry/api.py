@@ -11,13 +11,13 @@ from cv_registry.calls import write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
 from servicekit.data.consistency import CONSISTENCY_HEADER, parse
-from servicekit.data.idempotency import Answer
+from servicekit.data.idempotency import FirstAnswer
 from servicekit.web.calls import CallerDep
 
 router = APIRouter()
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: FirstAnswer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 

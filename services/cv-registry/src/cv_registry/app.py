@@ -1,6 +1,6 @@
 """Composition root of cv-registry."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -9,11 +9,12 @@ from cv_citizens.danish_time import Clock, utc_now
 from cv_registry import api, internal, operating
 from cv_registry.background import background
 from cv_registry.hot import GetCv, ReplaceCv
-from cv_registry.parts import Parts, assemble
+from cv_registry.parts import assemble, parts_of
 from cv_registry.settings import SERVICE, Settings
-from servicekit.follow.owner import hot_states
+from servicekit.follow.operations import operator_routes
+from servicekit.follow.state_routes import hot_states
 from servicekit.web.health import Health
-from servicekit.web.http import HotResponse, Routes, install
+from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier
 
 
@@ -26,44 +27,26 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with assemble(settings, clock) as parts, background(parts, settings, health):
             app.state.parts = parts
-            app.state.get_cv = GetCv(parts.reading, verifier)
-            app.state.replace_cv = ReplaceCv(parts.replacing, verifier)
+            routes.add("GET", "/v6/Cv", GetCv(parts.reading, verifier))
+            routes.add("PUT", "/v6/Cv", ReplaceCv(parts.replacing, verifier))
+            hot_states(routes, verifier, "/internal/citizens", parts.citizens, internal.CITIZEN_FOLLOWERS)
+            hot_states(routes, verifier, "/internal/cvs", parts.cvs, internal.CV_FOLLOWERS)
+            hot_states(
+                routes, verifier, "/internal/cv-contacts", parts.cv_contacts, internal.CONTACT_FOLLOWERS
+            )
             yield
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, verifier)
-    app.include_router(api.router)
     for router in (
+        api.router,
         internal.router,
         internal.citizens,
         internal.cvs,
         internal.cv_contacts,
-        internal.operations,
         operating.router,
-        internal.erasures,
+        operator_routes(parts_of),
     ):
         app.include_router(router)
     routes = Routes(app, settings.http, health)
-
-    async def get_cv(headers: Mapping[bytes, bytes], query: bytes) -> HotResponse:
-        handler: GetCv = app.state.get_cv
-        return await handler(headers, query)
-
-    async def replace_cv(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
-        handler: ReplaceCv = app.state.replace_cv
-        return await handler(headers, body)
-
-    def parts_now() -> Parts:
-        parts: Parts = app.state.parts
-        return parts
-
-    routes.add("GET", "/v6/Cv", get_cv)
-    routes.add("PUT", "/v6/Cv", replace_cv)
-    hot_states(
-        routes, verifier, "/internal/citizens", lambda: parts_now().citizens, internal.CITIZEN_FOLLOWERS
-    )
-    hot_states(routes, verifier, "/internal/cvs", lambda: parts_now().cvs, internal.CV_FOLLOWERS)
-    hot_states(
-        routes, verifier, "/internal/cv-contacts", lambda: parts_now().cv_contacts, internal.CONTACT_FOLLOWERS
-    )
     return routes

@@ -11,9 +11,9 @@ from cv_citizens.documents import Documents
 from cv_contracts.methods import METHOD_BY_NUMBER
 from cv_registry.reading import Reading, access_row
 from cv_registry.store_cvs import ReadableCv
+from servicekit.caller import Caller
 from servicekit.data.access_log import AccessLog
 from servicekit.data.consistency import ConsistencyToken
-from servicekit.web.identity import Caller
 
 METHOD: Final = 2
 UNREACHABLE: Final = METHOD_BY_NUMBER[METHOD].unreachable_fault

@@ -15,7 +15,7 @@ from cv_contracts.wire.errors import read_body
 from cv_registry.calls import WriteCall
 from cv_registry.domain import AsylumDates, fault_of_dates, fault_of_update
 from cv_registry.store_citizens import AsylumCitizen, CitizenStore
-from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.web.calls import receipt
 from servicekit.web.etags import etag, holds_if_match
 
@@ -38,7 +38,7 @@ class AsylumTransitions:
         self._clock = clock
         self._longest = longest
 
-    async def set(self, call: WriteCall, body: bytes, if_match: str | None = None) -> Answer:
+    async def set(self, call: WriteCall, body: bytes, if_match: str | None = None) -> FirstAnswer:
         """Set the dates by method 11 or 12, or raise the first fault that applies. `if_match`: of which dates an update was made."""
         request = _read(call.method, body)
         if code := fault_of_organisation(call.method, call.actor):

@@ -8,8 +8,8 @@ from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault
 from cv_contracts.wire.common import PERSON_NUMBER_HEADER, is_person_number
 from cv_contracts.wire.errors import bad_form
+from servicekit.caller import Caller
 from servicekit.data.idempotency import REQUEST_ID_HEADER, RequestKey, wrong_request_id
-from servicekit.web.identity import Caller
 
 
 @dataclass(frozen=True, slots=True)

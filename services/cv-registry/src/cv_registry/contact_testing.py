@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 
 from cv_contracts.faults import Fault
 from cv_registry.settings import SERVICE
-from servicekit.follow.owner import OwnedState, Versions, state_routes
 from servicekit.follow.owner_testing import serving, without_ledger
+from servicekit.follow.state_routes import OwnedState, Versions, hot_states, state_routes
 from servicekit.settings import HttpSettings, IdentitySettings
 from servicekit.testing import free_port
 from servicekit.web.health import Health
@@ -74,12 +74,15 @@ class ContactOwner:
     @asynccontextmanager
     async def serving(self, identity: IdentitySettings) -> AsyncIterator[None]:
         app = FastAPI(openapi_url=None)
-        install(app, ServiceVerifier.from_settings("contact-verification", identity))
+        verifier = ServiceVerifier.from_settings("contact-verification", identity)
+        install(app, verifier)
 
         def source(_request: Request) -> ContactOwner:
             return self
 
         app.include_router(state_routes("/internal/contacts", source, [SERVICE]))
         app.add_api_route("/internal/contact-changes/prepare", self.prepare, methods=["POST"])
-        async with serving(Routes(app, HttpSettings(), Health()), self.port):
+        routes = Routes(app, HttpSettings(), Health())
+        hot_states(routes, verifier, "/internal/contacts", self, [SERVICE])
+        async with serving(routes, self.port):
             yield

@@ -12,7 +12,7 @@ from cv_contracts.codelists import CodeLists
 from cv_contracts.faults import Fault
 from cv_contracts.ids import PersonId
 from cv_contracts.wire.replace_cv import ReplaceContactInformationType
-from servicekit.follow.owned_states import Post
+from servicekit.follow.state_client import Post
 from servicekit.follow.states import Known
 from servicekit.web.client import ServiceError, ServiceRefused
 

@@ -121,7 +121,7 @@ class Erasing:
                 _ERASE, ids.person_id, ids.cv_id, erased.person_version, erased.cv_version, tx.now
             )
         await why.note(tx, "erase", str(ids.person_id))
-        await self._outbox.add_many(tx, _events(tx, ids, erased))
+        await self._outbox.add(tx, *_events(tx, ids, erased))
         tx.after_commit(lambda: forget(ids.person_id))
         return erased
 

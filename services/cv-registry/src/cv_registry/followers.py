@@ -12,8 +12,8 @@ from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
 from cv_registry.contacts import row_of
 from cv_registry.settings import CONTACT_OWNER, SERVICE, Settings
-from servicekit.follow.owned_states import HttpStates, Post
 from servicekit.follow.projection import Applicable, Connection, Projection
+from servicekit.follow.state_client import HttpStates, Post
 from servicekit.follow.states import Erased, Known
 from servicekit.web.client import ServiceClient
 from servicekit.web.identity import ServiceSigner

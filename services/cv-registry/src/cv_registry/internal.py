@@ -16,9 +16,9 @@ from cv_registry.settings import CONTACT_OWNER
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_contacts import CvContacts
 from cv_registry.store_cvs import CvStore
-from servicekit.follow.erasing import ErasedBody, ErasureReceipts, erasure_routes
-from servicekit.follow.operations import Operations, WhyBody, operation_routes
-from servicekit.follow.owner import state_routes, states_answer
+from servicekit.follow.erasing import ErasedBody
+from servicekit.follow.operations import WhyBody
+from servicekit.follow.state_routes import state_routes, states_answer
 from servicekit.web.http import internal_only
 from servicekit.web.identity import ServiceIdentity
 from servicekit.web.internal import InternalBody, json_response
@@ -52,24 +52,13 @@ def _cvs(request: Request) -> CvStore:
     return parts_of(request).cvs
 
 
-def _operations(request: Request) -> Operations:
-    parts = parts_of(request)
-    return Operations(parts.database, parts.follower)
-
-
-def _erasures(request: Request) -> ErasureReceipts:
-    return parts_of(request).erasures
-
-
 def _cv_contacts(request: Request) -> CvContacts:
     return parts_of(request).cv_contacts
 
 
-citizens = state_routes("/internal/citizens", _citizens, CITIZEN_FOLLOWERS, whole=REPLICAS)
+citizens = state_routes("/internal/citizens", _citizens, REPLICAS)
 cvs = state_routes("/internal/cvs", _cvs, CV_FOLLOWERS)
 cv_contacts = state_routes("/internal/cv-contacts", _cv_contacts, CONTACT_FOLLOWERS)
-operations = operation_routes(_operations)
-erasures = erasure_routes(_erasures)
 
 
 class CitizensBody(InternalBody):

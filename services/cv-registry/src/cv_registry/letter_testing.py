@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from cv_citizens.standins import Renderer
+from cv_citizens.renderer_testing import Renderer
 from cv_registry.testing import RegistryClient, a_citizen
 from servicekit.data.postgres import Database
 

@@ -21,7 +21,7 @@ from cv_registry.passwords import Passwords, random_password
 from cv_registry.printing import NotTaken, PrintService, PrintTrouble, Unsure
 from cv_registry.store_letters import Addressee, Letter, LetterStore
 from servicekit.data.access_log import AccessLog, AccessRow
-from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.web.calls import receipt
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ class AccountLetters:
         self._clock = clock
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def create(self, call: WriteCall, body: bytes) -> Answer:
+    async def create(self, call: WriteCall, body: bytes) -> FirstAnswer:
         """Answer method 3, or raise the first fault that applies."""
         if body.strip() not in (NOTHING, b"{}"):
             raise Fault(1014, errors=(_BODY,))
@@ -113,11 +113,11 @@ class AccountLetters:
             raise Fault(4400)
         return addressee
 
-    async def _answered(self, call: WriteCall, citizen: Citizen) -> Answer | None:
+    async def _answered(self, call: WriteCall, citizen: Citizen) -> FirstAnswer | None:
         async with self._store.database.write(self._store.lock(citizen.cv_id)) as tx:
             return await self._request_log.replay(tx, call.key(citizen), NOTHING)
 
-    async def _send(self, call: WriteCall, addressee: Addressee) -> Answer:
+    async def _send(self, call: WriteCall, addressee: Addressee) -> FirstAnswer:
         """Make a login and send its letter."""
         citizen, print_service = addressee.citizen, self._print_service
         if print_service is None:
@@ -149,7 +149,9 @@ class AccountLetters:
         body = {"kind": "letter", "timestamp": self._clock(), "content": content}
         return base64.b64decode((await self._documents.get(body, UNREACHABLE)).base64)
 
-    async def _handed_over(self, letter: Letter, pdf: bytes, print_service: PrintService) -> Answer | None:
+    async def _handed_over(
+        self, letter: Letter, pdf: bytes, print_service: PrintService
+    ) -> FirstAnswer | None:
         """Hand a letter over; None if it will never be printed."""
         try:
             await print_service.hand_over(letter.id, pdf)
@@ -162,7 +164,7 @@ class AccountLetters:
             return await self._settle(letter)
         return await self._taken(letter)
 
-    async def _settle(self, letter: Letter) -> Answer | None:
+    async def _settle(self, letter: Letter) -> FirstAnswer | None:
         """Ask whether a letter was taken, and withdraw it if not: what comes late is then refused. None: it was not taken.
 
         Raises fault 4431 while the print service does not say; the letter then stays as it is.
@@ -191,7 +193,7 @@ class AccountLetters:
                 return False
         return True
 
-    async def _taken(self, letter: Letter) -> Answer | None:
+    async def _taken(self, letter: Letter) -> FirstAnswer | None:
         """Make the login valid and publish that the letter was sent; None if that is settled already, or the citizen was erased."""
         async with self._store.database.write(self._store.lock(letter.cv_id)) as tx:
             event = AccountLetterSent(

@@ -13,9 +13,9 @@ from cv_contracts.faults import FAULTS
 from cv_contracts.methods import METHOD_BY_NUMBER
 from cv_contracts.wire.common import TEXT
 from cv_registry.parts import PartsDep
+from servicekit.caller import Organisation
 from servicekit.data.access_log import AccessRow
 from servicekit.web.http import internal_only
-from servicekit.web.identity import Organisation
 from servicekit.web.internal import InternalBody, json_response
 
 router = APIRouter(prefix="/internal/operations", dependencies=[internal_only("operator")])

@@ -34,9 +34,10 @@ from servicekit.code_lists import CodeListWatch
 from servicekit.data.access_log import AccessLog
 from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
-from servicekit.follow.applied import Applied
+from servicekit.follow.applied import applied_by
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations
 from servicekit.follow.projection import Projection
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
@@ -72,6 +73,7 @@ class Parts:
     """None where the settings let no CV be archived by time."""
     letters: AccountLetters
     erasing: Erasing
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -165,7 +167,7 @@ def _parts(
     follower = None
     if projections:
         follower = Follower(database, settings.kafka, SERVICE, receipted(projections, HOLDINGS))
-    applied = follower.applied if follower else Applied(database, {})
+    applied = follower.applied if follower else applied_by(database, {})
     merges = MergeStore(database, outbox)
     moving, days = Moving(cvs), settings.archive_after_days
     archiving = None if days is None else Archiving(database, moving, timedelta(days=days), clock)
@@ -199,5 +201,6 @@ def _parts(
             clock=clock,
         ),
         erasing=Erasing(database, outbox),
+        operations=Operations(database, follower),
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )

@@ -15,11 +15,10 @@ from cv_contracts.wire.errors import read_body
 from cv_registry.contacts import shown
 from cv_registry.domain import CvState, fault_of_reading, may_be_shown_by_number
 from cv_registry.store_cvs import CvStore, ReadableCv
+from servicekit.caller import Caller
 from servicekit.data.access_log import AccessLog, AccessRow
-from servicekit.data.consistency import ConsistencyToken
-from servicekit.follow.applied import Applied
+from servicekit.data.consistency import Applied, ConsistencyToken
 from servicekit.web.etags import etag
-from servicekit.web.identity import Caller
 
 GET_CV: Final = 1
 GET_CV_BY_CV_NUMBER: Final = 10

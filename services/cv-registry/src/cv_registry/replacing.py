@@ -22,7 +22,7 @@ from cv_registry.contacts import NOT_SAVED, Contacts, PreparedContact
 from cv_registry.content import brings_contact, content_json
 from cv_registry.domain import fault_of_replacing, fault_of_window
 from cv_registry.store_cvs import CvStore, ReplaceableCv
-from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.data.postgres import WriteTx
 from servicekit.web.calls import receipt
 from servicekit.web.etags import etag, holds_if_match
@@ -62,7 +62,7 @@ class Replacing:
         self._lists = lists
         self._clock = clock
 
-    async def replace(self, call: WriteCall, body: bytes, if_match: str | None) -> Answer:
+    async def replace(self, call: WriteCall, body: bytes, if_match: str | None) -> FirstAnswer:
         """Replace, or raise the first fault that applies."""
         prepared = self._prepare(body, if_match)
         if code := fault_of_organisation(METHOD, call.actor):
@@ -72,14 +72,14 @@ class Replacing:
                 return answer
         raise Fault(4823)
 
-    async def _attempt(self, call: WriteCall, prepared: _Prepared) -> Answer | None:
+    async def _attempt(self, call: WriteCall, prepared: _Prepared) -> FirstAnswer | None:
         """Decide, have the contact data prepared, and write; None where what was decided on has changed meanwhile.
 
         Contact data that were prepared before another replace's were have a lower version, and would never be shown.
         """
         async with self._writing(call) as tx:
             decided = await self._decide(tx, call, prepared)
-            if isinstance(decided, Answer):
+            if isinstance(decided, FirstAnswer):
                 return decided
             if self._contacts is None:
                 return await self._replace(tx, call, prepared, decided)
@@ -103,7 +103,7 @@ class Replacing:
         database = self._store.database
         return database.single_write() if call.request_id is None else database.write(call.lock)
 
-    async def _decide(self, tx: WriteTx, call: WriteCall, prepared: _Prepared) -> ReplaceableCv | Answer:
+    async def _decide(self, tx: WriteTx, call: WriteCall, prepared: _Prepared) -> ReplaceableCv | FirstAnswer:
         """Give the CV if it may be replaced, or the first answer to this request; raises the first fault that applies."""
         cv = await self._store.for_replacing(tx, call.person_number)
         citizen = self._permitted(cv, call, danish_today(self._clock))
@@ -126,7 +126,7 @@ class Replacing:
         decided: ReplaceableCv,
         *,
         contact: PreparedContact | None = None,
-    ) -> Answer | None:
+    ) -> FirstAnswer | None:
         event = CVChanged(
             id=uuid4(),
             subject=decided.citizen.cv_id,

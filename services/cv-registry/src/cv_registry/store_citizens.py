@@ -16,7 +16,7 @@ from cv_contracts.ids import CvId, PersonId
 from cv_contracts.topics import topic_of
 from cv_registry.domain import AsylumDates
 from servicekit.data.postgres import Database, WriteTx
-from servicekit.follow.owner import Stored, Versions
+from servicekit.follow.state_routes import Stored, Versions
 from servicekit.kafka import partition_of
 from servicekit.publish.outbox import Outbox, columns_of, outbox_insert, outbox_insert_many
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from servicekit.data.postgres import Database
-from servicekit.follow.owner import OwnedState, Versions
+from servicekit.follow.state_routes import OwnedState, Versions
 from servicekit.follow.states import Erased, Known
 
 _COLUMNS: Final = (

@@ -17,7 +17,7 @@ from cv_registry.domain import AsylumDates, CvState
 from cv_registry.store_citizens import SubjectState, asylum_dates, citizen_of
 from servicekit.data.postgres import Database, WriteTx, lock_number
 from servicekit.data.shared_reads import SharedReads
-from servicekit.follow.owner import Versions
+from servicekit.follow.state_routes import Versions
 from servicekit.publish.outbox import Outbox, outbox_insert
 
 # Everything GetCV answers from, by person number; status and contact data as the live generations have them.

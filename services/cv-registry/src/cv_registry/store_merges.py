@@ -84,7 +84,7 @@ class MergeStore:
             CitizenChanged(id=uuid4(), subject=person, version=version, time=tx.now, change="changed")
             for person, version in zip(ids, versions, strict=True)
         ]
-        await self._outbox.add_many(tx, events)
+        await self._outbox.add(tx, *events)
 
     async def close(self, tx: WriteTx, merged: Person, survivor: Person, reason: str, by: str) -> None:
         """Remember the merger, and take the CV number away for good."""
@@ -96,7 +96,7 @@ class MergeStore:
         version = tx.version_after(None)
         await tx.conn.execute(_TAKE_OVER, merged.cv_id, survivor.cv_id, version, tx.now, merged.cv_state)
         event = CVChanged(id=uuid4(), subject=survivor.cv_id, version=version, time=tx.now, change="created")
-        await self._outbox.add_many(tx, [event])
+        await self._outbox.add(tx, event)
 
     async def merged_into(self, survivor: UUID) -> list[UUID]:
         return [row[0] for row in await self.database.fetch(_MERGED_INTO, survivor)]

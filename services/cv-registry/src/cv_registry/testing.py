@@ -14,9 +14,10 @@ from pydantic import SecretStr
 from cv_citizens.testing import FUND, JOBCENTER, MUNICIPALITY, a_caller, relation
 from cv_contracts.codelists import default
 from cv_registry.settings import SERVICE, Settings
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
 
 NO_KAFKA: Final = KafkaSettings(bootstrap_servers="127.0.0.1:9")
 """A port that nobody listens on: writes stay in the outbox, where a test can look at them."""

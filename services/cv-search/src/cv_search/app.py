@@ -8,8 +8,9 @@ from fastapi import FastAPI
 from cv_citizens.danish_time import Clock, utc_now
 from cv_search import api, internal
 from cv_search.background import background
-from cv_search.parts import assemble
+from cv_search.parts import assemble, parts_of
 from cv_search.settings import SERVICE, Settings
+from servicekit.follow.operations import operator_routes
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
 from servicekit.web.identity import ServiceVerifier
@@ -31,6 +32,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
     if settings.role.searches:
         app.include_router(api.router)
     if settings.role.writes:
-        for router in (internal.router, internal.operations, internal.erasures):
-            app.include_router(router)
+        app.include_router(internal.router)
+        app.include_router(operator_routes(parts_of))
     return Routes(app, settings.http, health)

@@ -9,7 +9,7 @@ from cv_citizens.citizen import Citizen
 from cv_citizens.replica_source import needed_answer
 from cv_search.document import may_be_shown
 from cv_search.store import Shown
-from servicekit.follow.owned_states import HttpStates
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState
 
 __all__ = ["Confirming"]

@@ -14,8 +14,8 @@ from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
 from cv_search.document import may_be_shown
 from cv_search.store import CITIZENS, CVS, STATUSES, SearchDocuments
-from servicekit.follow.owned_states import HttpStates, Post, StateOwner
 from servicekit.follow.projection import Applicable, Apply, Connection, Projection, Remove
+from servicekit.follow.state_client import HttpStates, Post, StateOwner
 from servicekit.follow.states import Erased, Known
 
 __all__ = ["projections"]

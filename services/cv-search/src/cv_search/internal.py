@@ -3,30 +3,16 @@
 from dataclasses import asdict
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from cv_search.parts import PartsDep, parts_of
-from servicekit.follow.erasing import ErasureReceipts, erasure_routes
-from servicekit.follow.operations import Operations, WhyBody, operation_routes
+from cv_search.parts import PartsDep
+from servicekit.follow.operations import WhyBody
 from servicekit.web.http import internal_only
 from servicekit.web.internal import json_response
 
 router = APIRouter(prefix="/internal", dependencies=[internal_only("operator")])
 
 _KEY: Final = "operate the index"
-
-
-def _erasures(request: Request) -> ErasureReceipts:
-    return parts_of(request).erasures
-
-
-def _operations(request: Request) -> Operations:
-    parts = parts_of(request)
-    return Operations(parts.database, parts.follower)
-
-
-operations = operation_routes(_operations)
-erasures = erasure_routes(_erasures)
 
 
 @router.get("/operations/index")

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, server_settings
+from servicekit.data.postgres import Database, lock_number
+from servicekit.data.sessions import lease_connection
 
 __all__ = ["Lease"]
 
@@ -24,7 +25,7 @@ class Lease:
         """Take the lease if it is free; tell whether it is held here."""
         try:
             if self._connection is None:
-                self._connection = await self._connected()
+                self._connection = await lease_connection(self._settings, self._name)
             if self._held:
                 await self._connection.fetchval("select 1", timeout=ANSWER_WITHIN)
             else:
@@ -40,12 +41,3 @@ class Lease:
         connection, self._connection, self._held = self._connection, None, False
         if connection is not None:
             connection.terminate()
-
-    async def _connected(self) -> "asyncpg.Connection[Any]":
-        settings = self._settings
-        return await asyncpg.connect(
-            settings.dsn,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=settings.command_timeout.total_seconds(),
-            server_settings={**server_settings(settings, self._name), **LEASE_SESSION},
-        )

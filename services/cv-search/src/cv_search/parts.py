@@ -30,10 +30,11 @@ from servicekit.data.access_log import AccessLog
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
-from servicekit.workers import Workers
+from servicekit.worker_pool import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Parts:
     pins: Pins
     searching: Searching
     purging: Purging
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -131,6 +133,7 @@ def _parts(
             persons=settings.pins.persons,
         ),
         purging=purging,
+        operations=Operations(database, follower),
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS, purging.left),
     )
 

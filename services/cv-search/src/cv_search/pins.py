@@ -18,8 +18,8 @@ from cv_contracts.faults import Fault, FieldError
 from cv_search.port import ID_BYTES, cvs_of
 from cv_search.query import Page
 from cv_search.settings import MOST_PERSONS, PinSettings
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
-from servicekit.web.identity import Caller
 
 __all__ = ["FEW", "TIDY_EVERY", "Kept", "Pin", "Pins", "owner_of"]
 

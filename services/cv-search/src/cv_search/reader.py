@@ -7,7 +7,7 @@ from cv_search.engines import reader_factory
 from cv_search.searcher import CLUSTER, CLUSTER_CA, Searcher
 from servicekit.dumps import no_core_dumps
 from servicekit.memory import bound_memory, collect_seldom
-from servicekit.worker import serve
+from servicekit.worker_process import serve
 
 
 def main() -> None:

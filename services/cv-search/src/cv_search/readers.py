@@ -10,7 +10,7 @@ from cv_search.port import Query
 from cv_search.searcher import BEHIND, CLUSTER, CLUSTER_CA, COSTLY, Answered, Asked
 from cv_search.settings import IndexSettings, Settings
 from cv_search.writing import Serving
-from servicekit.workers import Crowded, Refused, TooSlow, Workers, WorkersPlan, WorkFailed
+from servicekit.worker_pool import TooSlow, WorkCrowded, Workers, WorkersPlan, WorkFailed, WorkRefused
 
 __all__ = ["IndexDoubted", "IndexGone", "Readers", "plan_of"]
 
@@ -74,11 +74,11 @@ class Readers:
         asked = Asked(serving.place.path, serving.position, query, persons)
         try:
             answer = await self._workers.work(pickle.dumps(asked, PROTOCOL))
-        except Refused as refused:
+        except WorkRefused as refused:
             raise _unavailable(refused) from None
         except TooSlow:
             raise _too_costly() from None
-        except Crowded:
+        except WorkCrowded:
             raise _too_many() from None
         except WorkFailed:
             raise IndexDoubted from None
@@ -92,7 +92,7 @@ class Readers:
             raise _too_many()
 
 
-def _unavailable(refused: Refused) -> Unavailable:
+def _unavailable(refused: WorkRefused) -> Unavailable:
     if refused.kind == COSTLY:
         return _too_costly()
     return IndexDoubted() if refused.kind == BEHIND else IndexGone()

@@ -9,7 +9,7 @@ from typing import Final
 from cv_search.engines import ReaderFactory
 from cv_search.port import EngineError, Query, Reader, Snapshot, TooCostly
 from cv_search.showing import groups_json
-from servicekit.worker import WORKED
+from servicekit.worker_process import WORKED
 
 __all__ = ["BEHIND", "CLUSTER", "CLUSTER_CA", "COSTLY", "GONE", "Answered", "Asked", "Searcher"]
 

@@ -18,10 +18,9 @@ from cv_search.readers import IndexDoubted, Readers
 from cv_search.searcher import Answered
 from cv_search.showing import cut_groups
 from cv_search.store import SearchDocuments, Shown
+from servicekit.caller import Caller
 from servicekit.data.access_log import AccessLog, AccessRow
-from servicekit.data.consistency import DEFAULT_WAIT, ConsistencyToken
-from servicekit.follow.applied import Applied
-from servicekit.web.identity import Caller
+from servicekit.data.consistency import DEFAULT_WAIT, Applied, ConsistencyToken
 
 __all__ = ["METHOD", "NAME", "SearchCall", "Searching"]
 

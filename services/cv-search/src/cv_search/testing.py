@@ -14,12 +14,13 @@ from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.events.cv_status import StatusSet
 from cv_search.parts import Parts
+from servicekit.caller import Caller
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.follow.states import Unknown
 from servicekit.follow.testing import apply_states
-from servicekit.standin import StandIn
 from servicekit.testing import eventually
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 __all__ = [
     "Owners",

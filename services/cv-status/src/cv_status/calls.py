@@ -9,10 +9,10 @@ from cv_citizens.policy import Actor
 from cv_contracts.faults import Fault
 from cv_contracts.wire.common import PERSON_NUMBER_HEADER, is_cv_number, is_person_number
 from cv_contracts.wire.errors import bad_form
+from servicekit.caller import Caller
 from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken, parse
 from servicekit.data.idempotency import RequestKey
 from servicekit.web.calls import request_id_of
-from servicekit.web.identity import Caller
 
 CV_NUMBER_HEADER: Final = "x-cvcustomeridentifier"
 

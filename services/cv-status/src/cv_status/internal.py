@@ -8,9 +8,7 @@ from fastapi import APIRouter, Request, Response
 from cv_contracts.ids import CvId
 from cv_status.parts import PartsDep, parts_of
 from cv_status.store import StatusStates
-from servicekit.follow.erasing import ErasureReceipts, erasure_routes
-from servicekit.follow.operations import Operations, operation_routes
-from servicekit.follow.owner import state_routes
+from servicekit.follow.state_routes import state_routes
 from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
 
@@ -26,18 +24,7 @@ def _states(request: Request) -> StatusStates:
     return parts_of(request).states
 
 
-def _erasures(request: Request) -> ErasureReceipts:
-    return parts_of(request).erasures
-
-
-def _operations(request: Request) -> Operations:
-    parts = parts_of(request)
-    return Operations(parts.database, parts.follower)
-
-
-statuses = state_routes("/internal/statuses", _states, FOLLOWERS, whole=REPLICAS)
-operations = operation_routes(_operations)
-erasures = erasure_routes(_erasures)
+statuses = state_routes("/internal/statuses", _states, REPLICAS)
 
 
 class VersionBody(InternalBody):

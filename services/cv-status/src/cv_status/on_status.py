@@ -14,7 +14,7 @@ from cv_status.frozen import FrozenDocuments
 from cv_status.reading import admit, permitted
 from cv_status.store import FrozenVersion, StatusStore, WholeVersion
 from servicekit.data.access_log import AccessLog, AccessRow
-from servicekit.follow.applied import Applied
+from servicekit.data.consistency import Applied
 
 
 class OnStatus:

@@ -27,6 +27,7 @@ from servicekit.data.idempotency import RequestLog
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.web.client import ServiceClient
@@ -48,6 +49,7 @@ class Parts:
     frozen: FrozenDocuments
     on_status: OnStatus
     set_cv_status: SetCvStatus
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -116,5 +118,6 @@ def _parts(
             rules=load_rules(settings.status_rules),
             clock=clock,
         ),
+        operations=Operations(database, follower),
         erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
     )

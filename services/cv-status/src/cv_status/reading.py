@@ -13,7 +13,7 @@ from cv_contracts.faults import Fault
 from cv_status.calls import ReadCall
 from cv_status.store import FrozenVersion, Status, StatusStore
 from servicekit.data.access_log import AccessLog, AccessRow
-from servicekit.follow.applied import Applied
+from servicekit.data.consistency import Applied
 
 GET_CV_STATUS: Final = 6
 GET_VERSIONS: Final = 8

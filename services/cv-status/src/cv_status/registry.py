@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, StrictInt
 from cv_contracts.ids import CvId
 from cv_contracts.wire.cv_profile import CVProfileType
 from cv_status.store import Content
+from servicekit.caller import Caller
 from servicekit.web.client import ServiceClient
-from servicekit.web.identity import Caller
 
 
 class _Answer(BaseModel):

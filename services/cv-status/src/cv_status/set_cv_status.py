@@ -30,9 +30,9 @@ from cv_status.domain import (
 )
 from cv_status.registry import CvOfRegistry, RegistryCvs
 from cv_status.store import Content, FrozenVersion, StatusStore
-from servicekit.data.idempotency import Answer, RequestLog
+from servicekit.data.consistency import Applied
+from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.data.postgres import WriteTx
-from servicekit.follow.applied import Applied
 from servicekit.web.calls import receipt
 from servicekit.web.etags import holds_if_match
 
@@ -77,7 +77,7 @@ class SetCvStatus:
         self._rules = rules
         self._clock = clock
 
-    async def __call__(self, call: WriteCall, body: bytes) -> Answer:
+    async def __call__(self, call: WriteCall, body: bytes) -> FirstAnswer:
         """Set it and give the receipt, or raise the first fault that applies."""
         wanted = self._read(body)
         if code := fault_of_organisation(METHOD, call.actor):
@@ -135,7 +135,7 @@ class SetCvStatus:
             raise Fault(4103)
         return citizen
 
-    async def _answered(self, call: WriteCall, citizen: Citizen, body: bytes) -> Answer | None:
+    async def _answered(self, call: WriteCall, citizen: Citizen, body: bytes) -> FirstAnswer | None:
         """Look for the first answer before the registry is asked: a repeated request needs nothing of it."""
         if (key := call.key(citizen)) is None:
             return None

@@ -13,7 +13,7 @@ from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.ids import CvId, PersonId
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.data.shared_reads import SharedReads
-from servicekit.follow.owner import Versions
+from servicekit.follow.state_routes import Versions
 from servicekit.follow.states import Erased, Known
 from servicekit.publish.outbox import Outbox, outbox_insert
 

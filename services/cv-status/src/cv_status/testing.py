@@ -9,16 +9,17 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from cv_citizens.renderer_testing import Renderer
 from cv_citizens.replica_source import HttpRegistry
-from cv_citizens.standins import Renderer
 from cv_status.followers import projections
 from cv_status.settings import Settings
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.states import Erased, Known
 from servicekit.publish.outbox import Outbox
-from servicekit.standin import StandIn
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 TODAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
 _numbers = itertools.count(1)

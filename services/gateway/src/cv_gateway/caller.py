@@ -16,7 +16,7 @@ from cv_contracts.faults import Fault, FieldError
 from cv_contracts.methods import Method
 from cv_gateway.bounded import Bounded
 from cv_gateway.token import BadToken, TokenVerifier, VerifiedToken
-from servicekit.web.identity import Caller, Organisation, User
+from servicekit.caller import Caller, Organisation, User
 
 AUTHORIZATION = b"authorization"
 ACTIVE_TYPE, ACTIVE_CODE = b"x-activeorganisation-type", b"x-activeorganisation-code"

@@ -20,8 +20,9 @@ from cv_gateway.polls import Polls
 from cv_gateway.quota import Quota
 from cv_gateway.seal import TokenSeal
 from cv_gateway.settings import Settings
+from servicekit.caller import Caller
 from servicekit.web.connection import Answer, Crowded, Garbled, UpstreamError
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
 from servicekit.web.tls import trusting
 from servicekit.web.upstream import Forward, Owner, OwnerLimits
 

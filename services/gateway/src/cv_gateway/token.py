@@ -12,7 +12,7 @@ import orjson
 from cv_contracts.faults import Fault
 from cv_gateway.bounded import Bounded
 from cv_gateway.jwks import KeySource
-from servicekit.web.identity import Organisation
+from servicekit.caller import Organisation
 
 LOGON_FAILED = 1012
 LONGEST_TOKEN = 32 * 1024

@@ -9,7 +9,7 @@ import structlog
 from pdf_renderer.document import FrozenDocument, read
 from pdf_renderer.documents import Documents
 from pdf_renderer.store import DocumentStore, Due
-from servicekit.follow.owned_states import Post
+from servicekit.follow.state_client import Post
 
 __all__ = ["RenderAhead"]
 

@@ -9,11 +9,12 @@ import structlog
 
 from cv_contracts.faults import Fault, Unavailable
 from pdf_renderer.document import FrozenDocument, LetterDocument, StatedDocument
+from pdf_renderer.rendering import render
+from pdf_renderer.settings import WorkerSettings
 from pdf_renderer.store import Asked, DocumentStore, Stored, is_full
 from pdf_renderer.templates import NEWEST, TEMPLATES, Template, template_at
 from pdf_renderer.typesetting import ENGINE
-from pdf_renderer.workers import Workers, WorkerSettings
-from servicekit.workers import Refused, WorkFailed
+from servicekit.worker_pool import Workers, WorkFailed, WorkRefused
 
 __all__ = ["Documents", "asked_for"]
 
@@ -79,8 +80,8 @@ class Documents:
 
     async def _render(self, template: str, shown: dict[str, Any]) -> bytes:
         try:
-            return await self._workers.render(template, orjson.dumps(shown))
-        except Refused:
+            return await render(self._workers, template, orjson.dumps(shown))
+        except WorkRefused:
             log.error("document_refused", outcome="refused")  # noqa: TRY400 - the cause may quote the document
             raise Fault(UNPRINTABLE) from None
         except WorkFailed as error:

@@ -9,8 +9,8 @@ from cv_contracts.events.cv_registry import CitizenChanged
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
 from pdf_renderer.store import erase, render_ahead
-from servicekit.follow.owned_states import HttpStates, Post
 from servicekit.follow.projection import Applicable, Connection, Projection
+from servicekit.follow.state_client import HttpStates, Post
 from servicekit.follow.states import Erased, Known
 
 __all__ = ["projections"]

@@ -7,9 +7,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from pdf_renderer.document import LetterDocument, read
-from pdf_renderer.parts import PartsDep, parts_of
-from servicekit.follow.erasing import ErasureReceipts, erasure_routes
-from servicekit.follow.operations import Operations, operation_routes
+from pdf_renderer.parts import PartsDep
 from servicekit.web.http import internal_only
 
 CALLERS: Final = ("cv-registry", "cv-status")
@@ -19,19 +17,6 @@ _JSON: Final = "application/json"
 _NOT_KEPT: Final = {"cache-control": "no-store"}
 
 router = APIRouter(prefix="/internal", dependencies=[internal_only(*CALLERS)])
-
-
-def _erasures(request: Request) -> ErasureReceipts:
-    return parts_of(request).erasures
-
-
-def _operations(request: Request) -> Operations:
-    parts = parts_of(request)
-    return Operations(parts.database, parts.follower)
-
-
-operations = operation_routes(_operations)
-erasures = erasure_routes(_erasures)
 
 
 @router.post("/documents")

@@ -11,15 +11,17 @@ from pdf_renderer.ahead import RenderAhead
 from pdf_renderer.documents import Documents
 from pdf_renderer.erasing import HOLDINGS
 from pdf_renderer.followers import projections
+from pdf_renderer.rendering import plan_of
 from pdf_renderer.settings import SERVICE, Settings
 from pdf_renderer.store import DocumentStore
-from pdf_renderer.workers import Workers
 from servicekit.data.postgres import Database
 from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
+from servicekit.follow.operations import Operations
 from servicekit.web.client import ServiceClient
 from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
+from servicekit.worker_pool import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Parts:
     documents: Documents
     follower: Follower
     ahead: RenderAhead
+    operations: Operations
     erasures: ErasureReceipts
 
 
@@ -52,17 +55,19 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     cv_status = ServiceClient(settings.status_url, "cv-status", signer, deadline=settings.owner_timeout)
     database = await Database.connect(settings.postgres, SERVICE)
     try:
-        async with Workers(settings.workers) as workers:
+        async with Workers(plan_of(settings.workers)) as workers:
             store = DocumentStore(database)
             documents = Documents(store, workers, settings.workers)
             followed = receipted(projections(registry.post_json, cv_status.post_json), HOLDINGS)
+            follower = Follower(database, settings.kafka, SERVICE, followed)
             yield Parts(
                 database=database,
                 store=store,
                 workers=workers,
                 documents=documents,
-                follower=Follower(database, settings.kafka, SERVICE, followed),
+                follower=follower,
                 ahead=RenderAhead(store, documents, cv_status.post_json),
+                operations=Operations(database, follower),
                 erasures=ErasureReceipts(database, SERVICE, HOLDINGS),
             )
     finally:

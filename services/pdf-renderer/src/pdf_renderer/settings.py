@@ -3,10 +3,9 @@
 from datetime import timedelta
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings
 
-from pdf_renderer.workers import WorkerSettings
 from servicekit.settings import (
     FROM_ENVIRONMENT,
     HttpSettings,
@@ -19,6 +18,25 @@ from servicekit.settings import (
 SERVICE = "pdf-renderer"
 PORT = 8085
 LONGEST_BODY = 4 * 1024 * 1024
+
+
+class WorkerSettings(BaseModel):
+    """How much of the machine rendering may take."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    processes: int = Field(default=2, ge=1, le=64)
+    """Documents rendered at the same time."""
+    timeout: timedelta = timedelta(seconds=20)
+    """Longest time for one document; then its worker is killed."""
+    memory_mb: int = Field(default=1536, ge=256)
+    """Address space of one worker; a document that needs more ends it."""
+    documents: int = Field(default=2_000, ge=1)
+    """Documents after which a worker is replaced by a new one."""
+    worn_mb: int = Field(default=256, ge=1)
+    """Memory that a worker may go on with after a document; above it, it is replaced too."""
+    waiting: int = Field(default=100, ge=0)
+    """Documents that may wait for a worker; further ones are refused at once."""
 
 
 class Settings(BaseSettings):

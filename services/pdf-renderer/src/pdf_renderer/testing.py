@@ -10,8 +10,8 @@ import httpx
 
 from pdf_renderer.parts import Parts
 from pdf_renderer.settings import Settings
-from servicekit.standin import StandIn
 from servicekit.web.identity import ServiceSigner
+from servicekit.web.standin_testing import StandIn
 
 __all__ = ["Make", "Owners", "Start", "World"]
 

@@ -14,7 +14,7 @@ from pdf_renderer.templates import NEWEST
 from pdf_renderer.typesetting import Typesetter
 from servicekit.dumps import no_core_dumps
 from servicekit.memory import bound_memory
-from servicekit.worker import FAILED, WORKED, serve
+from servicekit.worker_process import FAILED, WORKED, serve
 
 _STATM: Final = "/proc/self/statm"
 _WARM_UP: Final = {

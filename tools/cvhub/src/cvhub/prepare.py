@@ -17,8 +17,7 @@ from cvhub.doctor.patient import names_of
 from cvhub.keys import ensure_keys
 from cvhub.servers.process import CannotStart
 from cvhub.services import IDENTITIES
-from servicekit.kafka import ensure_topics
-from servicekit.kafka_rights import ensure_acls
+from servicekit.kafka_admin import ensure_acls, ensure_topics
 from servicekit.settings import KafkaSettings
 
 

@@ -32,7 +32,7 @@ from cvhub.state import Run, State
 from cvhub.steps import Steps
 from cvhub.supervisor import Supervisor
 from servicekit.data.postgres import migrate
-from servicekit.kafka import ensure_topics
+from servicekit.kafka_admin import ensure_topics
 from servicekit.settings import KafkaSettings
 from servicekit.web.tls import trusting
 

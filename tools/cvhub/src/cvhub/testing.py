@@ -156,7 +156,7 @@ async def kafka_settings(
     kafka_broker: Kafka, kafka_topics: "Sequence[Topic]"
 ) -> "AsyncIterator[KafkaSettings]":
     """Give settings with a topic prefix of this test's own, under which the topics of the suite exist."""
-    from servicekit.kafka import ensure_topics  # noqa: PLC0415
+    from servicekit.kafka_admin import ensure_topics  # noqa: PLC0415
     from servicekit.settings import KafkaSettings  # noqa: PLC0415
 
     settings = KafkaSettings(

@@ -13,10 +13,10 @@ import orjson
 import structlog
 
 from cv_contracts.faults import Unavailable
+from servicekit.caller import Caller
 from servicekit.data.postgres import Database, passing_trouble
 from servicekit.observe import metrics
 from servicekit.pace import Gathering
-from servicekit.web.identity import Caller
 
 log = structlog.get_logger(__name__)
 

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import orjson
 
-from cv_contracts.faults import Fault, FieldError, Precondition, Unavailable
+from cv_contracts.faults import FieldError, Precondition, Unavailable
 from cv_contracts.wire.common import is_request_id
+from servicekit.caller import Caller, Organisation
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.observe import metrics
 from servicekit.settings import BadSetting
-from servicekit.web.identity import Caller, Organisation
 
 REPLAY_HEADER = "x-idempotent-replay"
 REQUEST_ID_HEADER = "x-requestId"
@@ -47,20 +47,13 @@ def wrong_request_id(request_id: str | None) -> FieldError | None:
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What a request id is unique for: client, organisation acted as, method and the citizen's random id.
-
-    A request id that has not the form of the contract is fault 1014.
-    """
+    """What a request id is unique for: client, organisation acted as, method and the citizen's random id."""
 
     client: str
     organisation: Organisation
     method: int
     subject: UUID
     request_id: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if wrong := wrong_request_id(self.request_id):
-            raise Fault(1014, errors=(wrong,))
 
     @classmethod
     def of(cls, caller: Caller, method: int, subject: UUID, request_id: str | None) -> Self | None:
@@ -69,8 +62,8 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A response as it was first given; `headers` need no more than what the body alone does not say."""
+class FirstAnswer:
+    """A response as it was first given; `headers`: those that cannot be derived from the body."""
 
     status: int
     body: bytes
@@ -101,7 +94,7 @@ class RequestLog:
             raise BadSetting("the secret of the request log needs 16 bytes at least")
         self._key = blake2b(secret, digest_size=32).digest()
 
-    async def replay(self, tx: WriteTx, key: RequestKey | None, body: bytes) -> Answer | None:
+    async def replay(self, tx: WriteTx, key: RequestKey | None, body: bytes) -> FirstAnswer | None:
         """Give the first answer to this request, marked as a replay; None if it was not answered yet or has no id.
 
         Raises Precondition (412) if the id was used with another body.
@@ -115,7 +108,7 @@ class RequestLog:
             raise Precondition("This request id was used with another body")
         metrics.count("requests.replayed")
         headers = {**orjson.loads(row["headers"]), REPLAY_HEADER: "true"}
-        return Answer(row["status"], row["body"], headers)
+        return FirstAnswer(row["status"], row["body"], headers)
 
     def name(self, key: RequestKey | None, body: bytes) -> RequestName | None:
         """Give under what a request will be remembered, for a write whose answer comes later; None without an id."""
@@ -123,11 +116,13 @@ class RequestLog:
             return None
         return RequestName(self._request(key), self._hash(body), key.subject)
 
-    async def remember(self, tx: WriteTx, key: RequestKey | None, body: bytes, answer: Answer) -> Answer:
+    async def remember(
+        self, tx: WriteTx, key: RequestKey | None, body: bytes, answer: FirstAnswer
+    ) -> FirstAnswer:
         """Keep the answer with the write that it tells of; gives it back."""
         return await self.remember_as(tx, self.name(key, body), answer)
 
-    async def remember_as(self, tx: WriteTx, name: RequestName | None, answer: Answer) -> Answer:
+    async def remember_as(self, tx: WriteTx, name: RequestName | None, answer: FirstAnswer) -> FirstAnswer:
         """Keep the answer under a name that was given before; gives it back."""
         if name is None:
             return answer

@@ -13,7 +13,7 @@ import structlog
 
 from cv_contracts.faults import Unavailable
 from servicekit.data.migrating import MigrationChanged, migrate
-from servicekit.data.sessions import LEASE_SESSION, server_settings
+from servicekit.data.sessions import server_settings
 from servicekit.observe import metrics
 from servicekit.settings import PostgresSettings
 
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 __all__ = [
-    "LEASE_SESSION",
     "Database",
     "MigrationChanged",
     "WriteTx",
     "lock_number",
     "migrate",
     "passing_trouble",
-    "server_settings",
 ]
 
 log = structlog.get_logger(__name__)
@@ -271,7 +269,10 @@ async def _transaction(conn: "Connection", begin: str) -> AsyncIterator[WriteTx]
 
 
 async def _undisturbed(work: Coroutine[Any, Any, None]) -> None:
-    """Heed a cancellation only once the work is done: who gave the connection back before would fail instead of being cancelled."""
+    """Finish `work` even when cancelled, then raise the cancellation.
+
+    Releasing a connection in the middle of a ROLLBACK would raise an InterfaceError instead.
+    """
     task, cancelled = asyncio.ensure_future(work), None
     while not task.done():
         try:

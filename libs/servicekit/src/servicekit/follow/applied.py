@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from servicekit.data import consistency
-from servicekit.data.consistency import Current
+from servicekit.data.consistency import Applied, Current
 from servicekit.data.postgres import Database
 
-__all__ = ["Applied"]
+__all__ = ["applied_by"]
 
 _VERSION = """
 select v.version from projected_versions v join projection_generations g using (projection, generation)
@@ -15,15 +14,13 @@ where v.projection = $1 and g.status = 'live' and v.subject = $2
 """
 
 
-class Applied(consistency.Applied):
-    """The versions that the live generations have, which is what a read sees; `streams` maps a topic to its projection.
+def applied_by(database: Database, streams: Mapping[str, str]) -> Applied:
+    """Give the versions that the live generations have, which is what a read sees; `streams` maps a topic to its projection.
 
     Waits end at once when the follower in this process applies the version; what another instance applied is seen
     a moment later.
     """
-
-    def __init__(self, database: Database, streams: Mapping[str, str]) -> None:
-        super().__init__({stream: _version_in(database, name) for stream, name in streams.items()})
+    return Applied({stream: _version_in(database, name) for stream, name in streams.items()})
 
 
 def _version_in(database: Database, projection: str) -> Current:

@@ -11,7 +11,7 @@ from servicekit.follow.batch import sort_answers
 from servicekit.follow.projection import Announced, Applicable, PendingReason, Projection
 from servicekit.follow.states import SubjectState
 
-__all__ = ["Owner"]
+__all__ = ["Asking"]
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,7 @@ REST = 1.0
 """Seconds in which batches do not ask an owner that has just failed; the retry loop asks all the same."""
 
 
-class Owner:
+class Asking:
     """The owner of a projection's states, as its follower sees it."""
 
     def __init__(self, projection: Projection) -> None:

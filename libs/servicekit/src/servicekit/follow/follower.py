@@ -20,7 +20,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 from cv_contracts.envelope import traceparent_of
 from servicekit import kafka as clients
 from servicekit.data.postgres import Database
-from servicekit.follow.applied import Applied
+from servicekit.follow.applied import applied_by
 from servicekit.follow.following import Following
 from servicekit.follow.health import FollowHealth
 from servicekit.follow.projection import Projection
@@ -66,7 +66,7 @@ class Follower:
     ) -> None:
         self.projections = tuple(projections)
         self.rebuilds = Rebuilds(database, projections, self._batches_come)
-        self.applied = Applied(database, {p.topic.name: p.name for p in projections})
+        self.applied = applied_by(database, {p.topic.name: p.name for p in projections})
         self.broker = KafkaBroker(
             kafka.bootstrap_servers.split(","),
             consumer_only=True,

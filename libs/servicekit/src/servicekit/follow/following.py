@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from servicekit.data.consistency import Applied
 from servicekit.data.postgres import Database, passing_trouble
-from servicekit.follow.applied import Applied
-from servicekit.follow.asking import Owner
+from servicekit.follow.asking import Asking
 from servicekit.follow.batch import HAD, Rewound, Settled, Work, settle
 from servicekit.follow.committing import Committer
 from servicekit.follow.pending import CLAIM_LIMIT, Waiting, claim_due
@@ -51,7 +51,7 @@ class Following:
         self.projection = projection
         self.topic = topic
         self.positions = Positions(database, projection, topic)
-        self.owner = Owner(projection)
+        self.owner = Asking(projection)
         self.commits = Committer()
         self.assigned = asyncio.Event()
         self.last_batch = time.monotonic()
@@ -70,7 +70,10 @@ class Following:
         self.assigned.set()
 
     def heed(self, known: Mapping[int, int], stored: Mapping[int, int]) -> None:
-        """Compare what the database holds with what was known of it before it was asked: where it is behind, it was restored."""
+        """Compare the positions read from the database with those this process knew before the query.
+
+        A lower one means the database was restored from a back-up.
+        """
         if any(stored.get(partition, 0) < offset for partition, offset in known.items()):
             self._rewound()
 

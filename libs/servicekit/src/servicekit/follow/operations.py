@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -15,18 +15,19 @@ from pydantic import Field, StringConstraints
 from cv_contracts.wire.common import TEXT
 from servicekit.data.postgres import Database
 from servicekit.follow import deciding
-from servicekit.follow.access_operations import access_routes
 from servicekit.follow.deciding import Decision, ReadAgain, Why
+from servicekit.follow.erasing import ErasureReceipts, erasure_routes
 from servicekit.follow.follower import Follower
 from servicekit.follow.generations import Generations
 from servicekit.follow.projection import Projection
 from servicekit.follow.rebuild import BuildProgress, Rebuild
 from servicekit.follow.verify import NothingLive, verify
 from servicekit.publish import refused
+from servicekit.web.access_routes import access_routes
 from servicekit.web.http import at_once, internal_only
 from servicekit.web.internal import InternalBody, json_response
 
-__all__ = ["Operations", "WhyBody", "operation_routes"]
+__all__ = ["Operations", "WhyBody", "operation_routes", "operator_routes"]
 
 OPERATOR: Final = "operator"
 LISTED: Final = 1_000
@@ -123,7 +124,7 @@ class RefusedBody(WhyBody):
 
 
 def operation_routes(of: Callable[[Request], Operations]) -> APIRouter:
-    """Make the routes; `of` is a dependency that gives the service's own parts."""
+    """Make the routes; `of` is a dependency that gives the service's own."""
     router = APIRouter(prefix="/internal/operations", dependencies=[internal_only(OPERATOR)])
     operations = Annotated[Operations, at_once(of)]
     _add_about(router, operations)
@@ -137,6 +138,24 @@ def operation_routes(of: Callable[[Request], Operations]) -> APIRouter:
     whole.include_router(router)
     whole.include_router(access_routes(database))
     return whole
+
+
+class Operated(Protocol):
+    """The parts of a service that an operator can get at."""
+
+    @property
+    def operations(self) -> Operations: ...
+
+    @property
+    def erasures(self) -> ErasureReceipts: ...
+
+
+def operator_routes(parts_of: Callable[[Request], Operated]) -> APIRouter:
+    """Make all routes that every service has for its operator; `parts_of` is a dependency that gives the service's own parts."""
+    router = APIRouter()
+    router.include_router(operation_routes(lambda request: parts_of(request).operations))
+    router.include_router(erasure_routes(lambda request: parts_of(request).erasures))
+    return router
 
 
 def _add_about(router: APIRouter, operations: Any) -> None:

@@ -8,46 +8,28 @@ from uuid import UUID
 
 import orjson
 import uvicorn
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fastapi import FastAPI, Request
 from starlette.types import ASGIApp
 
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import HttpStates
-from servicekit.follow.owner import OwnedState, Stored, Versions, state_routes
+from servicekit.follow.state_client import HttpStates
+from servicekit.follow.state_routes import OwnedState, Stored, Versions, hot_states, state_routes
 from servicekit.follow.states import Erased
 from servicekit.settings import HttpSettings
 from servicekit.testing import eventually
 from servicekit.web.client import ServiceClient
 from servicekit.web.health import Health
 from servicekit.web.http import Routes, install
-from servicekit.web.identity import ServiceSigner, ServiceVerifier, generate_key, public_key
+from servicekit.web.identity import ServiceSigner, ServiceVerifier
 
-__all__ = ["Keys", "Things", "client_of", "owner_app", "serving", "without_ledger"]
+__all__ = ["Things", "client_of", "owner_app", "serving", "without_ledger"]
 
 PREFIX = "/internal/things"
 
 
 def without_ledger() -> Versions:
-    """Give the versions of an owner in whose place a test stands, who keeps no erasures and whose versions nobody compares."""
+    """`Versions` for a stand-in owner without a database: no erasures; `/ranges` and `/versions` cannot be called."""
     return Versions(cast("Database", None), "nothing", "nobody")
-
-
-class Keys:
-    """Service keys made for one test, by service."""
-
-    def __init__(self, *services: str) -> None:
-        pairs = {service: generate_key() for service in services}
-        self.private = {service: pem for service, (pem, _) in pairs.items()}
-        self.public = {service: raw for service, (_, raw) in pairs.items()}
-
-    def signer(self, service: str) -> ServiceSigner:
-        key = load_pem_private_key(self.private[service], password=None)
-        return ServiceSigner(service, cast("Ed25519PrivateKey", key))
-
-    def verifier(self, service: str) -> ServiceVerifier:
-        return ServiceVerifier(service, {name: public_key(raw) for name, raw in self.public.items()})
 
 
 class Things:
@@ -117,7 +99,9 @@ def owner_app(things: Things, verifier: ServiceVerifier, *allowed: str) -> Route
     app = FastAPI(openapi_url=None)
     install(app, verifier)
     app.include_router(state_routes(PREFIX, source, allowed))
-    return Routes(app, HttpSettings(), Health())
+    routes = Routes(app, HttpSettings(), Health())
+    hot_states(routes, verifier, PREFIX, things, allowed)
+    return routes
 
 
 def client_of(url: str, signer: ServiceSigner, audience: str = "owner") -> tuple[ServiceClient, HttpStates]:

@@ -9,8 +9,8 @@ from uuid import UUID
 import asyncpg
 
 from cv_contracts.topics import Topic
-from servicekit.follow.owned_states import StateOwner
 from servicekit.follow.records import Record
+from servicekit.follow.state_client import StateOwner
 from servicekit.follow.states import Erased, Known, SubjectState
 
 if TYPE_CHECKING:

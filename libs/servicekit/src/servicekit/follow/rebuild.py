@@ -17,12 +17,13 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from servicekit.data.postgres import LEASE_SESSION, Database, lock_number, passing_trouble, server_settings
+from servicekit.data.postgres import Database, lock_number, passing_trouble
+from servicekit.data.sessions import lease_connection
 from servicekit.follow.batch import apply_newer, apply_what_can_be, applying
 from servicekit.follow.generations import Generation, Generations, NotBuilding
-from servicekit.follow.owned_states import Page, StateOwner
 from servicekit.follow.pending import back_off
 from servicekit.follow.projection import Applicable, Connection, Projection
+from servicekit.follow.state_client import Page, StateOwner
 from servicekit.follow.states import BadState, Erased, Known
 from servicekit.pace import set_within
 
@@ -39,7 +40,8 @@ REMOVED_AT_ONCE = 100
 PAGE_TIMEOUT = 20.0
 LOOK_EVERY = 2.0
 SPEAK_EVERY = 5.0
-"""A builder works on other connections, and says nothing on that of its lease, which is taken from whoever is silent for long."""
+"""Seconds between pings on the lease's connection: it is idle while pages are built, and the server ends idle lease sessions
+after 30 s."""
 LONGEST_REST = 30.0
 
 _WAITS = """
@@ -236,14 +238,8 @@ class Rebuild:
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[bool]:
         """Hold an advisory lock on a connection of its own. It saves work only: each page says which one it follows."""
-        settings = self._database.settings
         name = f"rebuild {self._projection.name}"
-        conn: asyncpg.Connection[Any] = await asyncpg.connect(
-            settings.dsn,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=settings.command_timeout.total_seconds(),
-            server_settings={**server_settings(settings, name), **LEASE_SESSION},
-        )
+        conn = await lease_connection(self._database.settings, name)
         try:
             mine = bool(await conn.fetchval("select pg_try_advisory_lock($1)", lock_number(name)))
             speaking = asyncio.create_task(_speak(conn), name=f"lease of {name}")

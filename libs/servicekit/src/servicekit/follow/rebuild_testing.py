@@ -4,19 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import Work, settle
-from servicekit.follow.owned_states import HttpStates
-from servicekit.follow.owner_testing import Keys, Things, client_of, owner_app, serving
+from servicekit.follow.owner_testing import Things, client_of, owner_app, serving
 from servicekit.follow.projection import Announced, Connection, Projection
 from servicekit.follow.rebuild import Rebuild
+from servicekit.follow.state_client import HttpStates
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import CITIZENS, Copies
 from servicekit.settings import PostgresSettings
-from servicekit.testing import eventually, free_port
+from servicekit.testing import end, eventually, free_port
+from servicekit.web.testing import Identities
 
 __all__ = ["RemovableCopies", "World", "filled", "rows", "running", "world_of"]
 
@@ -85,16 +87,19 @@ class RemovableCopies(Copies):
 
 
 @contextlib.asynccontextmanager
-async def world_of(own: PostgresSettings, owners: PostgresSettings) -> AsyncIterator[World]:
-    """Serve an owner that has its states in one database to a follower that has its projection in the other."""
+async def world_of(own: PostgresSettings, owners: PostgresSettings, keys: Path) -> AsyncIterator[World]:
+    """Serve an owner that has its states in one database to a follower that has its projection in the other.
+
+    `keys` is a folder for those by which the two know each other.
+    """
     database = await Database.connect(own, "rebuild-tests")
     owners_database = await Database.connect(owners, "owner-tests")
     things = await Things(owners_database).create()
     copies = RemovableCopies(database)
     await copies.create()
-    keys, port = Keys("follower", "owner"), free_port()
-    app = owner_app(things, keys.verifier("owner"), "follower")
-    client, owner = client_of(f"http://127.0.0.1:{port}", keys.signer("follower"))
+    identities, port = Identities(keys, ["follower", "owner"]), free_port()
+    app = owner_app(things, identities.verifier("owner"), "follower")
+    client, owner = client_of(f"http://127.0.0.1:{port}", identities.signers["follower"])
     projection = Projection(
         name="copies",
         topic=CITIZENS,
@@ -112,13 +117,12 @@ async def world_of(own: PostgresSettings, owners: PostgresSettings) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def running(*rebuilds: Rebuild) -> AsyncIterator[None]:
+    """Run rebuilds for the time of a block; raises what one of them had died of."""
     tasks = [asyncio.create_task(rebuild.run()) for rebuild in rebuilds]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
 
 async def filled(world: World, count: int = 50) -> list[UUID]:

@@ -21,6 +21,7 @@ from servicekit.follow.follower import Follower
 from servicekit.follow.projection import Applicable, Connection, Projection, sorted_by_subject
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.settings import KafkaSettings, PostgresSettings
+from servicekit.testing import end
 
 __all__ = [
     "CITIZENS",
@@ -228,6 +229,4 @@ async def following(follower: Follower) -> AsyncIterator["asyncio.Task[None]"]:
     try:
         yield task
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)

@@ -10,8 +10,8 @@ from uuid import UUID
 import structlog
 
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import Digest, StateOwner
-from servicekit.follow.owner import RANGES, RANGES_AT_ONCE, bounds, digests_sql
+from servicekit.follow.state_client import Digest, StateOwner
+from servicekit.follow.state_routes import RANGES, RANGES_AT_ONCE, bounds, digests_sql
 from servicekit.follow.states import Known
 
 __all__ = ["Difference", "DifferenceKind", "NothingLive", "Verified", "verify"]

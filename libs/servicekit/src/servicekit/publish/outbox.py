@@ -86,11 +86,7 @@ class Outbox:
         )
 
     async def add(self, tx: WriteTx, *events: Event) -> None:
-        """Add the events, in this order, to the transaction."""
-        await self.add_many(tx, events)
-
-    async def add_many(self, tx: WriteTx, events: Sequence[Event]) -> None:
-        """Add a chunk of events with one statement."""
+        """Add the events, in this order, to the transaction, with one statement."""
         await self.add_rows(tx, [self.row(event) for event in events])
 
     async def add_rows(self, tx: WriteTx, rows: Sequence[OutboxRow]) -> None:

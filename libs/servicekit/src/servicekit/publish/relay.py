@@ -19,7 +19,8 @@ import asyncpg
 import structlog
 
 from servicekit import kafka
-from servicekit.data.postgres import LEASE_SESSION, Database, passing_trouble, server_settings
+from servicekit.data.postgres import Database, passing_trouble
+from servicekit.data.sessions import lease_connection
 from servicekit.observe import metrics
 from servicekit.pace import set_within
 from servicekit.publish.outbox import Outbox
@@ -78,7 +79,6 @@ _SESSION = {
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
-    **LEASE_SESSION,
 }
 
 
@@ -205,13 +205,7 @@ class Relay:
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Lease | None]:
-        settings = self._database.settings
-        conn = await asyncpg.connect(
-            settings.dsn,
-            timeout=settings.connect_timeout.total_seconds(),
-            command_timeout=settings.command_timeout.total_seconds(),
-            server_settings={**server_settings(settings, f"{self._source}-relay"), **_SESSION},
-        )
+        conn = await lease_connection(self._database.settings, f"{self._source}-relay", _SESSION)
         try:
             held = False
             while not (held or self._stopping.is_set()):

@@ -8,10 +8,11 @@ from starlette.requests import Request
 
 from cv_contracts.event import Event
 from cv_contracts.faults import Fault
+from servicekit.caller import Caller
 from servicekit.data.consistency import CONSISTENCY_HEADER, ConsistencyToken
-from servicekit.data.idempotency import REQUEST_ID_HEADER, Answer, wrong_request_id
+from servicekit.data.idempotency import REQUEST_ID_HEADER, FirstAnswer, wrong_request_id
 from servicekit.web.http import at_once
-from servicekit.web.identity import Caller, ServiceVerifier, require_service
+from servicekit.web.identity import ServiceVerifier, require_service
 
 __all__ = ["GATEWAY", "CallerDep", "caller_of", "receipt", "request_id_of"]
 
@@ -42,9 +43,9 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
     return request_id
 
 
-def receipt(event: Event, **more_headers: str) -> Answer:
+def receipt(event: Event, **more_headers: str) -> FirstAnswer:
     """Give the receipt of a write, whose message identifier is the id of its event."""
     body = {"ServiceReceipt": {"MessageIdentifier": str(event.id), "EventDate": event.time}}
     token = ConsistencyToken.of(event).encode()
     headers = {"content-type": "application/json", **more_headers, CONSISTENCY_HEADER: token}
-    return Answer(200, orjson.dumps(body, option=orjson.OPT_UTC_Z), headers)
+    return FirstAnswer(200, orjson.dumps(body, option=orjson.OPT_UTC_Z), headers)

@@ -16,11 +16,12 @@ from typing import Any
 
 import orjson
 
+from servicekit.caller import Caller
 from servicekit.observe import metrics
 from servicekit.observe.telemetry import current_traceparent
 from servicekit.web.connection import Answer, Garbled, Late, UpstreamError
 from servicekit.web.http import remaining_seconds
-from servicekit.web.identity import Caller, ServiceSigner
+from servicekit.web.identity import ServiceSigner
 from servicekit.web.upstream import Forward, Owner, OwnerLimits
 
 __all__ = [

@@ -8,7 +8,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from cv_contracts.faults import Fault
+from servicekit.caller import Caller, Organisation, User
 from servicekit.settings import IdentitySettings
 
 ALGORITHM = "EdDSA"
@@ -39,7 +40,8 @@ V = TypeVar("V")
 class _Expiring(Generic[K, V]):
     """A bounded cache; when full, the least recently used entry leaves.
 
-    An entry is good from when it was put until it expires: one that a clock put while it was ahead is not good once it is right again.
+    An entry is good from when it was put until it expires. The lower bound drops entries that were put while the clock was
+    ahead, once it has been set back.
     """
 
     def __init__(self, size: int) -> None:
@@ -62,34 +64,6 @@ class _Expiring(Generic[K, V]):
         self._entries.move_to_end(key)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Organisation:
-    """An authority or company: its type number and its code, as in the code list of organisations."""
-
-    type: int
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """The person at the keyboard, as the client names them. Personal data: never shown by repr or in a log."""
-
-    name: str = field(repr=False)
-    type: int
-    identifier: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who called the gateway, with what the token and the headers said; already checked there."""
-
-    client: str
-    own: Organisation
-    active: Organisation
-    request_organisation: Organisation
-    user: User
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,13 @@ import httpx
 
 from servicekit.settings import IdentitySettings
 from servicekit.web.http import Routes
-from servicekit.web.identity import ServiceSigner, generate_key, load_private_key
+from servicekit.web.identity import (
+    ServiceSigner,
+    ServiceVerifier,
+    generate_key,
+    load_private_key,
+    load_trusted,
+)
 
 __all__ = ["Identities", "in_process"]
 
@@ -27,6 +33,10 @@ class Identities:
             self.key_file(service).write_bytes(pem)
             self.signers[service] = ServiceSigner(service, load_private_key(self.key_file(service)))
         self.trusted_file.write_text(json.dumps(trusted))
+
+    def verifier(self, service: str) -> ServiceVerifier:
+        """Give what one of them verifies the others' tokens with."""
+        return ServiceVerifier(service, load_trusted(self.trusted_file))
 
     @property
     def trusted_file(self) -> Path:

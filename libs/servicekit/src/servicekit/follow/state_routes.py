@@ -13,6 +13,7 @@ from pydantic import Field
 
 from servicekit.data.postgres import Database
 from servicekit.follow.states import Erased, Known
+from servicekit.web.compression import takes_gzip
 from servicekit.web.http import HotResponse, Routes, at_once, internal_only
 from servicekit.web.identity import ServiceVerifier, require_service
 from servicekit.web.internal import InternalBody
@@ -119,37 +120,26 @@ class VersionsBody(InternalBody):
     range: Annotated[int, Field(ge=0, lt=RANGES)]
 
 
-def state_routes(
-    prefix: str,
-    source: Callable[[Request], StateSource],
-    allowed: Sequence[str],
-    *,
-    whole: Sequence[str] | None = None,
-) -> APIRouter:
-    """Make the routes that followers of one kind of state call; `allowed` names the services that may.
+def state_routes(prefix: str, source: Callable[[Request], StateSource], allowed: Sequence[str]) -> APIRouter:
+    """Make the routes by which the services of `allowed` go over all states of one kind, to build or to compare.
 
-    `whole` names those that may go over all there is, to build or to compare; the others ask by id only. Without it all may.
+    By id they are asked for at the route that `hot_states` adds.
     """
-    router = APIRouter(prefix=prefix)
+    router = APIRouter(prefix=prefix, dependencies=[internal_only(*allowed)])
     found = Annotated[StateSource, at_once(source)]
-    by_id, over_all = internal_only(*allowed), internal_only(*(allowed if whole is None else whole))
 
-    @router.post("/states", dependencies=[by_id])
-    async def states(request: Request, body: StatesBody, source: found) -> Response:
-        return await _answer(request, await _asked_for(source, body))
-
-    @router.post("/snapshot", dependencies=[over_all])
+    @router.post("/snapshot")
     async def snapshot(request: Request, body: SnapshotBody, source: found) -> Response:
         page = await _page(source, body.after or UUID(int=0), body.limit)
         following = page[-1].subject if len(page) == body.limit else None
         return await _answer(request, _states_json(page, (), following))
 
-    @router.post("/ranges", dependencies=[over_all])
+    @router.post("/ranges")
     async def ranges(request: Request, body: RangesBody, source: found) -> Response:
         digests = await _digests(source.versions, body.first, body.last)
         return await _answer(request, orjson.dumps({"ranges": digests}))
 
-    @router.post("/versions", dependencies=[over_all])
+    @router.post("/versions")
     async def versions(request: Request, body: VersionsBody, source: found) -> Response:
         pairs = await _versions(source.versions, body.range)
         return await _answer(request, orjson.dumps({"versions": pairs}))
@@ -161,14 +151,14 @@ def hot_states(
     routes: Routes,
     verifier: ServiceVerifier,
     prefix: str,
-    source: Callable[[], StateSource],
+    source: StateSource,
     allowed: Sequence[str],
 ) -> None:
-    """Answer `/states` of `state_routes` without a framework around it: each batch of each follower asks."""
+    """Answer `/states`, which each batch of each follower asks, without a framework around it; `allowed` names who may."""
 
     async def states(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
         require_service(verifier.authenticate(headers.get(b"authorization")), allowed)
-        answer = await _asked_for(source(), StatesBody.read(body))
+        answer = await _asked_for(source, StatesBody.read(body))
         return await _hot_answer(headers, answer)
 
     routes.add("POST", f"{prefix}/states", states)
@@ -256,7 +246,8 @@ async def _answer(request: Request, body: bytes) -> Response:
 
 
 async def _hot_answer(headers: Mapping[bytes, bytes], body: bytes) -> HotResponse:
-    if len(body) < WORTH_ZIPPING or b"gzip" not in headers.get(b"accept-encoding", b""):
+    accepted = headers.get(b"accept-encoding", b"").decode("latin-1")
+    if len(body) < WORTH_ZIPPING or not takes_gzip(accepted):
         return 200, [_JSON], body
     # Compressing lets other threads run, so a large answer does not hold up the other requests of this process.
     aside = len(body) > ZIPPED_ASIDE

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
@@ -10,10 +11,11 @@ import pytest_asyncio
 
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.owned_states import Digest, HttpStates
-from servicekit.follow.owner_testing import PREFIX, Keys, Things, client_of, owner_app, serving
+from servicekit.follow.owner_testing import PREFIX, Things, client_of, owner_app, serving
+from servicekit.follow.state_client import Digest, HttpStates
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.testing import free_port
+from servicekit.web.testing import Identities
 from servicekit.web.tls import trusting
 
 pytestmark = pytest.mark.infra
@@ -24,19 +26,19 @@ class Owner:
     things: Things
     states: HttpStates
     http: httpx.AsyncClient
-    keys: Keys
+    keys: Identities
 
     def headers(self, service: str = "follower") -> dict[str, str]:
-        return {"authorization": f"Bearer {self.keys.signer(service).token('owner')}"}
+        return {"authorization": f"Bearer {self.keys.signers[service].token('owner')}"}
 
 
 @pytest_asyncio.fixture
-async def owner(fresh_database: FreshDatabase) -> AsyncIterator[Owner]:
+async def owner(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator[Owner]:
     database = await Database.connect(await fresh_database(), "owner-tests")
     things = await Things(database).create()
-    keys, port = Keys("follower", "stranger", "owner"), free_port()
+    keys, port = Identities(tmp_path, ["follower", "stranger", "owner"]), free_port()
     async with serving(owner_app(things, keys.verifier("owner"), "follower"), port) as url:
-        client, states = client_of(url, keys.signer("follower"))
+        client, states = client_of(url, keys.signers["follower"])
         async with httpx.AsyncClient(verify=trusting(), base_url=url + PREFIX) as http:
             yield Owner(things, states, http, keys)
         client.close()
@@ -144,6 +146,21 @@ async def test_only_services_that_are_listed_may_call(owner: Owner, path: str) -
     stranger = await owner.http.post(f"/{path}", json=body, headers=owner.headers("stranger"))
     assert stranger.json()["code"] == 1013
     assert (await owner.http.post(f"/{path}", json=body)).json()["code"] == 1012
+
+
+@pytest.mark.parametrize("path", ["states", "snapshot"])
+@pytest.mark.parametrize("encodings", ["gzip;q=0", "identity, gzip; q=0.0"])
+async def test_no_answer_is_compressed_where_that_is_refused_by_name(
+    owner: Owner, path: str, encodings: str
+) -> None:
+    subject = uuid4()
+    await owner.things.put(subject, 1, text="x" * 500)
+    body = {"subjects": [str(subject)]} if path == "states" else {}
+    answer = await owner.http.post(
+        f"/{path}", json=body, headers=owner.headers() | {"accept-encoding": encodings}
+    )
+    assert "content-encoding" not in answer.headers
+    assert [state["version"] for state in answer.json()["states"]] == [1]
 
 
 @pytest.mark.parametrize("count", [0, 30, 900])

@@ -1,7 +1,7 @@
 """The inside of a worker process: frames come in on standard input, one answer each goes out on the same socket.
 
 A frame is a length of four bytes and so many bytes; an answer begins with its kind. The process may die over any frame:
-whoever started it (`servicekit.workers`) counts on nothing but the frames.
+whoever started it (`servicekit.worker_pool`) counts on nothing but the frames.
 """
 
 import os

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any, Literal
 
-from servicekit.standin import StandIn, reply
+from servicekit.web.standin_testing import StandIn, reply
 
 __all__ = ["Mode", "Renderer", "rendering"]
 

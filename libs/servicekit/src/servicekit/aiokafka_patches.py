@@ -1,22 +1,50 @@
-"""Records whose header names are not UTF-8: aiokafka can read neither them nor anything after them in the partition.
+"""What aiokafka does not survive, made good for every client of this process: it has no place to say so for one.
 
-Such a name cannot be one of ours, so it is read with its odd bytes written out as escapes, and the record counts like any other.
+Connections that it does not take for closed, or does not close. Writing to one that uvloop closed is a RuntimeError, which ends
+its fetching for ever, in silence. The first one of a client stays open if whoever starts the client is cancelled while it asks
+there for the brokers.
+
+Records whose header names are not UTF-8: it can read neither them nor anything after them in the partition. Such a name cannot be
+one of ours, so it is read with its odd bytes written out as escapes, and the record counts like any other.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Iterator
 from typing import Any, cast
 
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaConnectionError
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
-__all__ = ["read_any_header_name"]
+__all__ = ["apply"]
+
+_send = AIOKafkaConnection.send
 
 
-def read_any_header_name() -> None:
-    """Make every consumer of this process read them; aiokafka has no place to say so for one."""
+def apply() -> None:
+    """Let clients take such a connection for the lost one that it is and connect anew, and consumers read such records."""
+    AIOKafkaConnection.send = _send_or_lose
     fetcher.MemoryRecords = _Fetched
+
+
+def _send_or_lose(self: Any, request: Any, expect_response: bool = True) -> Any:
+    try:
+        answer = _send(self, request, expect_response)
+    except RuntimeError as error:
+        self.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError(f"Connection at {self.host}:{self.port} is closed") from error
+    # Its client hears of the end of any connection but the first one.
+    return answer if self._on_close_cb is not None else _answer_or_close(self, answer)
+
+
+async def _answer_or_close(connection: Any, answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        connection.close()
+        raise
 
 
 class _Fetched:

@@ -1,10 +1,10 @@
 """Worker processes: work that is too slow, too large or deadly costs one of them and its own request, no other.
 
 WorkFailed
-├── Crowded      too much work waits already
-├── TooSlow      it took longer than it may; its process was killed
-├── WorkerDied   the process ended over it: by its bound of processor time or memory, or otherwise
-└── Refused      the worker answers that it cannot be done; the text is its own
+├── WorkCrowded   too much work waits already
+├── TooSlow       it took longer than it may; its process was killed
+├── WorkerDied    the process ended over it: by its bound of processor time or memory, or otherwise
+└── WorkRefused   the worker answers that it cannot be done; the text is its own
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from typing import Final, Self
 
 import structlog
 
-from servicekit.worker import LAST, LENGTH, READY, WORKED
+from servicekit.worker_process import LAST, LENGTH, READY, WORKED
 
-__all__ = ["Crowded", "Refused", "TooSlow", "WorkFailed", "WorkerDied", "Workers", "WorkersPlan"]
+__all__ = ["TooSlow", "WorkCrowded", "WorkFailed", "WorkRefused", "WorkerDied", "Workers", "WorkersPlan"]
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class WorkFailed(Exception):  # noqa: N818 - says what happened
     """There is no result. The text says nothing of what was asked."""
 
 
-class Crowded(WorkFailed):
+class WorkCrowded(WorkFailed):
     """Too much work waits already."""
 
 
@@ -47,7 +47,7 @@ class WorkerDied(WorkFailed):
     """The process ended over it, or was killed from outside."""
 
 
-class Refused(WorkFailed):
+class WorkRefused(WorkFailed):
     """The worker says that it cannot be done; `kind` and `said` are its own."""
 
     def __init__(self, kind: bytes, said: bytes) -> None:
@@ -61,7 +61,7 @@ class WorkersPlan:
     """How many processes of which program, and how long each may take and last. Times are in seconds."""
 
     program: Sequence[str]
-    """Arguments of Python, as in `-m package.module argument`; the program calls `servicekit.worker.serve`."""
+    """Arguments of Python, as in `-m package.module argument`; the program calls `servicekit.worker_process.serve`."""
     processes: int
     timeout: float
     """Longest time for one piece of work, by the clock, from when a process took it."""
@@ -129,7 +129,7 @@ class _Worker:
         self.pieces += 1
         self.worn = kind == LAST
         if kind not in (WORKED, LAST):
-            raise Refused(kind, answer)
+            raise WorkRefused(kind, answer)
         return answer
 
     async def _begun(self) -> None:
@@ -223,7 +223,7 @@ class Workers:
         except TimeoutError:
             log.warning("work_cost_a_worker", error_type=TooSlow.__name__)
             raise TooSlow from None
-        except Refused:
+        except WorkRefused:
             usable = True
             raise
         except WorkFailed as error:
@@ -238,7 +238,7 @@ class Workers:
 
     async def _lend(self) -> _Worker:
         if not self.idle and self._waiting >= self._plan.waiting:
-            raise Crowded
+            raise WorkCrowded
         self._waiting += 1
         try:
             while not (worker := await self._idle.get()).alive:

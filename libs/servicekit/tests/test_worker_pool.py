@@ -9,13 +9,13 @@ import psutil
 import pytest
 
 from servicekit.testing import eventually
-from servicekit.workers import Crowded, Refused, TooSlow, WorkerDied, Workers, WorkersPlan
+from servicekit.worker_pool import TooSlow, WorkCrowded, WorkerDied, Workers, WorkersPlan, WorkRefused
 
 pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import os, time
-from servicekit.worker import FAILED, WORKED, serve
+from servicekit.worker_process import FAILED, WORKED, serve
 
 def work(frame):
     said = frame.decode()
@@ -44,7 +44,7 @@ async def test_work_is_answered_and_a_refusal_costs_nothing() -> None:
     async with workers() as pool:
         before = pool.pids
         assert await pool.work(b"et ord") == b"ET ORD"
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(WorkRefused) as refused:
             await pool.work(b"refuse")
         assert refused.value.said == b"no"
         assert await pool.work(b"to") == b"TO"
@@ -78,7 +78,7 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
     async with workers(timeout=1.5, waiting=1) as pool:
         slow = asyncio.gather(*(pool.work(b"sleep") for _ in range(2)), return_exceptions=True)
         await asyncio.sleep(0)
-        with pytest.raises(Crowded):
+        with pytest.raises(WorkCrowded):
             await pool.work(b"en til")
         assert [type(outcome) for outcome in await slow] == [TooSlow, TooSlow]
 
