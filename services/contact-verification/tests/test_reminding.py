@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from contact_verification import reconfirming
 from contact_verification.settings import Settings
 from contact_verification.testing import (
     CASE_WORKER,
@@ -133,9 +132,7 @@ async def test_who_lives_after_all_is_reminded_again(posted: World, sinks: Sinks
     assert await posted.parts.reconfirming.run_once() == (1, 0)
 
 
-async def test_reminding_ends_where_a_type_stops_being_verifiable_meanwhile(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_reminding_ends_where_senders_take_back_what_it_makes(world: World) -> None:
     person = await world.resident(EMAIL)
     await world.set_status(CASE_WORKER, person, EMAIL, 2)
     await world.database.execute("update contacts set confirmed_at = now() - interval '17 months'")
@@ -146,8 +143,6 @@ async def test_reminding_ends_where_a_type_stops_being_verifiable_meanwhile(
     await world.database.execute(
         "create trigger taken_back before update on contacts for each row execute function taken_back()"
     )
-    lists = iter([[EMAIL]])
-    monkeypatch.setattr(reconfirming, "verifiable_types", lambda _: next(lists, []))
     async with asyncio.timeout(10):
         assert await world.parts.reconfirming.run_once() == (1, 0)
 

@@ -4,8 +4,6 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from asyncpg import Record
-
 from contact_verification.domain import NOT_VERIFIED, VERIFIED, role_ids, verifiable_types
 from contact_verification.store import ContactStore
 from contact_verification.store_messages import CAN_CONFIRM, REMIND
@@ -54,16 +52,17 @@ class Reconfirming:
         return await self._remind_all(), await self._lapse_all()
 
     async def _remind_all(self) -> int:
-        reminded = 0
-        while rows := await self._to_remind():
+        types = verifiable_types(self._lists)
+        args = (self._remind_after, self._lapses_after, self._verified, types, CHUNK)
+        reminded, seen = 0, set[UUID]()
+        # Whose reminder a sender takes back meanwhile, as by its lists nobody can confirm the value, is due again: not in this run.
+        while rows := [
+            row for row in await self._store.database.fetch(_TO_REMIND, *args) if row["period_id"] not in seen
+        ]:
             for row in rows:
+                seen.add(row["period_id"])
                 reminded += await self._remind(row["person_id"], row["type"], row["period_id"])
         return reminded
-
-    async def _to_remind(self) -> list[Record]:
-        """Give some who are due. By the lists of this moment: the sender takes back a reminder that these do not want."""
-        args = (self._remind_after, self._lapses_after, self._verified, verifiable_types(self._lists), CHUNK)
-        return await self._store.database.fetch(_TO_REMIND, *args)
 
     async def _remind(self, person: UUID, contact_type: int, period: UUID) -> bool:
         async with self._store.database.write(self._store.lock(person)) as tx:
