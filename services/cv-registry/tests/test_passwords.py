@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from threading import Lock
 from time import sleep
@@ -12,6 +12,7 @@ import pytest
 from cv_contracts.faults import Unavailable
 from cv_registry import passwords
 from cv_registry.passwords import ALPHABET, AT_ONCE, LOGINS_MOST, Passwords, random_password
+from servicekit.observe import metrics
 
 SECONDS = 0.05
 """What each run of the slow hasher takes."""
@@ -44,6 +45,13 @@ class SlowHasher:
             self.runs += 1
 
 
+def hashed(text: str | None) -> Callable[[], Awaitable[str | None]]:
+    async def find() -> str | None:
+        return text
+
+    return find
+
+
 @pytest.fixture
 def hasher(monkeypatch: pytest.MonkeyPatch) -> SlowHasher:
     hasher = SlowHasher()
@@ -67,9 +75,16 @@ def test_a_password_can_be_read_aloud_and_none_comes_twice() -> None:
 
 @pytest.mark.slow
 async def test_a_flood_of_logins_keeps_no_letter_waiting_and_those_too_many_are_told_to_come_back(
-    slow: Passwords, hasher: SlowHasher
+    slow: Passwords, hasher: SlowHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logins = [asyncio.create_task(slow.is_right("x", "hash of x")) for _ in range(200)]
+    read, counted = list[str](), list[str]()
+    monkeypatch.setattr(metrics, "count", counted.append)
+
+    async def find() -> str:
+        read.append("hash of x")
+        return "hash of x"
+
+    logins = [asyncio.create_task(slow.is_right("x", find)) for _ in range(200)]
     await asyncio.sleep(0)
     await slow.hash("y")
     assert hasher.runs <= 3, "it waited for logins"
@@ -78,7 +93,9 @@ async def test_a_flood_of_logins_keeps_no_letter_waiting_and_those_too_many_are_
     refused = [answer for answer in answers if isinstance(answer, Unavailable)]
     assert len(refused) == 200 - LOGINS_MOST
     assert {answer.headers()["retry-after"] for answer in refused} == {"1"}
-    assert [await slow.is_right("x", hashed) for hashed in ("hash of x", "hash of y", None)] == [
+    assert len(read) == LOGINS_MOST, "of those who are refused nothing is read"
+    assert counted == ["requests.shed"] * len(refused)
+    assert [await slow.is_right("x", hashed(text)) for text in ("hash of x", "hash of y", None)] == [
         True,
         False,
         False,
@@ -90,10 +107,12 @@ async def test_calls_that_are_cut_off_in_mid_run_never_make_more_run_at_once(
     slow: Passwords, hasher: SlowHasher
 ) -> None:
     for _ in range(20):
-        cut_off = [asyncio.create_task(call) for call in (slow.is_right("x", "hash of x"), slow.hash("x"))]
+        cut_off = [
+            asyncio.create_task(call) for call in (slow.is_right("x", hashed("hash of x")), slow.hash("x"))
+        ]
         await asyncio.sleep(SECONDS / 10)
         for call in cut_off:
             call.cancel()
         await asyncio.wait(cut_off)
-    assert await slow.is_right("x", "hash of x") is True
+    assert await slow.is_right("x", hashed("hash of x")) is True
     assert 0 < hasher.most <= AT_ONCE

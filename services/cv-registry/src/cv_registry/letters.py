@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -87,7 +88,7 @@ class AccountLetters:
 
     async def is_login(self, user_name: str, password: str) -> bool:
         """Tell whether this is the login that is valid now."""
-        return await self._passwords.is_right(password, await self._store.password_hash(user_name))
+        return await self._passwords.is_right(password, partial(self._store.password_hash, user_name))
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:

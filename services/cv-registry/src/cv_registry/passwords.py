@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -9,6 +10,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from cv_contracts.faults import Unavailable
+from servicekit.observe import metrics
 
 __all__ = ["Passwords", "random_password"]
 
@@ -43,12 +45,17 @@ class Passwords:
     async def hash(self, password: str) -> str:
         return await asyncio.get_running_loop().run_in_executor(self._letters, self._hasher.hash, password)
 
-    async def is_right(self, password: str, hashed: str | None) -> bool:
-        """Tell whether this is the password; it takes as long where there is none. Raises Unavailable where too many ask."""
+    async def is_right(self, password: str, find: Callable[[], Awaitable[str | None]]) -> bool:
+        """Tell whether this is the password of the hash that `find` gives; where it gives none, that takes as long.
+
+        Raises Unavailable where too many ask, before it looks for a hash.
+        """
         if self._logins_asked == LOGINS_MOST:
+            metrics.count("requests.shed")
             raise Unavailable(retry_after=1, detail="Too many logins are waiting")
         self._logins_asked += 1
         try:
+            hashed = await find()
             return await asyncio.get_running_loop().run_in_executor(
                 self._logins, self._verify, password, hashed
             )

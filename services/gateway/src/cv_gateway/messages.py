@@ -1,4 +1,4 @@
-"""Which messages each public method takes and gives, for the description of the interface."""
+"""Which messages each public method takes and gives: what the interface describes, and what goes on to the owners."""
 
 import json
 from dataclasses import dataclass
