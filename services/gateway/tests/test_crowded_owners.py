@@ -13,6 +13,7 @@ from cv_gateway.settings import LimitSettings
 from cv_gateway.soap.testing import Generator, call_envelope, caller_blocks
 from cv_gateway.testing import Provider, call_headers
 from servicekit.testing import eventually, is_now
+from servicekit.web.room import LEAST
 from servicekit.web.tls import trusting
 from servicekit.web.upstream_testing import Received, ScriptedOwner, hang, plain
 
@@ -94,3 +95,25 @@ async def test_a_call_by_soap_that_its_owner_has_no_room_for_takes_nothing_of_th
         await eventually(lambda: is_now(registry.open, 0))
         registry.answering = plain(json.dumps(Generator(3).answer(method)).encode())
         assert (await client.post("/soap/v6", content=sent, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(("with_token", "refused"), [(True, False), (False, True)])
+async def test_who_waits_for_what_a_token_names_makes_no_owner_slow(
+    start: Start, provider: Provider, registry: ScriptedOwner, *, with_token: bool, refused: bool
+) -> None:
+    """An owner lets such a reader wait on purpose; were it taken for slow, it would be given less of what it can do."""
+
+    async def late(request: Received, writer: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(0.2)
+        return await plain()(request, writer)
+
+    calls = LEAST + 4
+    async with start(limits={"connections": calls, "waiting": 0}) as (_, client):
+        headers = call_headers(provider.token())
+        registry.answering = plain(b"{}", "200 OK", "x-consistency-token: abc")
+        token = (await client.get("/v6/Cv", headers=headers)).headers["x-consistency-token"]
+        registry.answering = late
+        sent = {**headers, "x-consistency-token": token} if with_token else headers
+        for _ in range(2):
+            answers = await asyncio.gather(*(client.get("/v6/Cv", headers=sent) for _ in range(calls)))
+        assert any(answer.status_code == 503 for answer in answers) == refused

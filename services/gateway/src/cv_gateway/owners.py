@@ -18,9 +18,10 @@ from cv_gateway.jwks import KeysUnavailable
 from cv_gateway.lanes import Busy, Lane
 from cv_gateway.polls import Polls
 from cv_gateway.quota import Quota
-from cv_gateway.seal import TokenSeal
+from cv_gateway.seal import HEADER, TokenSeal
 from cv_gateway.settings import Settings
 from servicekit.caller import Caller
+from servicekit.data.consistency import DEFAULT_WAIT
 from servicekit.web.connection import Answer, Crowded, Garbled, UpstreamError
 from servicekit.web.identity import ServiceSigner
 from servicekit.web.tls import trusting
@@ -39,12 +40,16 @@ _DOCUMENTS = {method.owner: f"documents of {method.owner}" for method in METHODS
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way of one admitted call to its owner; `head` is its header lines, but for who calls."""
+    """The way of one admitted call to its owner; `head` is its header lines, but for who calls.
+
+    `waits`: so many seconds its owner may take on purpose, until the answer shows what a consistency token names.
+    """
 
     method: Method
     caller: Caller
     owner: Owner
     head: bytes
+    waits: float
 
 
 class Owners:
@@ -104,12 +109,13 @@ class Owners:
         if owner is None:
             raise Fault(method.unreachable_fault)
         opened = self._seal.opened(forwarded, caller.client)
-        return Way(method, caller, owner, head_lines(opened, traceparent.encode("ascii")) + more)
+        waits = DEFAULT_WAIT.total_seconds() if any(name == HEADER for name, _ in opened) else 0.0
+        return Way(method, caller, owner, head_lines(opened, traceparent.encode("ascii")) + more, waits)
 
     async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
         """Give the owner's answer, also one that refuses; raises Departed when the caller has hung up meanwhile."""
         method = way.method
-        swift = self._swift.get(method.name, inf)
+        swift = self._swift.get(method.name, inf) + way.waits
         request = Forward(
             method.verb,
             target,
