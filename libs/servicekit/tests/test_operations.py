@@ -66,15 +66,16 @@ class World:
             projection,
         )
 
-    async def cannot_read(self, record: Record) -> int:
+    async def cannot_read(self, record: Record, projection: str = "copies") -> int:
         number: int = await self.database.fetchval(
             'insert into unreadable_records (projection, topic, partition, "offset", key, headers, value, reason)'
-            " values ('copies', $1, 0, $2, $3, $4, $5, 'unknown-version') returning id",
+            " values ($6, $1, 0, $2, $3, $4, $5, 'unknown-version') returning id",
             CITIZENS.name,
             record.offset,
             record.key,
             record.raw_headers(),
             record.value,
+            projection,
         )
         return number
 
@@ -211,6 +212,14 @@ async def test_a_record_is_read_again_or_given_up(world: World) -> None:
         f"copies {CITIZENS.name}/0/1",
         f"copies {CITIZENS.name}/0/2",
     ]
+
+
+async def test_a_record_of_a_projection_that_is_there_no_more_can_be_given_up(world: World) -> None:
+    number = await world.cannot_read(Record(CITIZENS, 0, 2, b"\xff", [("ce_type", None)], None), "gone")
+    again = {"projection": "gone", "ids": [number], **WHY}
+    assert (await world.http.post("/unreadable/retry", json=again)).status_code == 404
+    assert await world.post("/unreadable/discard", **again) == {"count": 1}
+    assert await world.get("/unreadable") == {"rows": []}
 
 
 async def test_a_refused_record_is_listed_and_decided_about(world: World) -> None:

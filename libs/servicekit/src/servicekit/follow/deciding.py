@@ -137,14 +137,20 @@ async def unreadable(database: Database, projection: str | None, limit: int) -> 
 
 
 async def decide_unreadable(
-    database: Database, name: str, ids: Sequence[int], decision: Decision, why: Why, *, read_again: ReadAgain
+    database: Database,
+    name: str,
+    ids: Sequence[int],
+    decision: Decision,
+    why: Why,
+    *,
+    read_again: ReadAgain | None,
 ) -> int:
-    """Read records again, as this release reads them, or give them up; gives how many are dealt with.
+    """Read records by `read_again`, as this release reads them, or without it give them up; gives how many are dealt with.
 
     What still cannot be read stays.
     """
     async with database.write(f"unreadable {name}") as tx:
-        if decision == "retry":
+        if read_again is not None:
             ids = await read_again(tx, ids)
         decided = await tx.conn.fetchval(_DELETE_UNREADABLE, name, ids, decision, why.who, why.reason)
     return int(decided)

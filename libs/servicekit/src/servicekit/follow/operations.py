@@ -241,13 +241,10 @@ def _add_rows(router: APIRouter, operations: Any) -> None:
 
     @router.post("/unreadable/{decision}")
     async def decide_unreadable(decision: Decision, body: UnreadableBody, parts: operations) -> Response:
+        # Rows of a projection that this release has no more cannot be read again, and still be given up.
+        read_again = parts.reading_again(body.projection) if decision == "retry" else None
         done = await deciding.decide_unreadable(
-            parts.database,
-            body.projection,
-            body.ids,
-            decision,
-            body.why,
-            read_again=parts.reading_again(body.projection),
+            parts.database, body.projection, body.ids, decision, body.why, read_again=read_again
         )
         return _count(done)
 
