@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -27,6 +27,10 @@ NETWORK = "the first set-up needs the network (later starts do not): check it, o
 NO_VENV = (
     "this Python cannot make virtual environments: install its venv package (Debian and Ubuntu: apt install "
     "python3-venv), or name another Python with `make PYTHON=/path/to/python3.12 up`."
+)
+NO_LOCK = (
+    "delete it if another user has made it (`sudo make`), or put this folder on a disk that you can write to and "
+    "that has locks, and run again."
 )
 
 
@@ -106,16 +110,26 @@ def can_make_venv() -> bool:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Let one at a time look at .venv and make it: two at once would take it from under each other."""
-    with LOCKED.open("w") as lock:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another `make` is setting up .venv: waiting for it.", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            take(held.enter_context(LOCKED.open("w")))
+        except OSError as error:
+            fail(f"{LOCKED} cannot be locked ({error.strerror}): {NO_LOCK}")
         yield
 
 
+def take(lock: TextIO) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another `make` is setting up .venv: waiting for it.", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
 def main() -> None:
+    """Look without the lock first: where nothing is to be set up, nothing need be writable."""
+    if ready(fingerprint()):
+        return
     with alone():
         wanted = fingerprint()
         if not ready(wanted):

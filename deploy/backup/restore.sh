@@ -24,12 +24,13 @@ folder=$(cd "$folder" && pwd)
 chosen=${DATABASES:-$(cd "$folder" && shopt -s nullglob && for dump in *.dump; do printf '%s ' "${dump%.dump}"; done)}
 [ -n "$chosen" ] || refuse "$folder holds no dump of a database"
 for database in $chosen; do
-  variable=$(printf %s "$database" | tr '[:lower:]' '[:upper:]')_PASSWORD
-  [ -n "${!variable:-${POSTGRES_PASSWORD:-}}" ] || refuse "$variable: the password that the role $database gets"
-done
-for database in $chosen; do
+  [[ $database =~ ^[a-z_]+$ ]] || refuse "there is no database $database: their names are of a-z and _, as cv_status"
   (cd "$folder" && grep " $database.dump$" dumps.sha256 | sha256sum --check --quiet) ||
     refuse "$folder/$database.dump is missing, damaged or not whole: take another back-up"
+done
+for database in $chosen; do
+  variable=$(printf %s "$database" | tr '[:lower:]' '[:upper:]')_PASSWORD
+  [ -n "${!variable:-${POSTGRES_PASSWORD:-}}" ] || refuse "$variable: the password that the role $database gets"
 done
 there=$(psql -X -qAt -U postgres -d postgres -c "select datname from pg_database") ||
   refuse "cannot ask the server that PGHOST and PGPORT name: is it up, and is PGPASSWORD that of postgres?"

@@ -243,7 +243,11 @@ async def test_what_is_wrong_with_a_restore_is_said_before_anything_is_made(
     unsaid = "CV_SEARCH_PASSWORD: the password"
     await refused(unsaid, DATABASES="cv_status cv_search", CV_STATUS_PASSWORD="own", POSTGRES_PASSWORD="")
     await refused("a ledger is for cv_registry", backed_up / "erasures.csv", DATABASES="cv_status")
-    await refused("cv_stats.dump is missing, damaged or not whole", DATABASES="cv_stats")
+    missing = "cv_stats.dump is missing, damaged or not whole"
+    await refused(missing, DATABASES="cv_stats")
+    await refused(missing, DATABASES="cv_status cv_stats", CV_STATUS_PASSWORD="own", POSTGRES_PASSWORD="")
+    for misspelled in ("cv-status", "cv.status", "../cv_status"):
+        await refused(f"there is no database {misspelled}", DATABASES=f"cv_status {misspelled}")
     with (backed_up / "cv_status.dump").open("ab") as dump:
         dump.write(b"x")
     await refused("cv_status.dump is missing, damaged or not whole")

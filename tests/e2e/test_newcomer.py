@@ -127,7 +127,7 @@ async def test_one_can_look_around_and_is_told_what_cannot_be(newcomer: Newcomer
     assert "already running here" in again.stderr
     assert len(again.stderr.splitlines()) == 1
     wiping = newcomer.cvhub("reset", "--yes")
-    assert (wiping.returncode, "cvhub down" in wiping.stderr) == (1, True)
+    assert (wiping.returncode, "`make down` first" in wiping.stderr) == (1, True)
     unknown = newcomer.cvhub("logs", "nobody")
     assert (unknown.returncode, "gateway" in unknown.stderr) == (1, True)
 

@@ -1,6 +1,9 @@
 """The set-up: an environment belongs to one folder, and two who begin at once make it once."""
 
+import errno
+import fcntl
 import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -86,6 +89,55 @@ def test_an_environment_that_was_moved_or_copied_here_is_made_anew(
     old = before.format(venv=setup.VENV)
     first, *_ = commands_of(setup, monkeypatch, f'VIRTUAL_ENV="{old}"\nexport VIRTUAL_ENV\n')
     assert first[1:] == ["-m", "venv", "--clear", str(setup.VENV)]
+
+
+@pytest.fixture
+def without_lock(setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The set-up where no lock can be made beside the environment."""
+    monkeypatch.setattr(setup, "STAMP", setup.VENV / ".ready")
+    monkeypatch.setattr(setup, "LOCKED", tmp_path / "nowhere/.venv.lock")
+    return setup
+
+
+def test_whoever_finds_the_environment_ready_needs_no_lock(without_lock: Any) -> None:
+    python = without_lock.in_venv("python")
+    python.parent.mkdir(parents=True)
+    python.touch()
+    without_lock.STAMP.write_text(without_lock.fingerprint())
+    without_lock.main()
+    assert not without_lock.LOCKED.exists()
+
+
+def test_a_lock_that_cannot_be_opened_is_said_in_a_sentence_with_what_to_do(without_lock: Any) -> None:
+    with pytest.raises(SystemExit) as ended:
+        without_lock.main()
+    said = str(ended.value)
+    assert said.startswith(f"cvhub: {without_lock.LOCKED} cannot be locked (No such file or directory): ")
+    assert "delete it" in said
+
+
+def test_a_file_system_without_locks_is_said_in_a_sentence_with_what_to_do(
+    without_lock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_file: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(without_lock, "LOCKED", tmp_path / ".venv.lock")
+    with pytest.raises(SystemExit, match=r"cannot be locked \(No locks available\): .*on a disk"):
+        without_lock.main()
+
+
+def test_what_goes_wrong_in_making_is_not_taken_for_the_lock(
+    without_lock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(_wanted: str) -> None:
+        raise FileNotFoundError("uv")
+
+    monkeypatch.setattr(without_lock, "make", make)
+    monkeypatch.setattr(without_lock, "LOCKED", tmp_path / ".venv.lock")
+    with pytest.raises(FileNotFoundError, match="uv"):
+        without_lock.main()
 
 
 def test_of_two_who_begin_at_once_one_makes_the_environment_and_the_other_waits(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Orders of erasure: kept before anything is removed, finished whatever dies, repeated after a restore."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -26,7 +28,7 @@ class Dies(Exception):  # noqa: N818 - what happens to the operator's process
 
 @dataclass
 class System:
-    """Services in memory, as an operator's calls meet them. Versions rise; whoever is `away` hears of nothing."""
+    """Services in memory, as an operator's calls meet them. Versions rise; whoever is `away` or `failing` hears of nothing."""
 
     person: UUID = field(default_factory=uuid4)
     cv: UUID = field(default_factory=uuid4)
@@ -34,6 +36,7 @@ class System:
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(HOLDERS, 2))
     erased: dict[str, int] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
+    failing: set[str] = field(default_factory=set)
     dies_before: int | None = None
     calls: int = 0
 
@@ -43,6 +46,8 @@ class System:
             raise Dies
         if service in self.away:
             raise Away(service)
+        if service in self.failing:
+            raise Away(service, 503)
         answer = {"/find": self._find, "": self._erase}.get(path)
         return self._receipt(service) if answer is None else answer(body)
 
@@ -170,20 +175,76 @@ def test_repeating_goes_on_past_an_order_that_the_registry_does_not_take_and_say
     orders.close()
 
     first.rows, second.rows = (dict.fromkeys(ALL_HOLDERS, 2) for _ in range(2))
-    first.away = {"cv-registry"}
+    first.failing = {"cv-registry"}
     monkeypatch.setenv("CVHUB_ERASURES", str(file))
     monkeypatch.setattr("cvhub.erasing.command.Services", lambda: services)
     result = CliRunner().invoke(app, ["erase", "--repeat-all", "--wait", "0"])
     assert set(second.rows.values()) == {0}
     assert result.exit_code == 1
     said = str(result.exception)
-    assert "cv-registry does not answer" in said
+    assert "cv-registry answers 503: 1 of 2 orders" in said
     assert "`cvhub erase --repeat-all` begins again" in said
     assert "--pending" not in said + result.output
-    first.away = set()
+    first.failing = set()
     again = CliRunner().invoke(app, ["erase", "--repeat-all", "--wait", "0"])
     assert again.exit_code == 0
     assert set(first.rows.values()) == {0}
+
+
+@pytest.fixture
+def three_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Order]:
+    """Orders that were carried out before a back-up was restored."""
+    file = tmp_path / "orders.sqlite3"
+    monkeypatch.setenv("CVHUB_ERASURES", str(file))
+    orders = Orders(file)
+    made = [orders.erased(orders.add(uuid4(), uuid4(), "asked for", "somebody"), 1) for _ in range(3)]
+    orders.close()
+    return made
+
+
+def calls_of(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], httpx.Response]) -> list[str]:
+    """Let every service answer so; gives whom was called, as it grows."""
+    called = list[str]()
+
+    def call(_verb: str, service: str, _path: str, **_options: Any) -> httpx.Response:
+        called.append(service)
+        return answer()
+
+    monkeypatch.setattr("cvhub.erasing.carrying_out.place", lambda _state: None)
+    monkeypatch.setattr("cvhub.erasing.carrying_out.Calls", lambda _place: call)
+    return called
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout])
+def test_repeating_ends_at_once_where_the_registry_gives_no_answer(
+    three_orders: list[Order], monkeypatch: pytest.MonkeyPatch, error: type[httpx.TransportError]
+) -> None:
+    def away() -> httpx.Response:
+        raise error("")
+
+    called = calls_of(monkeypatch, away)
+    result = CliRunner().invoke(app, ["erase", "--repeat-all", "--wait", "0"])
+    assert called == ["cv-registry"]
+    assert str(result.exception) == (
+        f"cv-registry does not answer: {len(three_orders)} of 3 orders are not carried out again; "
+        "`cvhub erase --repeat-all` begins again."
+    )
+
+
+def test_repeating_says_of_each_order_that_the_registry_fails_to_carry_it_out(
+    three_orders: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = calls_of(monkeypatch, lambda: httpx.Response(503))
+    result = CliRunner().invoke(app, ["erase", "--repeat-all", "--wait", "0", "--json"])
+    assert called == ["cv-registry"] * 3
+    assert result.stderr.splitlines() == [
+        f"Order {order.id} is not carried out again: cv-registry answers 503." for order in three_orders
+    ]
+    assert json.loads(result.stdout) == []
+    assert str(result.exception) == (
+        "cv-registry answers 503: 3 of 3 orders are not carried out again; "
+        "`cvhub erase --repeat-all` begins again."
+    )
 
 
 def test_a_receipt_that_leaves_something_does_not_count(system: System, orders: Orders) -> None:

@@ -280,7 +280,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     """Wipe all local data: databases, Kafka, keys, logs."""
     state = State()
     if state.is_held():
-        raise CannotStart("cvhub is running here: `cvhub down` first.")
+        raise CannotStart("cvhub is running here: `make down` first.")
     if not state.folder.exists():
         console.print("There is nothing to wipe.")
         return

@@ -15,7 +15,7 @@ from cvhub.servers.process import CannotStart
 from cvhub.services import HOLDERS
 from cvhub.state import State
 
-__all__ = ["REGISTRY", "Away", "Erasing", "Services"]
+__all__ = ["Away", "Erasing", "Services"]
 
 REGISTRY = "cv-registry"
 LOOK_SECONDS = 0.25
@@ -24,7 +24,11 @@ _PERSON_NUMBER = re.compile(r"[0-9]{10}")
 
 
 class Away(Exception):  # noqa: N818 - what is the matter
-    """A service does not answer, or not in time."""
+    """A service does not answer, or not in time; or its answer, of the status `answered`, is that it failed."""
+
+    def __init__(self, service: str, answered: int | None = None) -> None:
+        super().__init__(f"{service} " + ("does not answer" if answered is None else f"answers {answered}"))
+        self.answered = answered
 
 
 class Services:
@@ -39,7 +43,7 @@ class Services:
         except httpx.HTTPError as error:
             raise Away(service) from error
         if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-            raise Away(service)
+            raise Away(service, answer.status_code)
         if answer.status_code != httpx.codes.OK:
             raise CannotStart(_refusal(service, answer))
         return answer.json()

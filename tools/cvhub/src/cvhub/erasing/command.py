@@ -3,14 +3,14 @@
 import getpass
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from cvhub.erasing.carrying_out import REGISTRY, Away, Erasing, Services
+from cvhub.erasing.carrying_out import Away, Erasing, Services
 from cvhub.erasing.orders import Order, Orders
 from cvhub.servers.process import CannotStart
 from cvhub.showing import cell
@@ -21,6 +21,9 @@ WAIT_SECONDS = 60.0
 GO_ON = "`cvhub erase --pending` goes on"
 BEGIN_AGAIN = "`cvhub erase --repeat-all` begins again"
 console = Console()
+
+CarriedOut = tuple[Order, dict[str, dict[str, Any]]]
+"""An order and the receipts of it, by service."""
 
 
 def erase(
@@ -43,19 +46,18 @@ def erase(
         chosen = orders.all() if repeat_all else erasing.open_orders()
     else:
         chosen = [_ordered(erasing, person, reason)]
-    tried = [_carried_out(erasing, order, wait, again=repeat_all, quiet=as_json) for order in chosen]
-    reports = [report_of(erasing, *done) for done in tried if done is not None]
+    done, away = _each_carried_out(erasing, chosen, wait, again=repeat_all, quiet=as_json)
+    reports = [report_of(erasing, *one) for one in done]
     if as_json:
         print(json.dumps(reports, indent=1))
     else:
         for report in reports:
             _show(report)
-        if not tried:
+        if not chosen:
             console.print("Nothing is left to be erased.")
-    if left := tried.count(None):
-        raise CannotStart(
-            f"{REGISTRY} does not answer: {left} of {len(tried)} orders are not carried out again; {BEGIN_AGAIN}."
-        )
+    if away is not None:
+        left = len(chosen) - len(done)
+        raise CannotStart(f"{away}: {left} of {len(chosen)} orders are not carried out again; {BEGIN_AGAIN}.")
     raise typer.Exit(0 if all(not report["missing"] for report in reports) else 1)
 
 
@@ -66,13 +68,27 @@ def _ordered(erasing: Erasing, person: str, reason: str) -> Order:
     try:
         return erasing.order(named, reason, getpass.getuser())
     except Away as away:
-        raise CannotStart(f"{away} does not answer: nothing is erased, and no order is kept.") from away
+        raise CannotStart(f"{away}: nothing is erased, and no order is kept.") from away
 
 
-def _carried_out(
-    erasing: Erasing, order: Order, wait: float, *, again: bool, quiet: bool
-) -> tuple[Order, dict[str, dict[str, Any]]] | None:
-    """Give the order and its receipts; None if it was to be carried out `again` and the registry does not answer now."""
+def _each_carried_out(
+    erasing: Erasing, orders: Sequence[Order], wait: float, *, again: bool, quiet: bool
+) -> tuple[list[CarriedOut], Away | None]:
+    """Give what was carried out, and why not all was, if so. Of a registry that gives no answer nothing more is asked."""
+    done, trouble = list[CarriedOut](), None
+    for order in orders:
+        try:
+            done.append(_carried_out(erasing, order, wait, again=again, quiet=quiet))
+        except Away as away:
+            trouble = away
+            if away.answered is None:
+                break
+            typer.echo(f"Order {order.id} is not carried out again: {away}.", err=True)
+    return done, trouble
+
+
+def _carried_out(erasing: Erasing, order: Order, wait: float, *, again: bool, quiet: bool) -> CarriedOut:
+    """Give the order and its receipts; raises Away if it was to be carried out `again` and the registry does not do it now."""
 
     def told(service: str, receipt: Mapping[str, Any]) -> None:
         if not quiet:
@@ -83,8 +99,8 @@ def _carried_out(
             order = erasing.carry_out(order, again=again)
         except Away as away:
             if again:
-                return None
-            raise CannotStart(f"{away} does not answer. The order is kept: {GO_ON}.") from away
+                raise
+            raise CannotStart(f"{away}. The order is kept: {GO_ON}.") from away
     return order, erasing.collect(order, wait, told)
 
 
