@@ -8,8 +8,9 @@ from servicekit.follow.batch import Work, settle
 from servicekit.follow.batch_testing import OTHER, PERSON, Following, states, waiting
 from servicekit.follow.pending import Waiting
 from servicekit.follow.projection import Announced
+from servicekit.follow.records import Record
 from servicekit.follow.states import Known
-from servicekit.follow.testing import Copies, OwnedStates, make_live
+from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
 
 pytestmark = pytest.mark.infra
 
@@ -110,3 +111,17 @@ async def test_a_waiting_row_of_another_projection_is_left_alone(followed: Follo
     async with followed.database.pool.acquire() as conn:
         await settle(conn, other, Work(states(Known(PERSON, 9, {}))), one_by_one=False)
     assert (await followed.pending())["version"] == 5
+
+
+async def test_who_an_unreadable_record_names_waits_although_what_was_announced_beside_it_was_had(
+    followed: Following,
+) -> None:
+    await followed.settle(Work(states(Known(PERSON, 5, {}))))
+    announced = Announced(PERSON, 5, 1)
+    away = Waiting.after(0, announced, "owner-unreachable")
+    record = Record(CITIZENS, 1, 7, str(PERSON).encode(), (), b"{", None, "bad-json")
+    settled = await followed.settle(
+        Work(announced={PERSON: announced}, waiting={PERSON: away}, unreadable=[record])
+    )
+    assert settled.waiting == {PERSON: away}
+    assert (await followed.pending())["reason"] == "owner-unreachable"

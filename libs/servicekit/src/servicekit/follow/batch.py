@@ -225,9 +225,8 @@ async def settle(conn: Connection, projection: Projection, work: Work, *, one_by
             newly = await apply_what_can_be(conn, projection, states, failed)
         else:
             newly = await apply_newer(conn, projection, states) if states else frozenset()
-        waiting = await _lacking(
-            conn, projection, {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
-        )
+        wanted = {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
+        waiting = await _lacking(conn, projection, wanted, {r.key_subject for r in work.unreadable})
         reached = {s.subject: s.version for s in states if s.subject not in failed}
         await _write_rows(
             conn, projection, work, {s: v for s, v in reached.items() if s not in waiting}, waiting
@@ -260,10 +259,15 @@ async def apply_what_can_be(
 
 
 async def _lacking(
-    conn: Connection, projection: Projection, waiting: Mapping[UUID, Waiting]
+    conn: Connection, projection: Projection, waiting: Mapping[UUID, Waiting], suspects: set[UUID | None]
 ) -> Mapping[UUID, Waiting]:
-    """Leave out what was applied by others while the owner was asked; version 0, which nobody could read, is never had."""
-    versions = {s: w.announced.version for s, w in waiting.items() if w.announced.version > 0}
+    """Leave out what was applied by others while the owner was asked.
+
+    Of suspects nobody could read the version, so that it is never had; a row of version 0 says the same.
+    """
+    versions = {
+        s: w.announced.version for s, w in waiting.items() if w.announced.version > 0 and s not in suspects
+    }
     if not versions:
         return waiting
     rows = await conn.fetch(HAD, projection.name, list(versions), list(versions.values()))
