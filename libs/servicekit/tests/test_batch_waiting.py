@@ -125,3 +125,17 @@ async def test_who_an_unreadable_record_names_waits_although_what_was_announced_
     )
     assert settled.waiting == {PERSON: away}
     assert (await followed.pending())["reason"] == "owner-unreachable"
+
+
+async def test_who_waits_for_what_nobody_could_read_is_tried_ever_later_although_the_version_of_the_row_was_had(
+    followed: Following,
+) -> None:
+    await followed.waits(waiting(3, attempts=4))
+    suspect = Waiting(Announced(PERSON, 0, 1), "unreadable")
+    await followed.settle(Work(states(Known(PERSON, 5, {})), waiting={PERSON: suspect}))
+    kept = await followed.pending()
+    assert (kept["version"], kept["attempts"], kept["reason"]) == (3, 4, "unreadable")
+    await followed.waits(Waiting.after(4, Announced(PERSON, 3, 1), "owner-unknown"), retried=True)
+    tried = await followed.pending()
+    assert tried["reason"] == "owner-unknown"
+    assert tried["delay"] > 1

@@ -60,6 +60,11 @@ where not exists (
 """
 """Which subjects have the version, or a newer one, in every generation."""
 
+# A row that is there although its version was had may be of a record that nobody could read: it goes on to be tried, ever later.
+_HAD_AND_WAITS_NO_MORE = f"""{HAD}and not exists (
+    select 1 from pending_subjects p where p.projection = $1 and p.subject = s.subject)
+"""
+
 # An unreadable record that is there is the same, or of a topic that was lost: the new one has an id of its own, for who decides on
 # the lost one has not seen it.
 # Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
@@ -261,7 +266,7 @@ async def apply_what_can_be(
 async def _lacking(
     conn: Connection, projection: Projection, waiting: Mapping[UUID, Waiting], suspects: set[UUID | None]
 ) -> Mapping[UUID, Waiting]:
-    """Leave out what was applied by others while the owner was asked.
+    """Leave out what was applied by others while the owner was asked, and waits no more.
 
     Of suspects nobody could read the version, so that it is never had; a row of version 0 says the same.
     """
@@ -270,7 +275,7 @@ async def _lacking(
     }
     if not versions:
         return waiting
-    rows = await conn.fetch(HAD, projection.name, list(versions), list(versions.values()))
+    rows = await conn.fetch(_HAD_AND_WAITS_NO_MORE, projection.name, list(versions), list(versions.values()))
     had = {row["subject"] for row in rows}
     return {subject: one for subject, one in waiting.items() if subject not in had}
 
