@@ -1,8 +1,7 @@
-"""What one transaction of a follower writes: where newer, what waits and until when, what was unreadable, how far it got."""
+"""What one transaction of a follower writes: what is newer, what could not be applied or read, and how far it got."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
@@ -12,12 +11,11 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
-from servicekit.follow.batch import Rewound, Settled, Work, applying, settle, sort_answers
+from servicekit.follow.batch import Rewound, Settled, Work, applying, sort_answers
+from servicekit.follow.batch_testing import OTHER, PERSON, Following, states, waiting
 from servicekit.follow.deciding import Why, decide_unreadable, reading_again
-from servicekit.follow.pending import Waiting
-from servicekit.follow.projection import Announced, Applicable, Connection, Position, Projection
+from servicekit.follow.projection import Announced, Applicable, Connection, Position
 from servicekit.follow.records import Record
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
@@ -25,56 +23,11 @@ from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
-PERSON, OTHER = uuid4(), uuid4()
-
-
-class Following:
-    """A projection whose batches are settled by hand."""
-
-    def __init__(self, database: Database, copies: Copies) -> None:
-        self.database = database
-        self.copies = copies
-        self.projection: Projection = copies.projection(OwnedStates())
-
-    async def settle(self, work: Work, *, one_by_one: bool = False) -> Settled:
-        async with self.database.pool.acquire() as conn:
-            return await settle(conn, self.projection, work, one_by_one=one_by_one)
-
-    async def waits(self, *waiting: Waiting, retried: bool = False) -> None:
-        work = Work(waiting={w.announced.subject: w for w in waiting})
-        await self.settle(replace(work, retried=True) if retried else work)
-
-    async def pending(self, subject: UUID = PERSON) -> asyncpg.Record:
-        rows = await self.database.fetch(
-            "select *, extract(epoch from next_try - now())::float8 as delay from pending_subjects where subject = $1",
-            subject,
-        )
-        (row,) = rows
-        return row
-
-    async def position(self, partition: int) -> asyncpg.Record:
-        query = "select * from follow_positions where projection = 'copies' and topic = $1 and partition = $2"
-        row = await self.database.fetchrow(query, CITIZENS.name, partition)
-        assert row is not None
-        return row
-
 
 @pytest_asyncio.fixture
-async def followed(fresh_database: FreshDatabase) -> AsyncIterator[Following]:
-    database = await Database.connect(await fresh_database("servicekit.migrations"), "test")
+async def followed(database: Database) -> Following:
     await make_live(database)
-    yield Following(database, await Copies(database).create())
-    await database.close()
-
-
-def waiting(
-    version: int, attempts: int = 0, delay: float = 100, partition: int | None = 1, subject: UUID = PERSON
-) -> Waiting:
-    return Waiting(Announced(subject, version, partition), "owner-silent", attempts, delay)
-
-
-def states(*given: Applicable) -> dict[UUID, Applicable]:
-    return {state.subject: state for state in given}
+    return Following(database, await Copies(database).create())
 
 
 def unreadable(offset: int, reason: str = "bad-json", value: bytes = b"v") -> Record:
@@ -107,98 +60,6 @@ async def test_states_are_applied_where_newer_and_what_was_news_is_told(followed
     assert await followed.copies.versions() == {PERSON: 5}
     rows = await followed.database.fetch("select subject, version, erased from projected_versions")
     assert {tuple(row) for row in rows} == {(PERSON, 5, False), (OTHER, 7, True)}
-
-
-async def test_a_subject_waits_for_its_highest_version_and_is_tried_at_the_sooner_time(
-    followed: Following,
-) -> None:
-    await followed.waits(waiting(5, attempts=3, delay=100))
-    first = await followed.pending()
-    assert (first["version"], first["attempts"], first["partition"], first["reason"]) == (
-        5,
-        3,
-        1,
-        "owner-silent",
-    )
-    assert 90 < first["delay"] <= 100
-    await followed.waits(Waiting(Announced(PERSON, 4, None), "owner-unknown", 1, 200))
-    kept = await followed.pending()
-    assert (kept["version"], kept["attempts"], kept["partition"], kept["reason"]) == (
-        5,
-        3,
-        1,
-        "owner-unknown",
-    )
-    assert 80 < kept["delay"] <= 100
-    await followed.waits(waiting(9, attempts=4, delay=10, partition=2))
-    raised = await followed.pending()
-    assert (raised["version"], raised["attempts"], raised["partition"]) == (9, 4, 2)
-    assert raised["delay"] <= 10
-
-
-async def test_who_was_tried_again_waits_longer_than_before(followed: Following) -> None:
-    await followed.waits(waiting(5, delay=10))
-    await followed.waits(waiting(5, delay=500), retried=True)
-    assert (await followed.pending())["delay"] > 400
-
-
-async def test_only_who_has_reached_the_version_waited_for_waits_no_more(followed: Following) -> None:
-    await followed.waits(waiting(5), waiting(6, subject=OTHER))
-    await followed.settle(Work(states(Known(PERSON, 5, {}), Known(OTHER, 5, {}))))
-    assert [
-        row["subject"] for row in await followed.database.fetch("select subject from pending_subjects")
-    ] == [OTHER]
-    assert (await followed.pending(OTHER))["version"] == 6
-
-
-async def test_a_retry_that_ends_after_the_subject_was_applied_leaves_nothing_that_waits(
-    followed: Following,
-) -> None:
-    await followed.settle(Work(states(Known(PERSON, 2, {}))))
-    for version in (1, 2):
-        announced = Announced(PERSON, version)
-        late = Waiting.after(9, announced, "owner-unreachable")
-        await followed.settle(Work(announced={PERSON: announced}, waiting={PERSON: late}, retried=True))
-        assert await followed.database.fetchval("select count(*) from pending_subjects") == 0
-
-
-@pytest.mark.parametrize("version", [0, 3])
-async def test_who_is_to_reach_more_than_was_applied_waits_and_so_does_who_is_to_reach_nobody_knows_what(
-    followed: Following, version: int
-) -> None:
-    await followed.settle(Work(states(Known(PERSON, 2, {}))))
-    await followed.waits(waiting(version), retried=True)
-    assert (await followed.pending())["version"] == version
-
-
-async def test_what_a_build_lacks_is_waited_for_although_the_live_one_has_it(followed: Following) -> None:
-    await followed.settle(Work(states(Known(PERSON, 2, {}))))
-    await make_live(followed.database, generation=2, status="building")
-    await followed.waits(waiting(2), retried=True)
-    assert (await followed.pending())["version"] == 2
-
-
-async def test_a_retry_of_an_older_version_does_not_put_off_a_newer_one(followed: Following) -> None:
-    await followed.waits(waiting(2, delay=1))
-    await followed.waits(waiting(1, attempts=9, delay=300), retried=True)
-    assert (await followed.pending())["delay"] <= 1
-
-
-async def test_an_older_state_than_announced_is_applied_and_waited_for(followed: Following) -> None:
-    await followed.waits(waiting(6))
-    work = Work(states(Known(PERSON, 5, {})), waiting={PERSON: waiting(6, attempts=1)})
-    settled = await followed.settle(work)
-    assert settled.newly == {PERSON}
-    assert (await followed.pending())["attempts"] == 1
-
-
-async def test_a_waiting_row_of_another_projection_is_left_alone(followed: Following) -> None:
-    other = followed.copies.projection(OwnedStates(), name="others")
-    await followed.waits(waiting(5))
-    await make_live(followed.database, "others")
-    async with followed.database.pool.acquire() as conn:
-        await settle(conn, other, Work(states(Known(PERSON, 9, {}))), one_by_one=False)
-    assert (await followed.pending())["version"] == 5
 
 
 async def test_states_that_cannot_be_applied_wait_and_the_others_are_applied(followed: Following) -> None:

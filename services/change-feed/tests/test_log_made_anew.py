@@ -2,8 +2,10 @@
 
 import pytest
 
+from change_feed.rereading import hand_over
 from change_feed.testing import World
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from servicekit.follow.deciding import Why, decide_unreadable
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
@@ -24,7 +26,7 @@ async def test_the_writer_notices_and_asks_the_owners_for_what_the_lost_log_told
     assert subjects.count(str(unheard.cv_id)) == 1
 
 
-async def test_what_cannot_be_read_takes_the_place_of_what_the_lost_log_had_at_the_same_offset(
+async def test_what_cannot_be_read_takes_the_place_of_what_the_lost_log_had_at_the_same_offset_and_not_what_was_decided_on_that(
     world: World,
 ) -> None:
     async def kept(*values: bytes) -> None:
@@ -36,6 +38,15 @@ async def test_what_cannot_be_read_takes_the_place_of_what_the_lost_log_had_at_t
     for _ in range(2):
         await world.log.raw("cv-registry.cv-changed", b"one partition", b"{")
     await eventually(lambda: kept(b"{", b"{"))
+    [lost] = await world.rows(
+        """select id from unreadable_records where projection = 'feed' and "offset" = 0"""
+    )
     await world.log.make_anew()
     await world.log.raw("cv-registry.cv-changed", b"one partition", b"[")
     await eventually(lambda: kept(b"[", b"{"))
+    why = Why("an operator", "the log was lost")
+    given_up = await decide_unreadable(
+        world.database, "feed", [lost["id"]], "discard", why, read_again=hand_over
+    )
+    assert given_up == 0
+    await kept(b"[", b"{")

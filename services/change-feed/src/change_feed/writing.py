@@ -93,11 +93,13 @@ update audience a set is_change = false from entries e
 where e.cv_id = any($1::uuid[]) and a.position = e.position and a.is_change
 """
 # One that is there is the same, or of a log that was lost: of what that one told the owners are asked, the new one is what there is.
+# It has an id of its own, for who decides on the lost one has not seen it.
 _UNREADABLE: Final = """
 insert into unreadable_records as u (projection, topic, partition, "offset", key, headers, value, reason)
 select 'feed', * from unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[])
 on conflict (projection, topic, partition, "offset") do update
-set key = excluded.key, headers = excluded.headers, value = excluded.value, reason = excluded.reason, seen_at = now()
+set id = default, key = excluded.key, headers = excluded.headers, value = excluded.value, reason = excluded.reason,
+    seen_at = now()
 where (u.key, u.headers, u.value) is distinct from (excluded.key, excluded.headers, excluded.value)
 """
 _REREAD: Final = "delete from rereads where id = any($1::bigint[])"

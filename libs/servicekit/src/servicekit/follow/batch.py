@@ -60,6 +60,11 @@ where not exists (
 """
 """Which subjects have the version, or a newer one, in every generation."""
 
+# A row that is there although its version was had may be of a record that nobody could read: it goes on to be tried, ever later.
+_HAD_AND_WAITS_NO_MORE = f"""{HAD}and not exists (
+    select 1 from pending_subjects p where p.projection = $1 and p.subject = s.subject)
+"""
+
 # An unreadable record that is there is the same, or of a topic that was lost: the new one has an id of its own, for who decides on
 # the lost one has not seen it.
 # Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
@@ -225,9 +230,8 @@ async def settle(conn: Connection, projection: Projection, work: Work, *, one_by
             newly = await apply_what_can_be(conn, projection, states, failed)
         else:
             newly = await apply_newer(conn, projection, states) if states else frozenset()
-        waiting = await _lacking(
-            conn, projection, {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
-        )
+        wanted = {**work.waiting, **{s: work.wait(s, "not-applied") for s in failed}}
+        waiting = await _lacking(conn, projection, wanted, {r.key_subject for r in work.unreadable})
         reached = {s.subject: s.version for s in states if s.subject not in failed}
         await _write_rows(
             conn, projection, work, {s: v for s, v in reached.items() if s not in waiting}, waiting
@@ -260,13 +264,18 @@ async def apply_what_can_be(
 
 
 async def _lacking(
-    conn: Connection, projection: Projection, waiting: Mapping[UUID, Waiting]
+    conn: Connection, projection: Projection, waiting: Mapping[UUID, Waiting], suspects: set[UUID | None]
 ) -> Mapping[UUID, Waiting]:
-    """Leave out what was applied by others while the owner was asked; version 0, which nobody could read, is never had."""
-    versions = {s: w.announced.version for s, w in waiting.items() if w.announced.version > 0}
+    """Leave out what was applied by others while the owner was asked, and waits no more.
+
+    Of suspects nobody could read the version, so that it is never had; a row of version 0 says the same.
+    """
+    versions = {
+        s: w.announced.version for s, w in waiting.items() if w.announced.version > 0 and s not in suspects
+    }
     if not versions:
         return waiting
-    rows = await conn.fetch(HAD, projection.name, list(versions), list(versions.values()))
+    rows = await conn.fetch(_HAD_AND_WAITS_NO_MORE, projection.name, list(versions), list(versions.values()))
     had = {row["subject"] for row in rows}
     return {subject: one for subject, one in waiting.items() if subject not in had}
 
