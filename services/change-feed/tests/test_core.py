@@ -171,13 +171,13 @@ async def test_a_writer_that_waits_for_the_registry_stays_the_writer(
     start: Callable[..., AbstractAsyncContextManager[World]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leading, "_SESSION", {**leading._SESSION, "idle_session_timeout": "1500"})
+    monkeypatch.setattr(leading, "_SESSION", {**leading._SESSION, "idle_session_timeout": "2500"})
     monkeypatch.setattr(leading, "LONGEST_WAIT", 0.5)
     async with start(settings) as world:
         writer = await world.rows(WRITERS)
         world.registry.mode = "error"
         await world.log.send(world.cv(world.person(relation(MUNICIPALITY))))
-        for _ in range(6):
+        for _ in range(7):
             await asyncio.sleep(0.5)
             assert await world.rows(WRITERS) == writer
         world.registry.mode = "ok"

@@ -182,7 +182,7 @@ async def test_two_services_share_the_messages_and_send_each_once(
 async def test_a_sender_that_dies_between_sending_and_marking_is_followed_by_one_more_with_the_same_id(
     sinks: Sinks, sending: Sending
 ) -> None:
-    async with sending(lease=0.5, timeout=0.4) as world:
+    async with sending() as world:
         person = await world.resident(EMAIL)
         await eventually(world.marked("sent"))
         await world.database.execute(

@@ -93,7 +93,7 @@ async def world(
             renderer_timeout=timedelta(seconds=1),
             print_url=sinks.print_url,
             print_token=SecretStr(PASSWORD),
-            print_timeout=timedelta(seconds=0.4),
+            print_timeout=timedelta(seconds=0.8),
             letters_settled_every=timedelta(seconds=3600),
         )
 

@@ -1,5 +1,6 @@
 """GetCV shows the status that cv-status owns: followed over a real Kafka, and asked for over HTTP from a stand-in."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -125,8 +126,12 @@ class Followed:
         return {**citizen, **ids}
 
     async def shown(self, citizen: dict[str, Any], *seen: StatusSet) -> tuple[int | None, str | None]:
+        """Read the CV with the token of what was seen: 503 may come first, the CV without it never."""
         headers = {"x_consistency_token": ConsistencyToken.of(*seen).encode()} if seen else {}
         answer = await self.registry.get(citizen["personNumber"], **headers)
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while seen and answer.status_code == 503:
+                answer = await self.registry.get(citizen["personNumber"], **headers)
         assert answer.status_code == 200, answer.text
         assert GetCVResponse.from_json(answer.content)
         body = answer.json()

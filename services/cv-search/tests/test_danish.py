@@ -1,7 +1,7 @@
 """Danish words: spelling, stems, compounds, and what is typed."""
 
 import tracemalloc
-from time import monotonic
+from time import process_time
 
 import pytest
 
@@ -79,11 +79,11 @@ def test_what_is_too_long_to_be_a_word_costs_no_more_than_to_read_it(reference: 
     long = "ae" + "b" * 39_998
     tracemalloc.start()
     try:
-        begun = monotonic()
+        begun = process_time()
         for n in range(10):
             assert reference.compounds.analysed(f"{long}{n}") == Analysed("", "", "")
             assert clauses(f'{long}{n} "{long}{n}"', reference) == ()
-        assert monotonic() - begun < 10 * 0.1
+        assert process_time() - begun < 10 * 0.1
         kept, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -3,6 +3,7 @@
 import asyncio
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from uuid import UUID
 
 import pytest
@@ -14,8 +15,6 @@ from cv_search.testing import World
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
-
-REST = 1.5
 
 
 async def made_from(world: World) -> str:
@@ -41,14 +40,19 @@ def test_documents_are_made_anew_by_other_code_of_theirs(
 async def test_who_is_overruled_leaves_the_documents_to_the_other_for_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = await made_from(world)
-    monkeypatch.setattr(refreshing, "OVERRULED_REST", REST)
-    await asyncio.sleep(2 * refreshing.LOOK_EVERY.total_seconds())
+    mine, later = await made_from(world), [0.0]
+    monkeypatch.setattr(refreshing, "monotonic", lambda: monotonic() + later[0])
+
+    def is_known() -> None:
+        assert world.parts.refresh._had == mine
+
+    await eventually(is_known)
     await Refresh(world.parts.documents, lambda: "another").step()
     another = await made_from(world)
     assert another != mine
     await asyncio.sleep(2 * refreshing.LOOK_EVERY.total_seconds())
     assert await made_from(world) == another
+    later[0] = refreshing.OVERRULED_REST
 
     async def are_mine_again() -> None:
         assert await made_from(world) == mine

@@ -67,7 +67,7 @@ async def test_a_replica_that_falls_behind_while_the_cv_is_fetched_decides_nothi
     async def behind() -> None:
         await world.heartbeat(31)
 
-    await world.heartbeat(29)
+    await world.heartbeat(20)
     world.registry.before_content = behind
     assert code(await world.set(CASE_WORKER, person, 3)) == 8236
     assert await world.rows("statuses") == 0

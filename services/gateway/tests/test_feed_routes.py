@@ -88,7 +88,7 @@ async def test_a_feed_that_hung_is_given_all_polls_again_as_soon_as_it_answers(
 ) -> None:
     most = LEAST + 4
     registry.script = [hang] * (2 * most)
-    limits = {"polls": most, "deadlines": {"Feed": timedelta(seconds=1)}}
+    limits = {"polls": most, "deadlines": {"Feed": timedelta(seconds=2)}}
     async with start(owners={"change-feed": registry.url}, limits=limits) as (_, client):
         headers = call_headers(provider.token(scope="cv.changes"))
 
