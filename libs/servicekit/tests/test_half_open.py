@@ -74,7 +74,7 @@ async def test_a_statement_that_is_given_up_holds_nobody_up_and_its_connection_i
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await database.execute("select 1")
-    assert time.monotonic() - begun < 0.5 + RELEASE_WITHIN + 1
+    assert time.monotonic() - begun < 0.5 + RELEASE_WITHIN + 10
     between.speaks.set()
     await eventually(lambda: works(database))
     assert (database.pool.get_size(), database.pool.get_idle_size()) == (1, 1)
@@ -88,5 +88,5 @@ async def test_who_is_cancelled_meanwhile_stays_cancelled(silence: tuple[Silence
     asking.cancel()
     begun = time.monotonic()
     await asyncio.wait({asking}, timeout=30)
-    assert time.monotonic() - begun < RELEASE_WITHIN + 1
+    assert time.monotonic() - begun < RELEASE_WITHIN + 10
     assert asking.cancelled()

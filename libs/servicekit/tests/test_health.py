@@ -127,7 +127,7 @@ async def test_a_task_that_ends_by_a_cancellation_nobody_asked_for_makes_it_dead
         raise asyncio.CancelledError
 
     health.watch("leader", asyncio.create_task(cancelled_by_a_library()))
-    await eventually(lambda: health.dead == ["leader"], timedelta(seconds=2))
+    await eventually(lambda: health.dead == ["leader"])
 
 
 async def test_a_task_that_is_cancelled_on_purpose_is_no_death() -> None:

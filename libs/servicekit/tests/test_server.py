@@ -102,7 +102,7 @@ class KeepAliveClient:
 
 
 async def test_no_request_fails_when_a_service_is_asked_to_leave_under_load() -> None:
-    async with running() as service:
+    async with running(drain_idle="PT5S") as service:
         clients = [KeepAliveClient(service.port) for _ in range(32)]
         async with asyncio.TaskGroup() as group:
             for client in clients:
@@ -117,7 +117,7 @@ async def test_no_request_fails_when_a_service_is_asked_to_leave_under_load() ->
 
 async def test_a_request_in_flight_is_answered_before_the_process_leaves() -> None:
     async with (
-        running() as service,
+        running(drain_idle="PT5S") as service,
         httpx.AsyncClient(verify=trusting(), base_url=service.url, timeout=10) as client,
     ):
         await client.get("/quick")

@@ -112,6 +112,7 @@ async def test_a_queue_is_a_burst_for_longer_where_the_owner_only_pauses(
     scripted: ScriptedOwner, monkeypatch: pytest.MonkeyPatch, answers: bool, crowded: bool
 ) -> None:
     monkeypatch.setattr(upstream, "PAUSE", LONG if answers else 0.01)
+    monkeypatch.setattr(upstream, "LONGEST_PAUSE", 60.0)
     owner = Owner(scripted.url, OwnerLimits(connections=1, waiting=5))
     scripted.script, scripted.answering = [plain()], hang
     await owner.send(READ, within(LONG))

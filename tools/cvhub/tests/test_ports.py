@@ -8,6 +8,7 @@ import pytest
 
 from cvhub.ports import DEFAULT_PORTS, check_free, choose
 from cvhub.servers.process import CannotStart
+from servicekit.testing import free_port
 
 
 def test_a_bare_number_is_the_gateways_port() -> None:
@@ -62,7 +63,4 @@ def test_a_holder_that_nobody_may_look_into_may_be_another_cvhub(monkeypatch: py
 
 
 def test_a_free_port_is_accepted() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    check_free({"gateway": port})
+    check_free({"gateway": free_port()})

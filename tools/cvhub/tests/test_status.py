@@ -20,7 +20,7 @@ from servicekit.testing import free_port
 
 pytestmark = pytest.mark.infra
 
-SECONDS = 10.0
+SECONDS = 20.0
 """Whoever asks how it is waits no longer, whatever hangs."""
 
 

@@ -236,7 +236,7 @@ def test_referrals_are_by_the_authority_of_their_case() -> None:
 
 @pytest.mark.parametrize(
     ("case", "first", "last"),
-    [("asylum-past", -120, -1), ("asylum-present", -30, 30), ("asylum-first-day", 0, 90), ("asylum-last-day", -90, 0), ("asylum-future", 1, 90)],
+    [("asylum-past", -120, -1), ("asylum-present", -30, 30), ("asylum-first-day", 0, 90), ("asylum-last-day", -90, 0), ("asylum-future", 2, 90)],
 )  # fmt: skip
 def test_an_asylum_window_lies_where_its_case_says(case: str, first: int, last: int) -> None:
     assert CAST[case].asylum == {

@@ -186,6 +186,6 @@ CASES: Final[dict[str, Change]] = {
     "asylum-present": _asylum(-30, 30),
     "asylum-first-day": _asylum(0, 90),
     "asylum-last-day": _asylum(-90, 0),
-    "asylum-future": _asylum(1, 90),
+    "asylum-future": _asylum(2, 90),
     "asylum-no-dates": _group(26),
 }
