@@ -1,10 +1,15 @@
 """A change list that is asked for with the token of a change shows it, or is 503: never the list without it."""
 
+import asyncio
+from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from change_feed import parts
+from change_feed.settings import Settings
 from change_feed.testing import World, event
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from cv_contracts.event import Event
@@ -65,6 +70,25 @@ async def test_what_is_in_no_list_is_not_waited_for(world: World) -> None:
     await world.arrived(4)
     answer = await changes(world, lost, nobodys)
     assert (answer.status_code, numbers(answer)) == (200, [])
+
+
+async def test_what_this_process_places_is_shown_at_once_to_those_who_wait_for_it(
+    settings: Settings, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LOOK_EVERY", timedelta(seconds=5))
+    async with start(settings) as world:
+        person = world.person(relation(MUNICIPALITY))
+
+        async def is_shown() -> None:
+            made = world.cv(person)
+            asked = asyncio.create_task(changes(world, made))
+            await asyncio.sleep(0.2)
+            assert not asked.done()
+            await world.log.send(made)
+            answer = await asked
+            assert (answer.status_code, numbers(answer)) == (200, [person.cv_number])
+
+        await eventually(is_shown)
 
 
 async def test_a_token_that_is_none_is_refused(world: World) -> None:
