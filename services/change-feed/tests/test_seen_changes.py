@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
 from change_feed import parts
 from change_feed.settings import Settings
+from change_feed.store import FeedStore
 from change_feed.testing import World, event
 from cv_citizens.testing import MUNICIPALITY, a_caller, relation
 from cv_contracts.event import Event
@@ -89,6 +91,40 @@ async def test_what_this_process_places_is_shown_at_once_to_those_who_wait_for_i
             assert (answer.status_code, numbers(answer)) == (200, [person.cv_number])
 
         await eventually(is_shown)
+
+
+async def test_whether_a_first_cv_is_placed_is_known_without_old_partitions(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.at_registry(person))
+    await world.arrived(1)
+    await world.rows("select feed_make_partition(1000, 2000)")
+    store, dropping = FeedStore(world.database), await asyncpg.connect(world.settings.postgres.dsn)
+    try:
+        async with dropping.transaction():
+            await dropping.execute("lock table entries_1000 in access exclusive mode")
+            assert await asyncio.wait_for(store.placed(person.cv_id), 5) is None
+            made = world.cv(person)
+            await world.log.send(made)
+            await eventually(lambda: _is_placed(store, made))
+    finally:
+        await dropping.close()
+
+
+async def test_what_was_told_before_its_citizen_was_known_is_not_waited_for(world: World) -> None:
+    person = world.person(relation(MUNICIPALITY))
+    made = world.cv(person)
+    world.registry.mode = "unknown"
+    await world.log.send(made)
+    await world.arrived(1)
+    world.registry.mode = "ok"
+    await world.log.send(world.at_registry(person))
+    await world.arrived(2)
+    assert (await changes(world, made)).status_code == 200
+    assert (await changes(world, event(CVChanged, person.cv_id, 2**60, change="replaced"))).status_code == 503
+
+
+async def _is_placed(store: FeedStore, made: Event) -> None:
+    assert await asyncio.wait_for(store.placed(made.subject), 5) == made.version
 
 
 async def test_a_token_that_is_none_is_refused(world: World) -> None:
