@@ -1,4 +1,4 @@
-"""A change list that is asked for with the token of a change shows it, or is 503: never the list without it."""
+"""The first page of a list without an end, asked for with the token of a change, shows it or is 503; later pages do not wait."""
 
 import asyncio
 from datetime import timedelta
@@ -26,9 +26,9 @@ HERE = a_caller(MUNICIPALITY)
 EARLY = "2026-01-01T00:00:00Z"
 
 
-async def changes(world: World, *seen: Event) -> httpx.Response:
+async def changes(world: World, *seen: Event, start: str = EARLY, page: int | None = None) -> httpx.Response:
     token = ConsistencyToken.of(*seen).encode()
-    return await world.changes(HERE, EARLY, headers={CONSISTENCY_HEADER: token})
+    return await world.changes(HERE, start, page=page, headers={CONSISTENCY_HEADER: token})
 
 
 def numbers(answer: httpx.Response) -> list[str]:
@@ -91,6 +91,23 @@ async def test_what_this_process_places_is_shown_at_once_to_those_who_wait_for_i
             assert (answer.status_code, numbers(answer)) == (200, [person.cv_number])
 
         await eventually(is_shown)
+
+
+async def test_later_pages_of_a_list_that_was_begun_wait_for_nothing(settings: Settings, start: Any) -> None:
+    async with start(settings.model_copy(update={"page_size": 1})) as world:
+        persons = [world.person(relation(MUNICIPALITY)) for _ in range(2)]
+        await world.log.send(*map(world.cv, persons))
+        await world.arrived(2)
+        first = await world.changes(HERE, EARLY)
+        unplaced = event(CVChanged, persons[0].cv_id, 2**60, change="replaced")
+        second = await changes(world, unplaced, page=2)
+        assert (second.status_code, numbers(first) + numbers(second)) == (
+            200,
+            [person.cv_number for person in persons],
+        )
+        assert (await changes(world, unplaced)).status_code == 503
+        not_begun = await changes(world, unplaced, start="2026-01-02T00:00:00Z", page=2)
+        assert not_begun.status_code == 503
 
 
 async def test_whether_a_first_cv_is_placed_is_known_without_old_partitions(world: World) -> None:
