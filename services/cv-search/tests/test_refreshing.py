@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from cv_contracts.codelists import default
-from cv_search import refreshing
+from cv_search import refreshing, store
 from cv_search.refreshing import Refresh, maker_of
 from cv_search.testing import World
 from servicekit.testing import eventually
@@ -21,7 +21,7 @@ async def made_from(world: World) -> str:
     return str(await world.parts.database.fetchval("select made_from from search_state"))
 
 
-@pytest.mark.parametrize("module", ["cv_search.document", "cv_citizens.citizen"])
+@pytest.mark.parametrize("module", ["cv_search.document", "cv_search.showing", "cv_citizens.citizen"])
 def test_documents_are_made_anew_by_other_code_of_theirs(
     module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,3 +74,17 @@ async def test_what_another_is_making_is_left_to_it_until_it_stands_still(
     await asyncio.sleep(0.2)
     await refresh.step()
     assert await made_from(world) == await refresh.wanted()
+
+
+async def test_what_other_code_shows_otherwise_is_shown_anew_and_the_index_is_left_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = world.new(1)
+    await world.told(one)
+    documents = world.parts.documents
+    before, edge = (await documents.shown([one.cv_id]))[one.cv_id].json, await documents.edge()
+    assert before is not None
+    monkeypatch.setattr(store, "shown_json", lambda person: before + b" ")
+    await Refresh(documents, lambda: "another").step()
+    assert (await documents.shown([one.cv_id]))[one.cv_id].json == before + b" "
+    assert (await documents.edge()).change == edge.change

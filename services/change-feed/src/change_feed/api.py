@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from change_feed.change_list import ListPage
 from change_feed.cursors import FEED_PATH, SNAPSHOT_PATH, Subscriber
 from change_feed.parts import Parts, PartsDep
 from change_feed.queries import FeedQuery, SnapshotQuery
@@ -25,7 +26,6 @@ router = APIRouter()
 
 BATCH: Final = "application/cloudevents-batch+json"
 WORTH_ZIPPING: Final = 1_024
-NOTHING_SEEN: Final = ConsistencyToken()
 ANSWER_SECONDS = 1.0
 """What is left of the time of a request for answering, once waiting has ended."""
 
@@ -35,8 +35,7 @@ async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDe
     seen = parse(request.headers.get(CONSISTENCY_HEADER))
     query = read_query(GetCVUpdateListQuery, request.query_params.multi_items())
     await parts.change_list.check(query)
-    subscriber = await _subscriber_of(caller, parts, seen)
-    page = await parts.change_list.page(subscriber, query, await parts.feed.edge())
+    page = await _list_page(caller, parts, query, seen)
     period = (page.answer.CVChangeStartTime.isoformat(), page.answer.CVChangeEndTime.isoformat())
     detail = {
         "from": period[0],
@@ -75,11 +74,21 @@ async def snapshot(request: Request, caller: CallerDep, parts: PartsDep) -> Resp
     return _answer(request, page.to_json(), "application/json")
 
 
-async def _subscriber_of(caller: Caller, parts: Parts, seen: ConsistencyToken = NOTHING_SEEN) -> Subscriber:
-    """Give what the caller may read, once what has been seen is placed; raises the fault of one who may read nothing."""
+async def _list_page(
+    caller: Caller, parts: Parts, query: GetCVUpdateListQuery, seen: ConsistencyToken
+) -> ListPage:
+    """Give a page of the list, once what has been seen is placed; a later one of a list that was begun shows nothing newer."""
+    subscriber = await _subscriber_of(caller, parts)
+    if seen.entries and not await parts.change_list.has_begun(subscriber, query, await parts.feed.edge()):
+        await parts.applied.wait_for(seen)
+        # By what was seen the caller's first entry may have come, and with it the scope's number.
+        subscriber = await _subscriber_of(caller, parts)
+    return await parts.change_list.page(subscriber, query, await parts.feed.edge())
+
+
+async def _subscriber_of(caller: Caller, parts: Parts) -> Subscriber:
+    """Give what the caller may read; raises the fault of one who may read nothing."""
     scope = scope_of(Actor.of(caller))
-    # By what was seen the caller's first entry may come, and with it the scope's number.
-    await parts.applied.wait_for(seen)
     return Subscriber(caller.client, scope, await parts.store.scope_id(scope))
 
 

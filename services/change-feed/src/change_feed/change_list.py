@@ -39,14 +39,15 @@ class ChangeList:
         if query.CVChangeEndTime is not None and query.CVChangeEndTime < query.CVChangeStartTime:
             raise _invalid(_END, "is before the start")
 
+    async def has_begun(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> bool:
+        """Tell whether it is a later page of a list that was begun: that one stays as it is, whatever was seen since."""
+        return await self._begun(subscriber, query, edge) is not None
+
     async def page(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> ListPage:
         """Give a page of a period that was checked; raises fault 1014 for one after the last."""
         number = query.CVListPage or 1
-        starts_at = min(position_of(query.CVChangeStartTime), edge.edge)
-        asked_end = NO_END if query.CVChangeEndTime is None else position_of(query.CVChangeEndTime)
-        listed = None
-        if number > 1:
-            listed = await self._store.begun(subscriber.client, subscriber.scope_id, starts_at, asked_end)
+        starts_at, asked_end = _period(query, edge)
+        listed = await self._begun(subscriber, query, edge)
         if listed is None:
             listed = await self._begin(subscriber, starts_at, asked_end, edge)
         last = max(1, len(listed.pages))
@@ -61,6 +62,11 @@ class ChangeList:
             CVUpdateList=items or None,
         )
         return ListPage(answer, number)
+
+    async def _begun(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> Listed | None:
+        if (query.CVListPage or 1) == 1:
+            return None
+        return await self._store.begun(subscriber.client, subscriber.scope_id, *_period(query, edge))
 
     async def _begin(self, subscriber: Subscriber, starts_at: int, asked_end: int, edge: Edge) -> Listed:
         ends_at = max(starts_at, min(asked_end, edge.edge))
@@ -77,6 +83,12 @@ class ChangeList:
             CVUpdateItemType(CVNumber=row["cv_number"], RevisionDate=row["time"], CVIsDeleted=row["deleted"])
             for row in rows
         )
+
+
+def _period(query: GetCVUpdateListQuery, edge: Edge) -> tuple[int, int]:
+    """Give the period as positions; the end is the one asked for, NO_END for none."""
+    asked_end = NO_END if query.CVChangeEndTime is None else position_of(query.CVChangeEndTime)
+    return min(position_of(query.CVChangeStartTime), edge.edge), asked_end
 
 
 def _invalid(element: str, reason: str) -> Fault:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -26,7 +26,7 @@ from servicekit.follow.records import Record
 if TYPE_CHECKING:
     OwnConnection = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["Leader", "Pace", "Progress"]
+__all__ = ["Leader", "Moved", "Pace", "Progress"]
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +73,9 @@ _SESSION: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 
+Moved = Callable[[Collection[UUID]], None]
+"""Hears after each write of the subjects of its entries, CVs by their own ids."""
+
 
 @dataclass(slots=True)
 class Progress:
@@ -88,9 +91,7 @@ class Progress:
 class Leader:
     """Writes the feed while it holds the lease; another process then takes over within seconds of its end."""
 
-    def __init__(
-        self, database: Database, settings: Settings, taking: Taking, moved: Callable[[], None]
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings, taking: Taking, moved: Moved) -> None:
         self._database = database
         self._settings = settings
         self._taking = taking
@@ -119,17 +120,12 @@ class Leader:
         source = Log(self._settings.kafka, self._settings.batch_records)
         try:
             await source.start()
-            reading = _Reading(
-                conn, source, Writer(conn, self._settings.partition_width), self._taking, self._settings
-            )
+            reading = _Reading(conn, source, self._taking, self._settings, self._moved)
             await reading.begin()
             self.progress.leading, self.progress.trouble = True, None
             while True:
                 self.progress.taken += await self._patiently(reading)
                 self.progress.last = time.monotonic()
-                if reading.has_moved:
-                    reading.has_moved = False
-                    self._moved()
         finally:
             await source.stop()
 
@@ -182,13 +178,19 @@ class _Reading:
     """One time of leading: from the positions in the database onwards. A step that failed is done again as a whole."""
 
     def __init__(
-        self, conn: "OwnConnection", source: Log, writer: Writer, taking: Taking, settings: Settings
+        self,
+        conn: "OwnConnection",
+        source: Log,
+        taking: Taking,
+        settings: Settings,
+        moved: Moved,
     ) -> None:
         self._conn = conn
         self._source = source
-        self._writer = writer
+        self._writer = Writer(conn, settings.partition_width)
         self._taking = taking
         self._settings = settings
+        self._moved = moved
         self._records: list[Record] = []
         self._offsets: dict[tuple[str, int], int] = {}
         self._target: dict[tuple[str, int], int] = {}
@@ -200,7 +202,6 @@ class _Reading:
         self._due = dict.fromkeys(("commit", "calendar", "edge", "seed", "rereads"), 0.0)
         # Not at once: if a drop is what ends the time of leading, there is still time for everything else.
         self._due["retention"] = time.monotonic() + RETENTION_EVERY
-        self.has_moved = False
 
     async def begin(self) -> None:
         bounds = await self._source.bounds()
@@ -272,7 +273,7 @@ class _Reading:
 
     async def _write(self, changes: Changes) -> int:
         await self._writer.write(changes)
-        self.has_moved = True
+        self._moved({entry.cv_id or entry.subject for entry in changes.entries})
         return len(changes.entries)
 
     async def _commit(self) -> None:

@@ -1,13 +1,14 @@
 """The parts of a running change-feed, put together once, in its lifespan."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Request
 
-from change_feed.arrivals import Arrivals
+from change_feed.arrivals import LOOK_EVERY, Arrivals
 from change_feed.change_list import ChangeList
 from change_feed.citizens import Citizens, Owner
 from change_feed.cursors import Cursors
@@ -37,6 +38,7 @@ from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceSigner
 
 CVS = "/internal/cvs"
+CHANGED = topic_of(CVChanged).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,19 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
     feed = Feed(store, arrivals, cursors)
     found = Citizens(database, Owner(citizens, cvs), settings.unknown_patience, clock)
     taking = Taking(database, found, cvs, clock)
+    applied = Applied({CHANGED: store.placed}, LOOK_EVERY)
+
+    def moved(subjects: Collection[UUID]) -> None:
+        arrivals.moved()
+        applied.notify(CHANGED, *subjects)
+
     followed = receipted([replica_projection(citizens)], REPLICA)
     follower = Follower(database, settings.kafka, SERVICE, followed)
     return Parts(
         database=database,
         access_log=AccessLog(database),
         follower=follower,
-        leader=Leader(database, settings, taking, arrivals.moved),
+        leader=Leader(database, settings, taking, moved),
         arrivals=arrivals,
         store=store,
         cvs=cvs,
@@ -105,7 +113,7 @@ def _parts(settings: Settings, clock: Clock, database: Database, registry: Servi
         feed=feed,
         snapshot=Snapshot(store, feed, cursors),
         change_list=ChangeList(store, settings.page_size, clock),
-        applied=Applied({topic_of(CVChanged).name: store.placed}),
+        applied=applied,
         kafka=settings.kafka,
         page_size=settings.page_size,
         operations=Operations(database, follower, {"feed": hand_over}),

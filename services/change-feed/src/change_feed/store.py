@@ -26,13 +26,18 @@ from feed
 _UNREADABLE: Final = "select count(*) from unreadable_records where projection = 'feed'"
 _SCOPE: Final = "select id from scopes where name = $1"
 
-# Of the erased nothing will ever be listed; those whom the registry never knew are in no list, and not among the CVs.
+# Of the erased nothing will ever be listed. `since` is the first entry about the CV.
 _PLACED: Final = f"""
-select coalesce(
-    (select case when erased then {2**63 - 1} else newest_version end from cvs where cv_id = $1),
-    (select max(version) from entries where cv_id = $1 and type = '{CVChanged.TYPE}')
-)
+select case when c.erased then {2**63 - 1} else c.newest_version end as version, c.person_id, m.since
+from (select $1::uuid as cv_id) w left join cvs c on c.cv_id = w.cv_id
+left join members m on m.scope = {ALL_SCOPE} and m.cv_id = w.cv_id
 """
+# Whoever was known from the first entry on has every change among the CVs.
+_ABOUT: Final = "select person_id from entries where position = $1"
+# What came while the registry knew no such citizen is in no list, nor is it the newest change of a CV.
+_NOBODYS: Final = (
+    f"select max(version) from entries where cv_id = $1 and position >= $2 and type = '{CVChanged.TYPE}'"
+)
 
 # Ids and times as the text that they become anyway: reading a thousand of each costs more than all else of a row.
 _SHOWN: Final = """
@@ -208,8 +213,13 @@ class FeedStore:
 
     async def placed(self, cv_id: UUID) -> int | None:
         """Give the newest version of a CV of which the lists tell, or which they will never show; None for one not heard of."""
-        version: int | None = await self._database.fetchval(_PLACED, cv_id)
-        return version
+        version, person_id, since = await self._database.fetchrow(_PLACED, cv_id) or (None, None, None)
+        if version is not None or since is None:
+            return version
+        if person_id is not None and person_id == await self._database.fetchval(_ABOUT, since):
+            return None
+        nobodys: int | None = await self._database.fetchval(_NOBODYS, cv_id, since)
+        return nobodys
 
     async def page(self, scope: int, after: int, until: int, limit: int) -> list[asyncpg.Record]:
         """Give entries as a scope sees them: position, event id, type, subject, version, time, CV number, erased, change."""

@@ -30,8 +30,12 @@ STANDS_STILL: Final = 10.0
 """Seconds after which what another instance has begun is taken for given up."""
 OVERRULED_REST: Final = 300.0
 """Seconds that an instance with other code or code lists is left its documents: in a rolling update one of the two leaves."""
-MADE_BY: Final = (("cv_search", "document.py"), ("cv_citizens", "citizen.py"))
-"""The code that decides what a document says."""
+MADE_BY: Final = (
+    ("cv_search", "document.py"),
+    ("cv_search", "showing.py"),
+    ("cv_citizens", "citizen.py"),
+)
+"""The code that decides what a document says, and how a result shows its person."""
 _KEY: Final = "documents"
 
 _STATE: Final = "select made_from, making, making_after from search_state"

@@ -90,9 +90,11 @@ on conflict (cv_id) do update set
     change = excluded.change, document = excluded.document,
     shown = excluded.shown, due = excluded.due
 """
-_DUE_ONLY: Final = """
-update search_documents d set due = s.due from unnest($1::uuid[], $2::date[]) as s(cv_id, due)
-where d.cv_id = s.cv_id and d.due is distinct from s.due
+# Neither is in the index.
+_BESIDES: Final = """
+update search_documents d set shown = s.shown, due = s.due
+from unnest($1::uuid[], $2::bytea[], $3::date[]) as s(cv_id, shown, due)
+where d.cv_id = s.cv_id and (d.due is distinct from s.due or d.shown is distinct from s.shown)
 """
 _DUE: Final = "select cv_id from search_documents where due <= $1 order by cv_id limit $2"
 
@@ -271,7 +273,12 @@ class SearchDocuments:
             )
         same = [one for one in made if not one.is_new and one.document is not None]
         if same:
-            await conn.execute(_DUE_ONLY, [one.cv_id for one in same], [one.due for one in same])
+            await conn.execute(
+                _BESIDES,
+                [one.cv_id for one in same],
+                [one.shown for one in same],
+                [one.due for one in same],
+            )
 
 
 def _shown(row: asyncpg.Record) -> Shown:

@@ -131,10 +131,14 @@ Current = Callable[[UUID], Awaitable[int | None]]
 
 
 class Applied:
-    """What this service has applied of the streams it follows, one look-up per stream; others are of no concern here."""
+    """What this service has applied of the streams it follows, one look-up per stream; others are of no concern here.
 
-    def __init__(self, streams: Mapping[str, Current]) -> None:
+    `look_again` says how often to look for what another process has applied.
+    """
+
+    def __init__(self, streams: Mapping[str, Current], look_again: timedelta = LOOK_AGAIN) -> None:
         self._streams = streams
+        self._look_again = look_again.total_seconds()
         self._waiting: dict[Entry, set[asyncio.Event]] = {}
         self._asked: dict[str, asyncio.Event] = {stream: asyncio.Event() for stream in streams}
 
@@ -191,7 +195,7 @@ class Applied:
         try:
             while (await current(entry[1]) or 0) < version:
                 self._asked[entry[0]].set()
-                await set_within(event, LOOK_AGAIN.total_seconds())
+                await set_within(event, self._look_again)
                 event.clear()
         finally:
             self._waiting[entry].discard(event)
