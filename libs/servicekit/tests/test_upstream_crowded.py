@@ -144,3 +144,20 @@ async def test_an_owner_whose_answers_come_one_by_one_is_overrun_all_the_same(
     await asyncio.gather(*tasks, return_exceptions=True)
     assert owner.busy == 0
     owner.close()
+
+
+@pytest.mark.parametrize(("waits", "size"), [(0.0, 19), (LONG, 20)])
+async def test_of_an_answer_that_may_take_its_time_on_purpose_nothing_is_learnt(
+    scripted: ScriptedOwner, waits: float, size: int
+) -> None:
+    """Neither that the owner is busy, nor that it has room again."""
+    owner = Owner(scripted.url, OwnerLimits(connections=20, waiting=0))
+    assert owner._room.size == 20
+    await owner.send(replace(READ, swift=0.0, waits=waits), within(LONG))
+    assert owner._room.size == size
+    owner._room.answered(swiftly=False)
+    small = owner._room.size
+    for _ in range(100):
+        await owner.send(replace(READ, swift=0.0, waits=LONG), within(LONG))
+    assert owner._room.size == small
+    owner.close()

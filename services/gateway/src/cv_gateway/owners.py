@@ -30,6 +30,8 @@ from servicekit.web.upstream import Forward, Owner, OwnerLimits
 log = structlog.get_logger(__name__)
 
 BY_NUMBER = 10
+LONGEST_TOKEN_WAIT = 2 * DEFAULT_WAIT.total_seconds()
+"""Seconds that a consistency token may cost: a search waits for its copy of the CV, and then for its index."""
 UNREADABLE_ANSWER = 1002
 NOT_MODIFIED, NOT_NOW, PROBLEM = 304, 503, b"application/problem+json"
 _POLLS = "polls of the feed"
@@ -109,13 +111,13 @@ class Owners:
         if owner is None:
             raise Fault(method.unreachable_fault)
         opened = self._seal.opened(forwarded, caller.client)
-        waits = DEFAULT_WAIT.total_seconds() if any(name == HEADER for name, _ in opened) else 0.0
+        waits = LONGEST_TOKEN_WAIT if any(name == HEADER for name, _ in opened) else 0.0
         return Way(method, caller, owner, head_lines(opened, traceparent.encode("ascii")) + more, waits)
 
     async def ask(self, way: Way, target: bytes, body: bytes, receive: Receive) -> Answer:
         """Give the owner's answer, also one that refuses; raises Departed when the caller has hung up meanwhile."""
         method = way.method
-        swift = self._swift.get(method.name, inf) + way.waits
+        swift = self._swift.get(method.name, inf)
         request = Forward(
             method.verb,
             target,
@@ -123,6 +125,7 @@ class Owners:
             body,
             repeatable=method.verb == "GET",
             swift=swift,
+            waits=way.waits,
             credentials=partial(self._authorization, method.owner, way.caller),
         )
         departure = Departure(receive)

@@ -46,7 +46,8 @@ class Forward:
 
     `credentials` gives more of them, which age: they are made whenever it is sent, after all waiting and again for a second time.
     `repeatable` says that running it twice does no harm: only then is it ever sent a second time. An owner that takes
-    longer than `swift` seconds for it is busy, and is given less at once.
+    longer than `swift` seconds for it is busy, and is given less at once; of `waits` seconds more, which it may take on
+    purpose, nothing is learnt.
     """
 
     verb: str
@@ -55,6 +56,7 @@ class Forward:
     body: bytes
     repeatable: bool
     swift: float = inf
+    waits: float = 0.0
     credentials: Callable[[], bytes] = lambda: b""
 
 
@@ -90,10 +92,10 @@ class Owner:
         else:
             await self._queue(deadline)
         loop = asyncio.get_running_loop()
-        slow_from = loop.time() + request.swift
+        begun = loop.time()
         try:
             answer = await self._repeated(request, deadline)
-            self._answered(loop.time(), slow_from)
+            self._answered(request, begun, loop.time())
         except Late:
             self._room.answered(swiftly=False)
             raise
@@ -178,8 +180,10 @@ class Owner:
             )
         )
 
-    def _answered(self, now: float, slow_from: float) -> None:
-        self._room.answered(swiftly=now <= slow_from)
+    def _answered(self, request: Forward, begun: float, now: float) -> None:
+        swiftly = now - begun <= request.swift
+        if swiftly or now - begun > request.swift + request.waits:
+            self._room.answered(swiftly=swiftly)
         if now - self._answered_at > PAUSE:
             self._burst_since = now
         self._answered_at = now
