@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
-from tests.e2e.caller import JOBNET, STAR, Caller, Json, fault, population, small_cv
+from tests.e2e.caller import JOBNET, STAR, Caller, Json, caught_up, fault, population, small_cv
 from tests.e2e.followers import FEED, MemoryCopy, following, position
 from tests.e2e.load import load
 from tests.e2e.system import REGISTRY, System
@@ -53,9 +54,7 @@ async def test_the_change_list_shows_the_write_whose_token_it_is_given(caller: C
     listing = f"/v6/Cv/changes?CVChangeStartTime={start.replace('+00:00', 'Z')}"
     saved = await caller.replace_cv(one.person_number, small_cv("<p>set</p>"))
     token = saved.headers["x-consistency-token"]
-    answer = await caller.call("GET", listing, x_consistency_token=token)
-    while answer.status_code == 503:
-        answer = await caller.call("GET", listing, x_consistency_token=token)
+    answer = await caught_up(partial(caller.call, "GET", listing, x_consistency_token=token))
     assert one.cv_number in [item["CVNumber"] for item in answer.json()["CVUpdateList"]]
 
 
