@@ -31,6 +31,8 @@ FORMER, INTO = "492", "482"
 LATER_FORMER, LATER_INTO = "741", "615"
 """Towns in which nobody else's test has citizens."""
 NO_RELATION = (403, 4575)
+NO_MAIL_ADDRESS = "en anden"
+"""Saved for nobody: who may act for the citizen is told that it is none, whoever may not is refused before."""
 
 
 @pytest.fixture
@@ -61,11 +63,30 @@ async def living_in(
         saved = await caller.replace_cv(one.person_number, cv_saying(f"<p>{word}</p>", one))
         assert saved.status_code == 200, saved.text
     await eventually(partial(are_found, caller, word, people), PATIENCE)
+    await eventually(partial(are_in_the_feed, system, people), PATIENCE)
     return people
 
 
 async def are_found(caller: Caller, word: str, people: Sequence[SyntheticCitizen]) -> None:
     assert sorted(await numbers(caller, word)) == sorted(one.cv_number for one in people)
+
+
+async def subjects(system: System, people: Sequence[SyntheticCitizen]) -> set[UUID]:
+    """Give what events about these citizens are about: each as a person, and each one's CV."""
+    rows = await system.rows(
+        "select person_id, cv_id from citizens where person_number = any($1)",
+        [one.person_number for one in people],
+    )
+    found = {subject for row in rows for subject in row}
+    assert len(found) == 2 * len(people)
+    return found
+
+
+async def are_in_the_feed(system: System, people: Sequence[SyntheticCitizen]) -> None:
+    """Check that the feed has told of the citizens and of their CVs, so that nothing of it comes after its end."""
+    ours = await subjects(system, people)
+    told = "select distinct subject from entries where subject = any($1)"
+    assert {row["subject"] for row in await system.rows(told, list(ours), service=FEED)} == ours
 
 
 async def cv_id(system: System, one: SyntheticCitizen) -> UUID:
@@ -89,6 +110,10 @@ async def may_see_status(caller: Caller, one: SyntheticCitizen, expected: int) -
     assert answer.status_code == expected, answer.text
 
 
+async def contact_data_are_refused(caller: Caller, one: SyntheticCitizen, mail: str) -> None:
+    assert fault(await save(caller, one, {MAIL: mail})) == NO_RELATION
+
+
 def differing(operator: Calls) -> list[Json]:
     """Compare every copy of the registry's subjects with the registry, as an operator does; give what differs, and where."""
     found: list[Json] = []
@@ -107,12 +132,7 @@ def _of(copy: str, answer: httpx.Response) -> list[Json]:
 
 
 async def agree_on(system: System, operator: Calls, people: Sequence[SyntheticCitizen]) -> None:
-    rows = await system.rows(
-        "select person_id, cv_id from citizens where person_number = any($1)",
-        [one.person_number for one in people],
-    )
-    ours = {str(subject) for row in rows for subject in row}
-    assert len(ours) == 2 * len(people)
+    ours = {str(subject) for subject in await subjects(system, people)}
 
     async def nobody_differs() -> None:
         differences = await asyncio.to_thread(differing, operator)
@@ -148,10 +168,8 @@ async def test_of_two_persons_who_are_one_the_survivor_stays_and_the_other_is_no
     await eventually(partial(may_see_status, center, goes, 403), PATIENCE)
     await may_see_status(center, stays, 200)
 
-    async def contact_data_are_refused() -> None:
-        assert fault(await save(center, goes, {MAIL: "en.anden@example.com"})) == NO_RELATION
-
-    await eventually(contact_data_are_refused, PATIENCE)
+    await eventually(partial(contact_data_are_refused, center, goes, NO_MAIL_ADDRESS), PATIENCE)
+    await contact_data_are_refused(center, goes, "en.anden@example.com")
     gone = str(await cv_id(system, goes))
     await eventually(partial(is_told, town, before, {("citizen-handed-over.left", gone)}), PATIENCE)
     kinds = ("cv-changed.deleted", "citizen-changed.changed", "citizen-handed-over.handed-over")
