@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from tests.e2e.caller import FUND, JOBCENTER, JOBNET, Caller, Json, caught_up, cv_saying, fault
+from tests.e2e.cases import newcomer
 from tests.e2e.intake import deliver
 from tests.e2e.statuses import (
     APPROVED,
@@ -142,7 +143,8 @@ async def test_each_answered_read_has_left_its_access_row_at_cv_status(
 async def test_the_old_authority_is_refused_once_a_citizen_has_been_handed_over(
     system: System, caller: Caller, http: httpx.AsyncClient
 ) -> None:
-    one = of_group(2)[-1]
+    one = await newcomer(system, http, "contact-group-2")
+    assert (await caller.replace_cv(one.person_number, cv_saying("<p>Flytter</p>", one))).status_code == 200
     old, new = caller.acting(authority(one, 8)), caller.acting(f"8:{NEW_JOBCENTER}")
     assert (await set_status(old, one, READY)).status_code == 200
     kept = [r for r in one.citizen["relations"] if r["organisationType"] not in (7, 8)]
