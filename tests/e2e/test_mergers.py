@@ -5,7 +5,8 @@ import os
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import partial
-from uuid import UUID
+from itertools import count
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -31,6 +32,8 @@ FORMER, INTO = "492", "482"
 LATER_FORMER, LATER_INTO = "741", "615"
 """Towns in which nobody else's test has citizens."""
 NO_RELATION = (403, 4575)
+_first = count(810_000, 100)
+"""Index of the first of those whom a test may take; nobody else's test is about them."""
 NO_MAIL_ADDRESS = "en anden"
 """Saved for nobody: who may act for the citizen is told that it is none, whoever may not is refused before."""
 
@@ -42,13 +45,11 @@ def operator(system: System, monkeypatch: pytest.MonkeyPatch) -> Calls:
     return Calls(place())
 
 
-async def living_in(
-    town: str, word: str, first: int, system: System, caller: Caller
-) -> list[SyntheticCitizen]:
+async def living_in(town: str, word: str, system: System, caller: Caller) -> list[SyntheticCitizen]:
     """Take in two citizens of a town, with CVs that a search finds by a word of theirs."""
     people = [
         one
-        for one in citizens(SEED, 100, start=first)
+        for one in citizens(SEED, 100, start=next(_first))
         if one.cv_state == "ACTIVE"
         and one.cv
         and one.cv["CV"]["PreviousJobExperienceCollection"]
@@ -144,7 +145,8 @@ async def agree_on(system: System, operator: Calls, people: Sequence[SyntheticCi
 async def test_of_two_persons_who_are_one_the_survivor_stays_and_the_other_is_nobodys(
     system: System, caller: Caller, operator: Calls
 ) -> None:
-    people = stays, goes = await living_in(ONE_TOWN, "tvillingeord", 810_000, system, caller)
+    word = f"tvillingeord{uuid4().hex}"
+    people = stays, goes = await living_in(ONE_TOWN, word, system, caller)
     town, center = caller.acting(f"7:{ONE_TOWN}"), caller.acting(f"8:{ONE_TOWN}00")
     await eventually(partial(may_see_status, center, goes, 200), PATIENCE)
     before, everyones = await position(town), await position(caller)
@@ -164,7 +166,7 @@ async def test_of_two_persons_who_are_one_the_survivor_stays_and_the_other_is_no
     assert fault(await town.get_cv(goes.person_number)) == NO_RELATION
     assert fault(await caller.get_cv(goes.person_number)) == (404, 4103)
     assert fault(await caller.by_number(goes.cv_number)) == (404, 4103)
-    await eventually(partial(are_found, center, "tvillingeord", [stays]), PATIENCE)
+    await eventually(partial(are_found, center, word, [stays]), PATIENCE)
     await eventually(partial(may_see_status, center, goes, 403), PATIENCE)
     await may_see_status(center, stays, 200)
 
@@ -195,7 +197,8 @@ async def merge(system: System, former: str, into: str, day: date) -> str:
 async def test_from_its_day_on_a_merged_municipality_is_the_other_in_every_service(
     system: System, caller: Caller, operator: Calls
 ) -> None:
-    people = await living_in(FORMER, "ærøord", 820_000, system, caller)
+    word = f"ærøord{uuid4().hex}"
+    people = await living_in(FORMER, word, system, caller)
     old, new = caller.acting(f"7:{FORMER}"), caller.acting(f"7:{INTO}")
     old_center, new_center = caller.acting(f"8:{FORMER}00"), caller.acting(f"8:{INTO}00")
     await eventually(partial(may_see_status, old_center, people[0], 200), PATIENCE)
@@ -213,14 +216,14 @@ async def test_from_its_day_on_a_merged_municipality_is_the_other_in_every_servi
     came = {(kind, one) for one in ids for kind in ("citizen-handed-over.came", "citizen-changed.changed")}
     await eventually(partial(is_told, old, lost, left), PATIENCE)
     await eventually(partial(is_told, new, got, came), PATIENCE)
-    await eventually(partial(are_found, new_center, "ærøord", people), PATIENCE)
+    await eventually(partial(are_found, new_center, word, people), PATIENCE)
     await agree_on(system, operator, people)
 
 
 async def test_until_its_day_a_municipality_that_will_be_merged_keeps_its_citizens(
     system: System, caller: Caller, operator: Calls
 ) -> None:
-    people = await living_in(LATER_FORMER, "samsøord", 830_000, system, caller)
+    people = await living_in(LATER_FORMER, f"samsøord{uuid4().hex}", system, caller)
     old, new = caller.acting(f"7:{LATER_FORMER}"), caller.acting(f"7:{LATER_INTO}")
     tomorrow = danish_today() + timedelta(days=1)
     before = await position(new)
