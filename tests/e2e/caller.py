@@ -1,8 +1,9 @@
 """A caller of the public interface: an organisation's system with a token of the local identity provider."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from tests.e2e.system import ALL_SCOPES, System
 
 from cvhub.people import SEED
 from cvhub.synthetic import SyntheticCitizen, citizens
+from servicekit.testing import eventually
 
 JOBNET = "101:1"
 STAR = "100:1"
@@ -19,6 +21,8 @@ MUNICIPALITY = "7:101"
 FUND = "1:53"
 STRANGER = "8:75100"
 CITIZEN = "x-civilregistrationidentifier"
+PATIENCE = timedelta(minutes=1)
+"""How long a service may take until it has seen what a consistency token tells of."""
 
 _COLLECTIONS = (
     "PreviousJobExperience",
@@ -124,6 +128,17 @@ def population(count: int, after_the_cast: bool = True) -> list[SyntheticCitizen
     """Give living citizens with an active CV, none of the cast."""
     found = [one for one in citizens(SEED, count) if one.cv_state == "ACTIVE" and not one.citizen.get("dead")]
     return [one for one in found if not (after_the_cast and one.case)]
+
+
+async def caught_up(read: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """Give the answer to a read with a consistency token: a 503 that asks for another try says that it comes too early."""
+
+    async def answered() -> httpx.Response:
+        answer = await read()
+        assert answer.status_code != 503 or "retry-after" not in answer.headers, answer.text
+        return answer
+
+    return await eventually(answered, PATIENCE)
 
 
 def fault(answer: httpx.Response) -> tuple[int, int | None]:

@@ -1,10 +1,11 @@
 """Searching through the gateway, and reading whom it has found."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
-from tests.e2e.caller import Caller, Json
+from tests.e2e.caller import Caller, Json, caught_up
 
 PATIENCE = timedelta(seconds=60)
 
@@ -35,6 +36,7 @@ async def search(
 
 
 async def numbers(caller: Caller, text: str, token: str | None = None) -> list[str]:
-    answer = await search(caller, text, token)
+    reading = partial(search, caller, text, token)
+    answer = await reading() if token is None else await caught_up(reading)
     assert answer.status_code == 200, answer.text
     return [one["CVNumber"] for one in answer.json()["SearchCVTextResult"]["CVPersons"]]

@@ -1,6 +1,7 @@
 """Contact data through the gateway: codes read from the sinks and used; ReplaceCV's contact data whole, whatever is killed."""
 
 import asyncio
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -14,6 +15,8 @@ from cvhub.synthetic import SyntheticCitizen
 from servicekit.testing import eventually
 
 CONTACT = "contact-verification"
+_fresh = count(200)
+"""Part of values that nothing was sent to yet, also where a test runs again."""
 
 
 def citizen(number: int) -> SyntheticCitizen:
@@ -31,8 +34,8 @@ def cv_with(text: str, mail: str | None = None, *phones: str) -> Json:
 async def test_the_codes_of_mail_and_sms_are_used_once(
     system: System, caller: Caller, http: httpx.AsyncClient
 ) -> None:
-    one = citizen(0)
-    values = {MAIL: "borger.nul@example.com", MOBILE: "+4526000100"}
+    one, fresh = citizen(0), next(_fresh)
+    values = {MAIL: f"borger.nul.{fresh}@example.com", MOBILE: f"+4526000{fresh}"}
     assert (await save(caller, one, dict(values))).status_code == 200
     for kind, to in values.items():
         code = await code_sent(system, http, to)

@@ -216,11 +216,13 @@ async def test_a_registry_killed_with_the_letter_in_the_printers_hands_settles_i
     one, request_id = population(120)[4], uuid4().hex
     before = len(await printed(system, http))
     await behave(system, http, "hangs-afterwards")
-    ordering = asyncio.create_task(caller.call("POST", LETTER, one.person_number, x_requestid=request_id))
-    await eventually(lambda: _printed(system, http, before + 1))
-    await asyncio.to_thread(system.kill, REGISTRY)
-    assert (await ordering).status_code == 503
-    await behave(system, http, "works")
+    try:
+        ordering = asyncio.create_task(caller.call("POST", LETTER, one.person_number, x_requestid=request_id))
+        await eventually(lambda: _printed(system, http, before + 1))
+        await asyncio.to_thread(system.kill, REGISTRY)
+        assert (await ordering).status_code == 503
+    finally:
+        await behave(system, http, "works")
     await asyncio.to_thread(system.revive, REGISTRY)
     again = await caller.call("POST", LETTER, one.person_number, x_requestid=request_id)
     assert again.status_code == 200

@@ -19,7 +19,7 @@ from tests.e2e.caller import (
     fault,
     small_cv,
 )
-from tests.e2e.cases import case, meant, number
+from tests.e2e.cases import case, meant, newcomer, number
 from tests.e2e.load import log_records
 from tests.e2e.system import System
 
@@ -136,15 +136,16 @@ async def test_if_match_lets_only_him_write_who_has_seen_the_newest_version(call
     assert now.headers["etag"] == first.headers["etag"] != seen
 
 
-async def test_a_cv_that_never_existed_is_created(caller: Caller) -> None:
-    person = number("no-cv")
+async def test_a_cv_that_never_existed_is_created(system: System, caller: Caller) -> None:
+    person = (await newcomer(system, caller.http, "no-cv")).person_number
     assert fault(await caller.get_cv(person)) == (404, 4755)
     assert (await caller.replace_cv(person, small_cv("<p>ny</p>"))).status_code == 200
     assert (await caller.get_cv(person)).status_code == 200
 
 
-async def test_an_asylum_window_is_registered_corrected_and_used(caller: Caller) -> None:
-    person, today = number("asylum-no-dates"), date.today()  # noqa: DTZ011 - either side of midnight will do
+async def test_an_asylum_window_is_registered_corrected_and_used(system: System, caller: Caller) -> None:
+    person = (await newcomer(system, caller.http, "asylum-no-dates")).person_number
+    today = date.today()  # noqa: DTZ011 - either side of midnight will do
     center = caller.acting(JOBCENTER)
     assert fault(await center.replace_cv(person, small_cv("<p>x</p>"))) == (409, 9231)
     ahead, end = (today + timedelta(days=9)).isoformat(), (today + timedelta(days=90)).isoformat()

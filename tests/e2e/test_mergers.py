@@ -5,7 +5,8 @@ import os
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import partial
-from uuid import UUID
+from itertools import count
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -31,6 +32,10 @@ FORMER, INTO = "492", "482"
 LATER_FORMER, LATER_INTO = "741", "615"
 """Towns in which nobody else's test has citizens."""
 NO_RELATION = (403, 4575)
+_first = count(810_000, 100)
+"""Index of the first of those whom a test may take; nobody else's test is about them."""
+NO_MAIL_ADDRESS = "en anden"
+"""Saved for nobody: who may act for the citizen is told that it is none, whoever may not is refused before."""
 
 
 @pytest.fixture
@@ -40,13 +45,11 @@ def operator(system: System, monkeypatch: pytest.MonkeyPatch) -> Calls:
     return Calls(place())
 
 
-async def living_in(
-    town: str, word: str, first: int, system: System, caller: Caller
-) -> list[SyntheticCitizen]:
+async def living_in(town: str, word: str, system: System, caller: Caller) -> list[SyntheticCitizen]:
     """Take in two citizens of a town, with CVs that a search finds by a word of theirs."""
     people = [
         one
-        for one in citizens(SEED, 100, start=first)
+        for one in citizens(SEED, 100, start=next(_first))
         if one.cv_state == "ACTIVE"
         and one.cv
         and one.cv["CV"]["PreviousJobExperienceCollection"]
@@ -61,11 +64,30 @@ async def living_in(
         saved = await caller.replace_cv(one.person_number, cv_saying(f"<p>{word}</p>", one))
         assert saved.status_code == 200, saved.text
     await eventually(partial(are_found, caller, word, people), PATIENCE)
+    await eventually(partial(are_in_the_feed, system, people), PATIENCE)
     return people
 
 
 async def are_found(caller: Caller, word: str, people: Sequence[SyntheticCitizen]) -> None:
     assert sorted(await numbers(caller, word)) == sorted(one.cv_number for one in people)
+
+
+async def subjects(system: System, people: Sequence[SyntheticCitizen]) -> set[UUID]:
+    """Give what events about these citizens are about: each as a person, and each one's CV."""
+    rows = await system.rows(
+        "select person_id, cv_id from citizens where person_number = any($1)",
+        [one.person_number for one in people],
+    )
+    found = {subject for row in rows for subject in row}
+    assert len(found) == 2 * len(people)
+    return found
+
+
+async def are_in_the_feed(system: System, people: Sequence[SyntheticCitizen]) -> None:
+    """Check that the feed has told of the citizens and of their CVs, so that nothing of it comes after its end."""
+    ours = await subjects(system, people)
+    told = "select distinct subject from entries where subject = any($1)"
+    assert {row["subject"] for row in await system.rows(told, list(ours), service=FEED)} == ours
 
 
 async def cv_id(system: System, one: SyntheticCitizen) -> UUID:
@@ -89,6 +111,10 @@ async def may_see_status(caller: Caller, one: SyntheticCitizen, expected: int) -
     assert answer.status_code == expected, answer.text
 
 
+async def contact_data_are_refused(caller: Caller, one: SyntheticCitizen, mail: str) -> None:
+    assert fault(await save(caller, one, {MAIL: mail})) == NO_RELATION
+
+
 def differing(operator: Calls) -> list[Json]:
     """Compare every copy of the registry's subjects with the registry, as an operator does; give what differs, and where."""
     found: list[Json] = []
@@ -107,12 +133,7 @@ def _of(copy: str, answer: httpx.Response) -> list[Json]:
 
 
 async def agree_on(system: System, operator: Calls, people: Sequence[SyntheticCitizen]) -> None:
-    rows = await system.rows(
-        "select person_id, cv_id from citizens where person_number = any($1)",
-        [one.person_number for one in people],
-    )
-    ours = {str(subject) for row in rows for subject in row}
-    assert len(ours) == 2 * len(people)
+    ours = {str(subject) for subject in await subjects(system, people)}
 
     async def nobody_differs() -> None:
         differences = await asyncio.to_thread(differing, operator)
@@ -124,7 +145,8 @@ async def agree_on(system: System, operator: Calls, people: Sequence[SyntheticCi
 async def test_of_two_persons_who_are_one_the_survivor_stays_and_the_other_is_nobodys(
     system: System, caller: Caller, operator: Calls
 ) -> None:
-    people = stays, goes = await living_in(ONE_TOWN, "tvillingeord", 810_000, system, caller)
+    word = f"tvillingeord{uuid4().hex}"
+    people = stays, goes = await living_in(ONE_TOWN, word, system, caller)
     town, center = caller.acting(f"7:{ONE_TOWN}"), caller.acting(f"8:{ONE_TOWN}00")
     await eventually(partial(may_see_status, center, goes, 200), PATIENCE)
     before, everyones = await position(town), await position(caller)
@@ -144,14 +166,12 @@ async def test_of_two_persons_who_are_one_the_survivor_stays_and_the_other_is_no
     assert fault(await town.get_cv(goes.person_number)) == NO_RELATION
     assert fault(await caller.get_cv(goes.person_number)) == (404, 4103)
     assert fault(await caller.by_number(goes.cv_number)) == (404, 4103)
-    await eventually(partial(are_found, center, "tvillingeord", [stays]), PATIENCE)
+    await eventually(partial(are_found, center, word, [stays]), PATIENCE)
     await eventually(partial(may_see_status, center, goes, 403), PATIENCE)
     await may_see_status(center, stays, 200)
 
-    async def contact_data_are_refused() -> None:
-        assert fault(await save(center, goes, {MAIL: "en.anden@example.com"})) == NO_RELATION
-
-    await eventually(contact_data_are_refused, PATIENCE)
+    await eventually(partial(contact_data_are_refused, center, goes, NO_MAIL_ADDRESS), PATIENCE)
+    await contact_data_are_refused(center, goes, "en.anden@example.com")
     gone = str(await cv_id(system, goes))
     await eventually(partial(is_told, town, before, {("citizen-handed-over.left", gone)}), PATIENCE)
     kinds = ("cv-changed.deleted", "citizen-changed.changed", "citizen-handed-over.handed-over")
@@ -177,7 +197,8 @@ async def merge(system: System, former: str, into: str, day: date) -> str:
 async def test_from_its_day_on_a_merged_municipality_is_the_other_in_every_service(
     system: System, caller: Caller, operator: Calls
 ) -> None:
-    people = await living_in(FORMER, "ærøord", 820_000, system, caller)
+    word = f"ærøord{uuid4().hex}"
+    people = await living_in(FORMER, word, system, caller)
     old, new = caller.acting(f"7:{FORMER}"), caller.acting(f"7:{INTO}")
     old_center, new_center = caller.acting(f"8:{FORMER}00"), caller.acting(f"8:{INTO}00")
     await eventually(partial(may_see_status, old_center, people[0], 200), PATIENCE)
@@ -195,14 +216,14 @@ async def test_from_its_day_on_a_merged_municipality_is_the_other_in_every_servi
     came = {(kind, one) for one in ids for kind in ("citizen-handed-over.came", "citizen-changed.changed")}
     await eventually(partial(is_told, old, lost, left), PATIENCE)
     await eventually(partial(is_told, new, got, came), PATIENCE)
-    await eventually(partial(are_found, new_center, "ærøord", people), PATIENCE)
+    await eventually(partial(are_found, new_center, word, people), PATIENCE)
     await agree_on(system, operator, people)
 
 
 async def test_until_its_day_a_municipality_that_will_be_merged_keeps_its_citizens(
     system: System, caller: Caller, operator: Calls
 ) -> None:
-    people = await living_in(LATER_FORMER, "samsøord", 830_000, system, caller)
+    people = await living_in(LATER_FORMER, f"samsøord{uuid4().hex}", system, caller)
     old, new = caller.acting(f"7:{LATER_FORMER}"), caller.acting(f"7:{LATER_INTO}")
     tomorrow = danish_today() + timedelta(days=1)
     before = await position(new)

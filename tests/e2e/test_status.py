@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.e2e.caller import FUND, JOBCENTER, JOBNET, Caller, Json, cv_saying, fault
+from tests.e2e.caller import FUND, JOBCENTER, JOBNET, Caller, Json, caught_up, cv_saying, fault
+from tests.e2e.cases import newcomer
 from tests.e2e.intake import deliver
 from tests.e2e.statuses import (
     APPROVED,
@@ -49,7 +50,8 @@ async def test_a_status_is_set_read_back_everywhere_and_its_versions_are_listed(
         answer = await set_status(center, one, status, f"Status {status}")
         assert answer.status_code == 200, answer.text
         assert answer.json()["ServiceReceipt"]["MessageIdentifier"]
-    seen = await center.get_cv(one.person_number, x_consistency_token=answer.headers["x-consistency-token"])
+    token = answer.headers["x-consistency-token"]
+    seen = await caught_up(partial(center.get_cv, one.person_number, x_consistency_token=token))
     assert (seen.json()["CVStatusIdentifier"], seen.json()["CVComment"]) == (APPROVED, "Status 3")
     assert await status_of(center, one) == {
         "CvCustomerIdentifier": one.cv_number,
@@ -71,7 +73,7 @@ async def test_a_status_just_set_is_in_get_cv_at_once_fifty_times_in_a_row(calle
         written = await set_status(center, one, status, comment)
         assert written.status_code == 200, written.text
         token = written.headers["x-consistency-token"]
-        shown = await center.get_cv(one.person_number, x_consistency_token=token)
+        shown = await caught_up(partial(center.get_cv, one.person_number, x_consistency_token=token))
         assert shown.status_code == 200, shown.text
         assert (shown.json()["CVStatusIdentifier"], shown.json()["CVComment"]) == (status, comment)
 
@@ -141,7 +143,8 @@ async def test_each_answered_read_has_left_its_access_row_at_cv_status(
 async def test_the_old_authority_is_refused_once_a_citizen_has_been_handed_over(
     system: System, caller: Caller, http: httpx.AsyncClient
 ) -> None:
-    one = of_group(2)[-1]
+    one = await newcomer(system, http, "contact-group-2")
+    assert (await caller.replace_cv(one.person_number, cv_saying("<p>Flytter</p>", one))).status_code == 200
     old, new = caller.acting(authority(one, 8)), caller.acting(f"8:{NEW_JOBCENTER}")
     assert (await set_status(old, one, READY)).status_code == 200
     kept = [r for r in one.citizen["relations"] if r["organisationType"] not in (7, 8)]
@@ -167,7 +170,8 @@ async def test_while_cv_status_is_away_its_methods_say_so_and_get_cv_shows_the_l
     one, center = on_benefit(), caller.acting(JOBCENTER)
     written = await set_status(center, one, APPROVED, "Før")
     token = written.headers["x-consistency-token"]
-    assert (await center.get_cv(one.person_number, x_consistency_token=token)).status_code == 200
+    reading = partial(center.get_cv, one.person_number, x_consistency_token=token)
+    assert (await caught_up(reading)).status_code == 200
     await asyncio.to_thread(system.kill, STATUS)
     refused = [
         (await set_status(center, one, READY), 8236),
@@ -177,7 +181,7 @@ async def test_while_cv_status_is_away_its_methods_say_so_and_get_cv_shows_the_l
     for answer, code in refused:
         assert fault(answer) == (503, code)
         assert int(answer.headers["retry-after"]) >= 1
-    shown = (await center.get_cv(one.person_number, x_consistency_token=token)).json()
+    shown = (await reading()).json()
     assert (shown["CVStatusIdentifier"], shown["CVComment"]) == (APPROVED, "Før")
     await asyncio.to_thread(system.revive, STATUS)
     assert (await status_of(center, one))["CvStatusIdentifier"] == APPROVED
