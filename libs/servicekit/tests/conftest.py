@@ -10,6 +10,9 @@ from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import Topic, topic_of
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
+from servicekit.follow.following import Following
+from servicekit.follow.positions_testing import following_of
+from servicekit.follow.testing import Copies, OwnedStates, make_live
 from servicekit.observe import metrics
 from servicekit.settings import TelemetrySettings
 from servicekit.web.upstream import Owner
@@ -41,6 +44,24 @@ async def owner(scripted: ScriptedOwner) -> AsyncIterator[Owner]:
     owner = Owner(scripted.url, LIMITS)
     yield owner
     owner.close()
+
+
+@pytest_asyncio.fixture
+async def copies(database: Database) -> Copies:
+    """Give a projection's table, whose generation is live."""
+    await make_live(database)
+    return await Copies(database).create()
+
+
+@pytest.fixture
+def owned() -> OwnedStates:
+    return OwnedStates()
+
+
+@pytest.fixture
+def following(database: Database, copies: Copies, owned: OwnedStates) -> Following:
+    """Give the runtime of that projection, of the owner whose states are `owned`."""
+    return following_of(database, copies, owned)
 
 
 @pytest.fixture
