@@ -40,6 +40,14 @@ async def test_who_asks_for_what_is_not_there_gets_none_and_the_same_key_serves_
     assert [row and row["value"] for row in rows] == ["v7", None, "v7", "v7"]
 
 
+async def test_what_stands_beside_a_key_comes_with_it(database: Database) -> None:
+    query = """
+    select number, value || ($2::text[])[array_position($1, number)] as value from things where number = any($1)"""
+    reads = SharedReads[int](database, query, "number", beside=lambda number: f" beside {number}")
+    rows = await asyncio.gather(*(reads.row(n) for n in (3, 0, 500, 3)))
+    assert [row and row["value"] for row in rows] == ["v3 beside 3", None, "v500 beside 500", "v3 beside 3"]
+
+
 async def test_a_read_that_begins_after_a_write_sees_it_though_another_is_under_way(
     database: Database,
 ) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from cv_citizens.citizen import JOBCENTER, Citizen
+from cv_citizens.citizen import JOBCENTER
 from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.policy import decide, fault_of_organisation
 from cv_contracts.codelists import CodeLists
@@ -77,18 +77,17 @@ class Replacing:
 
         Contact data that were prepared before another replace's were have a lower version, and would never be shown.
         """
-        async with self._writing(call) as tx:
-            decided = await self._decide(tx, call, prepared)
-            if isinstance(decided, FirstAnswer):
-                return decided
-            if self._contacts is None:
-                return await self._replace(tx, call, prepared, decided)
-        # Between two transactions, for another service is asked. What nobody commits then, it settles with us later.
-        contact = await self._contacts.prepare(decided.citizen.person_id, prepared.contact)
+        decided = await self._decide(call, prepared)
+        if isinstance(decided, FirstAnswer):
+            return decided
+        contact = None
+        if self._contacts is not None:
+            # In no transaction, for another service is asked. What nobody commits then, it settles with us later.
+            contact = await self._contacts.prepare(decided.citizen.person_id, prepared.contact)
         async with self._writing(call) as tx:
             if answer := await self._request_log.replay(tx, call.key(decided.citizen), prepared.body):
                 return answer
-            return await self._replace(tx, call, prepared, decided, contact=contact)
+            return await self._replace(tx, call, prepared, decided, contact)
 
     def _prepare(self, body: bytes, if_match: str | None) -> _Prepared:
         request = read_body(ReplaceCVRequest, body)
@@ -103,13 +102,19 @@ class Replacing:
         database = self._store.database
         return database.single_write() if call.request_id is None else database.write(call.lock)
 
-    async def _decide(self, tx: WriteTx, call: WriteCall, prepared: _Prepared) -> ReplaceableCv | FirstAnswer:
+    async def _decide(self, call: WriteCall, prepared: _Prepared) -> ReplaceableCv | FirstAnswer:
         """Give the CV if it may be replaced, or the first answer to this request; raises the first fault that applies."""
-        cv = await self._store.for_replacing(tx, call.person_number)
-        citizen = self._permitted(cv, call, danish_today(self._clock))
-        if answer := await self._request_log.replay(tx, call.key(citizen), prepared.body):
-            return answer
-        cv = self._check(cv, call, danish_today(self._clock))
+        cv = await self._store.for_replacing(call.person_number)
+        if cv is None:
+            raise Fault(4103)
+        today = danish_today(self._clock)
+        if code := decide(METHOD, call.actor, cv.citizen, today).fault:
+            raise Fault(code)
+        if call.request_id is not None:
+            async with self._writing(call) as tx:
+                if answer := await self._request_log.replay(tx, call.key(cv.citizen), prepared.body):
+                    return answer
+        self._check(cv, call, today)
         if prepared.errors:
             raise Fault(9233, errors=prepared.errors)
         if not holds_if_match(prepared.if_match, cv.version):
@@ -124,8 +129,7 @@ class Replacing:
         call: WriteCall,
         prepared: _Prepared,
         decided: ReplaceableCv,
-        *,
-        contact: PreparedContact | None = None,
+        contact: PreparedContact | None,
     ) -> FirstAnswer | None:
         event = CVChanged(
             id=uuid4(),
@@ -147,16 +151,9 @@ class Replacing:
         answer = receipt(event, etag=etag(event.version))
         return await self._request_log.remember(tx, call.key(decided.citizen), prepared.body, answer)
 
-    def _permitted(self, cv: ReplaceableCv | None, call: WriteCall, today: date) -> Citizen:
-        if cv is None:
-            raise Fault(4103)
-        if code := decide(METHOD, call.actor, cv.citizen, today).fault:
-            raise Fault(code)
-        return cv.citizen
-
-    def _check(self, cv: ReplaceableCv | None, call: WriteCall, today: date) -> ReplaceableCv:
-        citizen = self._permitted(cv, call, today)
-        if cv is None or citizen.cv_number is None:
+    def _check(self, cv: ReplaceableCv, call: WriteCall, today: date) -> None:
+        citizen = cv.citizen
+        if citizen.cv_number is None:
             raise Fault(4103)
         if code := fault_of_replacing(cv.state, dead=citizen.dead):
             raise Fault(code)
@@ -167,4 +164,3 @@ class Replacing:
             may_replace = group is not None and group.replace_cv
             if code := fault_of_window(cv.dates, today, group_may_replace=may_replace):
                 raise Fault(code)
-        return cv

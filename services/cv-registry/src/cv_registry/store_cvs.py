@@ -43,19 +43,21 @@ _BY_CV_ID: Final = _FOR_READING.format(condition="cv_id = $1")
 
 _IS_RETIRED: Final = "SELECT 1 FROM retired_cv_numbers WHERE cv_number = $1"
 
-# Everything that decides whether a CV may be replaced; `free` says that nobody is replacing it now. The lock is given back
-# at once: who only decides is nobody's reason for 4823, least of all that of the same request come again.
+# Everything that decides whether a CV may be replaced, by person number ($1) and lock ($2); `free` says that nobody is
+# replacing it now. The lock is given back at once: who only decides is nobody's reason for 4823, least of all that of the
+# same request come again.
 _FOR_REPLACING: Final = """
-SELECT c.person_id, c.version, c.state, v.version AS cv_version, v.state AS cv_state,
+SELECT c.person_id, c.person_number, c.version, c.state, v.version AS cv_version, v.state AS cv_state,
        a.version AS asylum_version, a.transition_date, a.edit_end_date,
-       CASE WHEN pg_try_advisory_lock_shared($2) THEN pg_advisory_unlock_shared($2) ELSE false END AS free
+       CASE WHEN pg_try_advisory_lock_shared(l.lock) THEN pg_advisory_unlock_shared(l.lock) ELSE false END AS free
 FROM citizens c
+CROSS JOIN LATERAL (SELECT ($2::bigint[])[array_position($1, c.person_number)] AS lock) l
 LEFT JOIN cvs v ON v.cv_id = c.cv_id
 LEFT JOIN LATERAL (
     SELECT version, transition_date, edit_end_date FROM asylum_transitions
     WHERE person_id = c.person_id ORDER BY version DESC LIMIT 1
 ) a ON true
-WHERE c.person_number = $1
+WHERE c.person_number = ANY($1)
 """
 
 # The CV, its new revision and the event, in one trip, if the CV ($5), the citizen ($19) and the asylum dates ($20) still
@@ -165,6 +167,9 @@ class CvStore:
         self.versions = Versions(database, "cvs", "cv_id", erased="kind is distinct from 'person'")
         self._outbox = outbox
         self._by_person_number = SharedReads[str](database, _BY_PERSON_NUMBERS, "person_number")
+        self._for_replacing = SharedReads[str](
+            database, _FOR_REPLACING, "person_number", beside=lambda number: lock_number(self.lock(number))
+        )
 
     @staticmethod
     def lock(person_number: str) -> str:
@@ -186,9 +191,9 @@ class CvStore:
     async def is_retired(self, cv_number: str) -> bool:
         return await self.database.fetchval(_IS_RETIRED, cv_number) is not None
 
-    async def for_replacing(self, tx: WriteTx, person_number: str) -> ReplaceableCv | None:
-        """Read what decides about a replace."""
-        row = await tx.conn.fetchrow(_FOR_REPLACING, person_number, lock_number(self.lock(person_number)))
+    async def for_replacing(self, person_number: str) -> ReplaceableCv | None:
+        """Read what decides about a replace. Not within a transaction: reads that wait for a connection are shared."""
+        row = await self._for_replacing.row(person_number)
         if row is None:
             return None
         return ReplaceableCv(

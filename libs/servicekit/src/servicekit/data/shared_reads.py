@@ -1,7 +1,7 @@
 """Reads by key that share their round trips: those who come while a read is under way are in the next one together."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import asyncpg
@@ -24,14 +24,24 @@ Waiting = tuple[K, "asyncio.Future[asyncpg.Record | None]"]
 class SharedReads(Generic[K]):
     """Gives one row by its key, from a query whose `$1` is an array of keys and whose column `key` says which row is whose.
 
+    With `beside`, `$2` is an array of what that gives for each of the keys, at the same places.
     A read that nobody else wants begins at once. With many at the same time a round trip serves all that wait, so that
     the database and this process work per trip and not per read. What is answered was read after it was asked for.
     """
 
-    def __init__(self, database: Database, query: str, key: str, lanes: int = LANES) -> None:
+    def __init__(
+        self,
+        database: Database,
+        query: str,
+        key: str,
+        *,
+        beside: Callable[[K], object] | None = None,
+        lanes: int = LANES,
+    ) -> None:
         self._database = database
         self._query = query
         self._key = key
+        self._beside = beside
         self._lanes = asyncio.Semaphore(lanes)
         self._pace = Gathering(SOON)
         self._waiting: list[Waiting[K]] = []
@@ -67,7 +77,8 @@ class SharedReads(Generic[K]):
         try:
             keys = list({key for key, _ in batch})
             keys += keys[:1] * (PLANNED_FOR - len(keys))
-            rows = await self._database.fetch(self._query, keys)
+            given = [keys] if self._beside is None else [keys, [self._beside(key) for key in keys]]
+            rows = await self._database.fetch(self._query, *given)
         except Exception as error:  # noqa: BLE001 - those who wait are told, whatever it was
             for _, answer in batch:
                 if not answer.done():
