@@ -41,7 +41,7 @@ class SharedReads(Generic[K]):
         self._database = database
         self._query = query
         self._key = key
-        self._beside = beside
+        self._beside: Callable[[K], object] | None = beside
         self._lanes = asyncio.Semaphore(lanes)
         self._pace = Gathering(SOON)
         self._waiting: list[Waiting[K]] = []
