@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 
 import httpx
 import uvloop
@@ -43,6 +44,8 @@ FOLLOWERS = 5
 READ, WRITTEN = 5_000, 2_000
 STATUSES = (1, 2)
 MAIL = 3
+MEMORY_EVERY = 5.0
+"""Seconds between two looks at what each process takes."""
 SCOPES = ["cv.read", "cv.write", "cv.search", "cv.changes", "cv.status", "contact.write"]
 RAMP, WARM_UP = 5.0, 30.0
 """Seconds of half the load, then of all of it, before anything counts: until then code is compiled and caches fill."""
@@ -56,11 +59,20 @@ Samples = Mapping[str, Sequence[tuple[float, float, int, bool]]]
 
 @dataclass(slots=True)
 class Watched:
-    """What was seen beside the load: seconds until a follower had an event, and until a search had a write."""
+    """What was seen beside the load: seconds until a follower had an event, and until a search had a write; memory, MB."""
 
     followed: list[float] = field(default_factory=list)
     found: list[float] = field(default_factory=list)
+    memory: list[dict[str, int]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def grown(self) -> dict[str, tuple[float, float]]:
+        """Give the memory of each process at first and in the end: medians of a tenth of the load, for merges come and go."""
+        tenth = max(len(self.memory) // 10, 1)
+        first, last = self.memory[:tenth], self.memory[-tenth:]
+        return {
+            name: (median(one[name] for one in first), median(one[name] for one in last)) for name in first[0]
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +264,17 @@ async def _following(whole: Whole, watched: Watched) -> None:
             after = answer.headers["x-feed-to"]
 
 
+async def _looking_at_memory(whole: Whole, watched: Watched) -> None:
+    while True:
+        watched.memory.append(await asyncio.to_thread(whole.memory))
+        await asyncio.sleep(MEMORY_EVERY)
+
+
 @asynccontextmanager
 async def watching(whole: Whole) -> AsyncIterator[Watched]:
     watched = Watched()
     tasks = [asyncio.create_task(_following(whole, watched)) for _ in range(FOLLOWERS)]
-    tasks.append(asyncio.create_task(_probing(whole, watched)))
+    tasks += [asyncio.create_task(one(whole, watched)) for one in (_probing, _looking_at_memory)]
     try:
         yield watched
     finally:
@@ -272,9 +290,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else float("nan")
 
 
-def usual(
-    samples: Samples, watched: Watched, before: Mapping[str, int], after: Mapping[str, int]
-) -> list[Row]:
+def usual(samples: Samples, watched: Watched) -> list[Row]:
     """Judge the load that the system is made for."""
     rows = []
     for name, found in samples.items():
@@ -283,7 +299,7 @@ def usual(
         rows.append(Row.alone(f"{name}, p99 ms", percentile(ms, 99), ("<=", GOALS_MS[name])))
         errors = sum(status != 200 for _, _, status, _ in found)
         rows.append(Row.alone(f"{name}, errors of {len(found):,}", errors, ("<=", 0)))
-    grown = {name: after[name] / max(mb, 1) - 1 for name, mb in before.items() if name in after}
+    grown = {name: last / max(first, 1) - 1 for name, (first, last) in watched.grown().items()}
     worst = max(grown, key=lambda name: grown[name])
     return [
         *rows,
@@ -344,18 +360,16 @@ async def run(given: argparse.Namespace, console: Console) -> list[Row]:
     async with running(given.kept or folder, given.citizens, console) as whole:
         await whole.load(0.5 * given.factor, RAMP)
         await whole.load(given.factor, WARM_UP)
-        before = whole.memory()
         async with watching(whole) as watched:
             console.print(f" The load, {given.seconds:.0f} s")
             first = await whole.load(given.factor, given.seconds)
-        after = whole.memory()
         console.print(f" Three times the load, {given.over:.0f} s, then the load again")
         second = await whole.load(OVER * given.factor, given.over)
         third = await whole.load(given.factor, 2 * RECOVERY_SECONDS)
-    console.print(f" {watched.failures[:5]} {before} {after}", highlight=False)
+    console.print(f" {watched.failures[:5]} {watched.grown()}", highlight=False)
     plot = _plot([("load", given.seconds, first), ("3x", given.over, second), ("load again", 0, third)])
     await asyncio.to_thread(PLOT.write_text, plot)
-    return [*usual(first, watched, before, after), *overload(second, third)]
+    return [*usual(first, watched), *overload(second, third)]
 
 
 def main() -> None:
