@@ -15,8 +15,9 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.judging import FOLLOWERS
 from bench.loading import processor
-from bench.whole import FOLLOWERS, Whole, running, watching
+from bench.whole import Whole, running, watching
 
 RATES = {"GetCV": 80, "ReplaceCV": 40, "SetCvStatus": 20, "SavePersonContactData": 20, "SearchCVText": 5}
 WATCHED = f"ReplaceCV, {FOLLOWERS} followers"

@@ -25,8 +25,9 @@ import psutil
 import uvloop
 from rich.console import Console
 
+from bench.judging import Samples, percentile
 from bench.measured import Row
-from bench.whole import Samples, Whole, percentile, running
+from bench.whole import Whole, running
 from cvhub.keys import key_file
 from cvhub.operator import Calls, Place
 from cvhub.people import SEED

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
+from bench.judging import percentile
 from bench.measured import Row, Servers, megabytes
-from bench.whole import percentile
 from change_feed.testing import Registry, World, log_writer
 from cv_citizens.testing import MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cvhub.servers.guard import guard
