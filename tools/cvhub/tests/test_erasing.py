@@ -139,6 +139,20 @@ def test_a_person_is_named_by_number_or_id_and_nothing_else(system: System, orde
         erasing.order("0202901234", "asked for", "somebody")
 
 
+@pytest.mark.parametrize(
+    ("reason", "who"),
+    [("x" * 501, "somebody"), ("\x07", "somebody"), ("\udcff", "somebody"), ("asked for", "x" * 101)],
+)
+def test_no_order_is_kept_for_a_reason_or_of_somebody_whom_the_registry_would_refuse(
+    system: System, orders: Orders, reason: str, who: str
+) -> None:
+    erasing = Erasing(orders, system, HOLDERS)
+    with pytest.raises(CannotStart, match=r"no order is kept: (reason|who)"):
+        erasing.order(NUMBER, reason, who)
+    assert (orders.all(), system.calls) == ([], 0)
+    assert erasing.order(NUMBER, "x" * 500, "x" * 100) == orders.all()[0]
+
+
 def test_an_order_that_is_not_carried_out_yet_takes_another_reason_although_the_citizen_is_gone(
     system: System, orders: Orders
 ) -> None:

@@ -64,17 +64,15 @@ class Erasing:
 
     def order(self, person: str, reason: str, who: str) -> Order:
         """Keep the order to erase the citizen with this person number or random id, before anything is removed."""
-        asked = _named(person)
+        asked, why = _named(person), _checked(reason, who)
         found = self._call(REGISTRY, "/find", asked)
         if found:
             _check_merged(found)
-            return self.orders.add(UUID(found["personId"]), UUID(found["cvId"]), reason, who)
+            return self.orders.add(UUID(found["personId"]), UUID(found["cvId"]), **why)
         known = self.orders.about(UUID(asked["personId"])) if "personId" in asked else None
         if known is None:
             raise CannotStart("The registry has no such citizen. Orders that were begun go on by --pending.")
-        return (
-            known if known.version is not None else self.orders.add(known.person_id, known.cv_id, reason, who)
-        )
+        return known if known.version is not None else self.orders.add(known.person_id, known.cv_id, **why)
 
     def carry_out(self, order: Order) -> Order:
         """Let the registry erase and publish it by a higher version: followers that were restored hear of it once more."""
@@ -142,6 +140,19 @@ def _named(person: str) -> dict[str, str]:
         return {"personId": str(UUID(plain))}
     except ValueError:
         raise CannotStart("Name the citizen by the person number (10 digits) or the person id.") from None
+
+
+def _checked(reason: str, who: str) -> dict[str, str]:
+    """Give why, as the registry will take it: what it refuses would be kept and refused for ever."""
+    from pydantic import ValidationError  # noqa: PLC0415 - `--help` comes faster without
+
+    from servicekit.follow.operations import WhyBody  # noqa: PLC0415
+
+    try:
+        return WhyBody(reason=reason, who=who).model_dump()
+    except ValidationError as error:
+        wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
+        raise CannotStart(f"Nothing is erased, and no order is kept: {wrong}.") from None
 
 
 def _is_whole(receipt: Mapping[str, Any], order: Order) -> bool:
