@@ -6,7 +6,7 @@ import pytest_asyncio
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import Work, settle
 from servicekit.follow.batch_testing import OTHER, PERSON, Following, states, waiting
-from servicekit.follow.pending import Waiting
+from servicekit.follow.pending import Waiting, claim_due
 from servicekit.follow.projection import Announced
 from servicekit.follow.records import Record
 from servicekit.follow.states import Known
@@ -139,3 +139,32 @@ async def test_who_waits_for_what_nobody_could_read_is_tried_ever_later_although
     tried = await followed.pending()
     assert tried["reason"] == "owner-unknown"
     assert tried["delay"] > 1
+
+
+BAD = Record(CITIZENS, 1, 7, str(PERSON).encode(), (), b"{", None, "bad-json")
+MEANWHILE = {
+    "alone": Work(waiting={PERSON: Waiting(Announced(PERSON, 0, 1), "unreadable")}, unreadable=[BAD]),
+    "beside one that is read again while the owner is away": Work(
+        announced={PERSON: Announced(PERSON, 5, 1)},
+        waiting={PERSON: Waiting.after(0, Announced(PERSON, 5, 1), "owner-unreachable")},
+        unreadable=[BAD],
+    ),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_a_retry_that_asked_before_an_unreadable_record_was_made_leaves_its_subject_waiting(
+    followed: Following, meanwhile: str
+) -> None:
+    await followed.waits(waiting(5, delay=0))
+    [claimed] = await claim_due(followed.database, followed.projection.name)
+    await followed.settle(MEANWHILE[meanwhile])
+    asked_before = Work(
+        states(Known(PERSON, 5, {})), {PERSON: claimed.announced}, attempts={PERSON: 1}, retried=True
+    )
+    await followed.settle(asked_before)
+    assert (await followed.pending())["delay"] < 2
+    await followed.database.execute("update pending_subjects set next_try = now()")
+    assert len(await claim_due(followed.database, followed.projection.name)) == 1
+    await followed.settle(asked_before)
+    assert await followed.database.fetchval("select count(*) from pending_subjects") == 0

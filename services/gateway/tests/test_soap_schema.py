@@ -278,3 +278,14 @@ def test_a_number_that_json_cannot_carry_goes_on_as_it_is_written_and_is_not_lef
     point = f"<searchInput><SearchFromGeoPointLat>{number}</SearchFromGeoPointLat></searchInput>"
     element = etree.fromstring(f'<SearchCVText xmlns="urn:cvhub:cvservice:v6">{point}</SearchCVText>')
     assert read(element) == {"searchInput": {"SearchFromGeoPointLat": number}}
+
+
+@pytest.mark.parametrize("before", ["", "0", "0" * 5_000, f"\n +{'0' * 5_000}", " " * 5_000])
+def test_zeros_before_a_number_say_nothing_however_many_there_are(before: str) -> None:
+    block = {"ActiveOrganisationHeader": {"OrganisationTypeIdentifier": 8, "OrganisationCode": "10100"}}
+    method = next(one for one in SOAP_METHODS if one.name == "GetCVOnStatus")
+    message = {CITIZEN: "0101010000", "CVStatusIdentifier": 3}
+    sent = call_envelope(method, message, block).replace(b">3<", f">{before}3<".encode())
+    request = EnvelopeReader().read(sent.replace(b">8<", f">{before}8<".encode()))
+    assert request.message == message
+    assert [value for _, value in request.identity] == [b"8", b"10100"]

@@ -65,6 +65,8 @@ _HAD_AND_WAITS_NO_MORE = f"""{HAD}and not exists (
     select 1 from pending_subjects p where p.projection = $1 and p.subject = s.subject)
 """
 
+# A retry deletes a row only while its claim of a minute stands: an unreadable record, whose version nobody knows, may have come after
+# the owner was asked, and lets the row be tried within seconds.
 # An unreadable record that is there is the same, or of a topic that was lost: the new one has an id of its own, for who decides on
 # the lost one has not seen it.
 # Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
@@ -73,6 +75,7 @@ _SETTLE = """
 with reached as (
     delete from pending_subjects p using unnest($3::uuid[], $4::bigint[]) as a(subject, version)
     where p.projection = $1 and p.subject = a.subject and p.version <= a.version
+        and (not $11 or p.next_try > clock_timestamp() + interval '5 seconds')
 ), waiting as (
     insert into pending_subjects as p (projection, subject, partition, version, attempts, next_try, reason)
     select $1, w.subject, w.partition, w.version, w.attempts, now() + w.seconds * interval '1 second', w.reason

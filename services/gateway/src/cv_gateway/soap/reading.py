@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -63,9 +64,14 @@ def _decimal(text: str) -> float | str:
     return value if math.isfinite(value) else text
 
 
+def _integer(text: str) -> int:
+    """Read a whole number; `int` of a text counts the zeros before it, and takes 4,300 digits only."""
+    return int(Decimal(text))
+
+
 _VALUES: Mapping[Kind, Callable[[str], Any]] = {
     "string": str,
-    "integer": int,
+    "integer": _integer,
     "boolean": lambda text: text.strip() in _TRUE,
     "decimal": _decimal,
     "date": lambda text: text.strip()[:_DATE],

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cvhub.erasing.carrying_out import Away, Erasing, Services
+from cvhub.erasing.carrying_out import Away, Erasing, NotDone, Services
 from cvhub.erasing.orders import Order, Orders
 from cvhub.servers.process import CannotStart
 from cvhub.showing import cell
@@ -19,11 +19,7 @@ __all__ = ["WAIT_SECONDS", "erase", "report_of"]
 
 WAIT_SECONDS = 60.0
 GO_ON = "`cvhub erase --pending` goes on"
-BEGIN_AGAIN = "`cvhub erase --repeat-all` begins again"
 console = Console()
-
-CarriedOut = tuple[Order, dict[str, dict[str, Any]]]
-"""An order and the receipts of it, by service."""
 
 
 def erase(
@@ -40,14 +36,20 @@ def erase(
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
     """Erase a citizen in every service, and report what each has removed. Ends with 1 while a receipt is missing."""
+
+    def told(order: Order, service: str, receipt: Mapping[str, Any]) -> None:
+        if not as_json:
+            console.print(f" [green]✓[/] {order.id} {service:22} {_removed(receipt)}", highlight=False)
+
     services, orders = Services(), Orders()
     erasing = Erasing(orders, services)
-    if pending or repeat_all:
-        chosen = orders.all() if repeat_all else erasing.open_orders()
-    else:
-        chosen = [_ordered(erasing, person, reason)]
-    done, away = _each_carried_out(erasing, chosen, wait, again=repeat_all, quiet=as_json)
-    reports = [report_of(erasing, *one) for one in done]
+    if repeat_all:
+        orders.repeat_all()
+    chosen = erasing.open_orders() if pending or repeat_all else [_ordered(erasing, person, reason)]
+    done, trouble = _each_carried_out(erasing, chosen)
+    for not_done in erasing.collect(done, wait, told).values():
+        typer.echo(f"{not_done}.", err=True)
+    reports = [report_of(erasing, order) for order in done]
     if as_json:
         print(json.dumps(reports, indent=1))
     else:
@@ -55,9 +57,9 @@ def erase(
             _show(report)
         if not chosen:
             console.print("Nothing is left to be erased.")
-    if away is not None:
+    if trouble is not None:
         left = len(chosen) - len(done)
-        raise CannotStart(f"{away}: {left} of {len(chosen)} orders are not carried out again; {BEGIN_AGAIN}.")
+        raise CannotStart(f"{trouble}: {left} of {len(chosen)} orders are not carried out; {GO_ON}.")
     raise typer.Exit(0 if all(not report["missing"] for report in reports) else 1)
 
 
@@ -67,53 +69,36 @@ def _ordered(erasing: Erasing, person: str, reason: str) -> Order:
         raise CannotStart("Whom, and why? `cvhub erase PERSON --reason …`")
     try:
         return erasing.order(named, reason, getpass.getuser())
-    except Away as away:
-        raise CannotStart(f"{away}: nothing is erased, and no order is kept.") from away
+    except NotDone as error:
+        raise CannotStart(f"{error}: nothing is erased, and no order is kept.") from error
 
 
-def _each_carried_out(
-    erasing: Erasing, orders: Sequence[Order], wait: float, *, again: bool, quiet: bool
-) -> tuple[list[CarriedOut], Away | None]:
-    """Give what was carried out, and why not all was, if so. Of a registry that gives no answer nothing more is asked."""
-    done, trouble = list[CarriedOut](), None
+def _each_carried_out(erasing: Erasing, orders: Sequence[Order]) -> tuple[list[Order], NotDone | None]:
+    """Give what is carried out now, and why not all is, if so. Of a registry that gives no answer nothing more is asked."""
+    done, trouble = [order for order in orders if order.version is not None], None
     for order in orders:
-        try:
-            done.append(_carried_out(erasing, order, wait, again=again, quiet=quiet))
-        except Away as away:
-            trouble = away
-            if away.answered is None:
-                break
-            typer.echo(f"Order {order.id} is not carried out again: {away}.", err=True)
+        if order.version is None:
+            try:
+                done.append(erasing.carry_out(order))
+            except NotDone as error:
+                trouble = error
+                if isinstance(error, Away):
+                    break
+                typer.echo(f"Order {order.id} is not carried out: {error}.", err=True)
     return done, trouble
 
 
-def _carried_out(erasing: Erasing, order: Order, wait: float, *, again: bool, quiet: bool) -> CarriedOut:
-    """Give the order and its receipts; raises Away if it was to be carried out `again` and the registry does not do it now."""
-
-    def told(service: str, receipt: Mapping[str, Any]) -> None:
-        if not quiet:
-            console.print(f" [green]✓[/] {service:22} {_removed(receipt)}", highlight=False)
-
-    if again or order.version is None:
-        try:
-            order = erasing.carry_out(order, again=again)
-        except Away as away:
-            if again:
-                raise
-            raise CannotStart(f"{away}. The order is kept: {GO_ON}.") from away
-    return order, erasing.collect(order, wait, told)
-
-
-def report_of(erasing: Erasing, order: Order, receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def report_of(erasing: Erasing, order: Order) -> dict[str, Any]:
     """Say what an erasure has come to: what was removed where, what is missing, and the access rows that stay."""
+    receipts = erasing.orders.receipts(order)
     return {
         "order": str(order.id),
         "personId": str(order.person_id),
         "version": order.version,
         "reason": order.reason,
         "by": order.who,
-        "receipts": dict(receipts),
-        "missing": [service for service in erasing.holders if service not in receipts],
+        "receipts": receipts,
+        "missing": erasing.missing(order),
         "accessRows": {s: receipt["accessRows"] for s, receipt in receipts.items() if receipt["accessRows"]},
     }
 

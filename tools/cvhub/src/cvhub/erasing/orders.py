@@ -32,7 +32,7 @@ _COLUMNS = "id, person_id, cv_id, reason, who, ordered_at, version"
 
 @dataclass(frozen=True)
 class Order:
-    """One order: whom, by random ids, why and by whom. `version` is that of the erasure, None until the registry has done it."""
+    """One order: whom, by random ids, why and by whom. `version` is that of the erasure, None while the registry is to do it."""
 
     id: UUID
     person_id: UUID
@@ -64,16 +64,20 @@ class Orders:
         self._db.close()
 
     def add(self, person_id: UUID, cv_id: UUID, reason: str, who: str) -> Order:
-        """Keep a new order, or give the one there is about this person."""
-        self._db.execute(
+        """Keep that this person is to be erased, and why now, even if an order of before has been carried out."""
+        rows = self._db.execute(
             "insert into orders (id, person_id, cv_id, reason, who, ordered_at) values (?, ?, ?, ?, ?, ?)"
-            " on conflict (person_id) do nothing",
+            " on conflict (person_id) do update set"
+            " reason = excluded.reason, who = excluded.who, ordered_at = excluded.ordered_at, version = null"
+            f" returning {_COLUMNS}",
             (str(uuid4()), str(person_id), str(cv_id), reason, who, time.time()),
         )
-        found = self.about(person_id)
-        if found is None:
-            raise LookupError
-        return found
+        [order] = map(_order, rows)
+        return order
+
+    def repeat_all(self) -> None:
+        """Keep that every order is to be carried out again."""
+        self._db.execute("update orders set version = null")
 
     def about(self, person_id: UUID) -> Order | None:
         row = self._db.execute(f"select {_COLUMNS} from orders where person_id = ?", (str(person_id),))
@@ -96,10 +100,10 @@ class Orders:
         )
 
     def receipts(self, order: Order) -> dict[str, dict[str, Any]]:
-        """Give the receipts by service, as far as they are of the newest erasure."""
+        """Give the receipts by service, as far as they are of the newest erasure; one that is to come has none."""
         rows = self._db.execute(
             "select service, receipt from receipts where order_id = ? and version >= ?",
-            (str(order.id), order.version or 0),
+            (str(order.id), order.version),
         )
         return {service: json.loads(receipt) for service, receipt in rows}
 

@@ -73,7 +73,8 @@ def _erased(journey: Journey, person_number: str) -> dict[str, Any]:
     try:
         erasing = Erasing(orders, Services(journey.state))
         order = erasing.carry_out(erasing.order(person_number, REASON, "the walk"))
-        return report_of(erasing, order, erasing.collect(order, WAIT_SECONDS, lambda *_: None))
+        erasing.collect([order], WAIT_SECONDS, lambda *_: None)
+        return report_of(erasing, order)
     finally:
         orders.close()
 
