@@ -1,6 +1,6 @@
 """The owner's routes, over TCP with a real client: states, pages, digests, who may call, and what is compressed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.owner_testing import PREFIX, Things, client_of, owner_app, serving
 from servicekit.follow.state_client import Digest, HttpStates
+from servicekit.follow.state_routes import Stored
 from servicekit.follow.states import Erased, Known, SubjectState, Unknown
 from servicekit.testing import free_port
 from servicekit.web.testing import Identities
@@ -56,6 +57,23 @@ async def test_a_state_is_known_erased_or_unknown(owner: Owner) -> None:
         erased: Erased(erased, 9),
         unknown: Unknown(unknown),
     }
+
+
+async def test_who_is_erased_while_states_are_read_is_known_or_erased_and_never_unknown(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, read = uuid4(), Things.states
+    await owner.things.put(subject, 7)
+
+    async def erased_meanwhile(things: Things, subjects: Sequence[UUID]) -> list[Stored]:
+        found = await read(things, subjects)
+        if found:
+            await things.erase(subject, 9)
+        return found
+
+    monkeypatch.setattr(Things, "states", erased_meanwhile)
+    assert await owner.states.states([subject]) == [Known(subject, 7, {})]
+    assert await owner.states.states([subject]) == [Erased(subject, 9)]
 
 
 async def test_pages_go_over_everybody_once_by_key_order(owner: Owner) -> None:

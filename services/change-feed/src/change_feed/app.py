@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from change_feed import api, internal
 from change_feed.background import background
-from change_feed.parts import assemble, parts_of
+from change_feed.parts import assemble
 from change_feed.settings import SERVICE, Settings
 from cv_citizens.danish_time import Clock, utc_now
 from servicekit.follow.operations import operator_routes
@@ -28,6 +28,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, ServiceVerifier.from_settings(SERVICE, settings.identity))
-    for router in (api.router, internal.router, operator_routes(parts_of)):
+    for router in (api.router, internal.router, operator_routes()):
         app.include_router(router)
     return Routes(app, settings.http, health)

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from contact_verification import api, internal
 from contact_verification.background import background
-from contact_verification.parts import assemble, parts_of
+from contact_verification.parts import assemble
 from contact_verification.settings import SERVICE, Settings
 from contact_verification.states import FOLLOWERS
 from cv_citizens.danish_time import Clock, utc_now
@@ -33,7 +33,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, verifier)
-    for router in (api.router, internal.router, internal.contact_states, operator_routes(parts_of)):
+    for router in (api.router, internal.router, internal.contact_states, operator_routes()):
         app.include_router(router)
     routes = Routes(app, settings.http, health)
     return routes

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import Field, StrictBool, StringConstraints
 
 from contact_verification.parts import PartsDep, parts_of
 from contact_verification.preparing import Prepares
-from contact_verification.states import FOLLOWERS, ContactStates
+from contact_verification.states import FOLLOWERS
 from contact_verification.values import kind_of
 from cv_contracts.wire.common import TEXT
 from servicekit.follow.state_routes import state_routes
@@ -26,11 +26,7 @@ REGISTRY: Final = frozenset({"cv-registry"})
 _operator = internal_only("operator")
 
 
-def _states(request: Request) -> ContactStates:
-    return parts_of(request).states
-
-
-contact_states = state_routes("/internal/contacts", _states, FOLLOWERS)
+contact_states = state_routes("/internal/contacts", lambda request: parts_of(request).states, FOLLOWERS)
 
 
 class PrepareBody(InternalBody):

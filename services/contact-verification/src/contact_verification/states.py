@@ -8,8 +8,8 @@ import asyncpg
 
 from contact_verification.keys import Sealed, Vault
 from servicekit.data.postgres import Database
-from servicekit.follow.state_routes import OwnedState, Versions
-from servicekit.follow.states import Erased, Known
+from servicekit.follow.state_routes import Versions
+from servicekit.follow.states import Known
 
 FOLLOWERS: Final = ("cv-registry",)
 
@@ -17,7 +17,6 @@ _PERSONS: Final = "select person_id, version, replaced from saved_persons where 
 _PAGE: Final = (
     "select person_id, version, replaced from saved_persons where person_id > $1 order by person_id limit $2"
 )
-_ERASED: Final = "select subject, version from erasures where subject = any($1::uuid[])"
 _CONTACTS: Final = """
 select c.person_id, c.type, c.version, c.status, c.period_id, p.key_id, p.box
 from contacts c left join periods p on p.id = c.period_id where c.person_id = any($1::uuid[]) order by c.type
@@ -36,10 +35,8 @@ class ContactStates:
         self._vault = vault
         self.versions = Versions(database, "saved_persons", "person_id", erased="true")
 
-    async def states(self, subjects: Sequence[UUID]) -> list[OwnedState]:
-        persons = await self._database.fetch(_PERSONS, subjects)
-        erased = await self._database.fetch(_ERASED, subjects)
-        return [*await self._known(persons), *(Erased(row["subject"], row["version"]) for row in erased)]
+    async def states(self, subjects: Sequence[UUID]) -> list[Known]:
+        return await self._known(await self._database.fetch(_PERSONS, subjects))
 
     async def page(self, after: UUID, limit: int) -> list[Known]:
         return await self._known(await self._database.fetch(_PAGE, after, limit))

@@ -9,7 +9,7 @@ from cv_citizens.danish_time import Clock, utc_now
 from cv_registry import api, internal, operating
 from cv_registry.background import background
 from cv_registry.hot import GetCv, ReplaceCv
-from cv_registry.parts import assemble, parts_of
+from cv_registry.parts import assemble
 from cv_registry.settings import SERVICE, Settings
 from servicekit.follow.operations import operator_routes
 from servicekit.follow.state_routes import hot_states
@@ -45,7 +45,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
         internal.cvs,
         internal.cv_contacts,
         operating.router,
-        operator_routes(parts_of),
+        operator_routes(),
     ):
         app.include_router(router)
     routes = Routes(app, settings.http, health)

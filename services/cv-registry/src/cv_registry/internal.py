@@ -13,9 +13,6 @@ from cv_registry.erasing import Ids
 from cv_registry.merging import PersonMerger
 from cv_registry.parts import PartsDep, parts_of
 from cv_registry.settings import CONTACT_OWNER
-from cv_registry.store_citizens import CitizenStore
-from cv_registry.store_contacts import CvContacts
-from cv_registry.store_cvs import CvStore
 from servicekit.follow.erasing import ErasedBody
 from servicekit.follow.operations import WhyBody
 from servicekit.follow.state_routes import state_routes, states_answer
@@ -44,21 +41,11 @@ _jobnet = internal_only("jobnet-login")
 _contact_owner = internal_only(CONTACT_OWNER)
 
 
-def _citizens(request: Request) -> CitizenStore:
-    return parts_of(request).citizens
-
-
-def _cvs(request: Request) -> CvStore:
-    return parts_of(request).cvs
-
-
-def _cv_contacts(request: Request) -> CvContacts:
-    return parts_of(request).cv_contacts
-
-
-citizens = state_routes("/internal/citizens", _citizens, REPLICAS)
-cvs = state_routes("/internal/cvs", _cvs, CV_FOLLOWERS)
-cv_contacts = state_routes("/internal/cv-contacts", _cv_contacts, CONTACT_FOLLOWERS)
+citizens = state_routes("/internal/citizens", lambda request: parts_of(request).citizens, REPLICAS)
+cvs = state_routes("/internal/cvs", lambda request: parts_of(request).cvs, CV_FOLLOWERS)
+cv_contacts = state_routes(
+    "/internal/cv-contacts", lambda request: parts_of(request).cv_contacts, CONTACT_FOLLOWERS
+)
 
 
 class CitizensBody(InternalBody):

@@ -61,7 +61,7 @@ async def find(body: NumberBody, parts: PartsDep) -> Response:
 async def explained(body: ExplainBody, parts: PartsDep) -> Response:
     """Explain a decision of today; that the operator asked is in the citizen's access log."""
     found = await parts.citizens.lookup(body.person_number, None)
-    if not found or found[0].state is None:
+    if not found:
         return json_response({"unknown": True})
     citizen = Citizen.from_state(found[0].subject, found[0].version, orjson.loads(found[0].state))
     await parts.access_log.record(AccessRow(citizen.person_id, "explain", None, service="operator"))

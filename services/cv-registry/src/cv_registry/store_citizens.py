@@ -111,10 +111,9 @@ WITH dates AS (
 {outbox_insert(7)}
 """
 
-# States for followers; what was erased is told apart from what was never known.
+# States for followers.
 _STATES: Final = """
 SELECT person_id AS subject, version, state::text AS state FROM citizens WHERE person_id = ANY($1)
-UNION ALL SELECT subject, version, NULL FROM erasures WHERE subject = ANY($1)
 """
 
 # The state of whoever has a number now.
@@ -201,9 +200,6 @@ class AsylumCitizen:
     citizen: Citizen
     asylum_version: int | None
     dates: AsylumDates | None
-
-
-SubjectState = Stored
 
 
 _parsed: Final[dict[UUID, Citizen]] = {}
@@ -301,15 +297,15 @@ class CitizenStore:
         )
         tx.after_commit(self._outbox.wake)
 
-    async def states(self, subjects: Sequence[UUID]) -> list[SubjectState]:
-        return [SubjectState(*row) for row in await self.database.fetch(_STATES, subjects)]
+    async def states(self, subjects: Sequence[UUID]) -> list[Stored]:
+        return [Stored(*row) for row in await self.database.fetch(_STATES, subjects)]
 
-    async def lookup(self, person_number: str | None, cv_number: str | None) -> list[SubjectState]:
+    async def lookup(self, person_number: str | None, cv_number: str | None) -> list[Stored]:
         """Give the state of the citizen with this person number or CV number; nothing for a number that nobody has."""
-        return [SubjectState(*row) for row in await self.database.fetch(_LOOKUP, person_number, cv_number)]
+        return [Stored(*row) for row in await self.database.fetch(_LOOKUP, person_number, cv_number)]
 
-    async def page(self, after: UUID, limit: int) -> list[SubjectState]:
-        return [SubjectState(*row) for row in await self.database.fetch(_SNAPSHOT, after, limit)]
+    async def page(self, after: UUID, limit: int) -> list[Stored]:
+        return [Stored(*row) for row in await self.database.fetch(_SNAPSHOT, after, limit)]
 
     async def heartbeat(self, now: datetime, unless_after: datetime) -> int:
         """Make a heartbeat for each partition without an unsent one, unless somebody made one since; count them.

@@ -7,15 +7,14 @@ from uuid import UUID
 import asyncpg
 
 from servicekit.data.postgres import Database
-from servicekit.follow.state_routes import OwnedState, Versions
-from servicekit.follow.states import Erased, Known
+from servicekit.follow.state_routes import Versions
+from servicekit.follow.states import Known
 
 _COLUMNS: Final = (
     "SELECT v.cv_id, v.version, c.person_id, v.prepare_id FROM cvs v JOIN citizens c ON c.cv_id = v.cv_id"
 )
 _STATES: Final = f"{_COLUMNS} WHERE v.cv_id = ANY($1)"
 _PAGE: Final = f"{_COLUMNS} WHERE v.cv_id > $1 ORDER BY v.cv_id LIMIT $2"
-_ERASED: Final = "SELECT subject, version FROM erasures WHERE subject = ANY($1)"
 
 # A replace that is just committing this change is waited for: one of the two has the row.
 _ABANDON: Final = """
@@ -32,10 +31,8 @@ class CvContacts:
         self._database = database
         self.versions = Versions(database, "cvs", "cv_id", erased="kind is distinct from 'person'")
 
-    async def states(self, subjects: Sequence[UUID]) -> list[OwnedState]:
-        known = [_state(row) for row in await self._database.fetch(_STATES, subjects)]
-        erased = await self._database.fetch(_ERASED, subjects)
-        return [*known, *(Erased(row["subject"], row["version"]) for row in erased)]
+    async def states(self, subjects: Sequence[UUID]) -> list[Known]:
+        return [_state(row) for row in await self._database.fetch(_STATES, subjects)]
 
     async def page(self, after: UUID, limit: int) -> list[Known]:
         return [_state(row) for row in await self._database.fetch(_PAGE, after, limit)]

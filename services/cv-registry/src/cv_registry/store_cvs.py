@@ -14,10 +14,10 @@ from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.ids import CvId
 from cv_registry.contacts import PreparedContact, ShownContact
 from cv_registry.domain import AsylumDates, CvState
-from cv_registry.store_citizens import SubjectState, asylum_dates, citizen_of
+from cv_registry.store_citizens import asylum_dates, citizen_of
 from servicekit.data.postgres import Database, WriteTx, lock_number
 from servicekit.data.shared_reads import SharedReads
-from servicekit.follow.state_routes import Versions
+from servicekit.follow.state_routes import Stored, Versions
 from servicekit.publish.outbox import Outbox, outbox_insert
 
 # Everything GetCV answers from, by person number; status and contact data as the live generations have them.
@@ -115,7 +115,6 @@ JOIN cv_revisions r ON r.cv_id = v.cv_id AND r.version = v.revision
 
 # States for followers, content included.
 _STATES: Final = f"{_STATE_COLUMNS} WHERE v.cv_id = ANY($1)"
-_ERASED: Final = "SELECT subject, version FROM erasures WHERE subject = ANY($1)"
 
 # One page of all CVs by key order.
 _SNAPSHOT: Final = f"{_STATE_COLUMNS} WHERE v.cv_id > $1 ORDER BY v.cv_id LIMIT $2"
@@ -270,13 +269,11 @@ class CvStore:
         tx.after_commit(self._outbox.wake)
         return True
 
-    async def states(self, subjects: Sequence[UUID]) -> list[SubjectState]:
-        living = [_subject_state(row) for row in await self.database.fetch(_STATES, subjects)]
-        erased = await self.database.fetch(_ERASED, subjects)
-        return living + [SubjectState(row["subject"], row["version"], None) for row in erased]
+    async def states(self, subjects: Sequence[UUID]) -> list[Stored]:
+        return [_stored(row) for row in await self.database.fetch(_STATES, subjects)]
 
-    async def page(self, after: UUID, limit: int) -> list[SubjectState]:
-        return [_subject_state(row) for row in await self.database.fetch(_SNAPSHOT, after, limit)]
+    async def page(self, after: UUID, limit: int) -> list[Stored]:
+        return [_stored(row) for row in await self.database.fetch(_SNAPSHOT, after, limit)]
 
 
 def _state(name: str | None) -> CvState | None:
@@ -298,7 +295,7 @@ def _readable(row: asyncpg.Record) -> ReadableCv:
     )
 
 
-def _subject_state(row: asyncpg.Record) -> SubjectState:
+def _stored(row: asyncpg.Record) -> Stored:
     """State of a CV; its content is stored JSON and goes out as it is."""
     head = orjson.dumps(
         {
@@ -309,4 +306,4 @@ def _subject_state(row: asyncpg.Record) -> SubjectState:
         }
     )
     state = head[:-1] + b',"content":{' + row["content"] + b"}}"
-    return SubjectState(row["subject"], row["version"], state.decode())
+    return Stored(row["subject"], row["version"], state.decode())

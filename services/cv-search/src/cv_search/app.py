@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from cv_citizens.danish_time import Clock, utc_now
 from cv_search import api, internal
 from cv_search.background import background
-from cv_search.parts import assemble, parts_of
+from cv_search.parts import assemble
 from cv_search.settings import SERVICE, Settings
 from servicekit.follow.operations import operator_routes
 from servicekit.web.health import Health
@@ -33,5 +33,5 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
         app.include_router(api.router)
     if settings.role.writes:
         app.include_router(internal.router)
-        app.include_router(operator_routes(parts_of))
+        app.include_router(operator_routes())
     return Routes(app, settings.http, health)

@@ -9,7 +9,7 @@ from cv_citizens.danish_time import Clock, utc_now
 from cv_status import api, internal
 from cv_status.background import background
 from cv_status.hot import GetCvStatus
-from cv_status.parts import assemble, parts_of
+from cv_status.parts import assemble
 from cv_status.settings import SERVICE, Settings
 from servicekit.follow.operations import operator_routes
 from servicekit.follow.state_routes import hot_states
@@ -33,7 +33,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> Routes:
 
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, verifier)
-    for router in (api.router, internal.router, internal.statuses, operator_routes(parts_of)):
+    for router in (api.router, internal.router, internal.statuses, operator_routes()):
         app.include_router(router)
     routes = Routes(app, settings.http, health)
     return routes

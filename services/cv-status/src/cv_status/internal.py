@@ -3,11 +3,10 @@
 from typing import Final
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from cv_contracts.ids import CvId
 from cv_status.parts import PartsDep, parts_of
-from cv_status.store import StatusStates
 from servicekit.follow.state_routes import state_routes
 from servicekit.web.http import internal_only
 from servicekit.web.internal import InternalBody, json_response
@@ -20,11 +19,7 @@ router = APIRouter(prefix="/internal")
 _renderer = internal_only("pdf-renderer")
 
 
-def _states(request: Request) -> StatusStates:
-    return parts_of(request).states
-
-
-statuses = state_routes("/internal/statuses", _states, REPLICAS)
+statuses = state_routes("/internal/statuses", lambda request: parts_of(request).states, REPLICAS)
 
 
 class VersionBody(InternalBody):

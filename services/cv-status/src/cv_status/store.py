@@ -14,7 +14,7 @@ from cv_contracts.ids import CvId, PersonId
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.data.shared_reads import SharedReads
 from servicekit.follow.state_routes import Versions
-from servicekit.follow.states import Erased, Known
+from servicekit.follow.states import Known
 from servicekit.publish.outbox import Outbox, outbox_insert
 
 # Citizens and their statuses at once, for GetCvStatus.
@@ -77,7 +77,6 @@ select s.cv_id, s.version, s.status, s.comment, s.set_at, f.cv_version, f.id as 
 from statuses s left join frozen_versions f on f.cv_id = s.cv_id and f.version = s.version
 """
 _STATES: Final = f"{_STATE_COLUMNS} where s.cv_id = any($1::uuid[])"
-_ERASED: Final = "select subject, version from erasures where subject = any($1::uuid[])"
 _PAGE: Final = f"{_STATE_COLUMNS} where s.cv_id > $1 order by s.cv_id limit $2"
 
 
@@ -221,11 +220,9 @@ class StatusStates:
         self.versions = Versions(database, "statuses", "cv_id", erased="true")
         self._database = database
 
-    async def states(self, subjects: Sequence[UUID]) -> list[Known | Erased]:
+    async def states(self, subjects: Sequence[UUID]) -> list[Known]:
         """Give the states of CVs for followers; what was never set is left out."""
-        known = [_state(row) for row in await self._database.fetch(_STATES, subjects)]
-        erased = await self._database.fetch(_ERASED, subjects)
-        return [*known, *(Erased(row["subject"], row["version"]) for row in erased)]
+        return [_state(row) for row in await self._database.fetch(_STATES, subjects)]
 
     async def page(self, after: UUID, limit: int) -> list[Known]:
         """Give one page of all states by key order."""

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from pdf_renderer import internal
 from pdf_renderer.background import background
-from pdf_renderer.parts import assemble, parts_of
+from pdf_renderer.parts import assemble
 from pdf_renderer.settings import SERVICE, Settings
 from servicekit.follow.operations import operator_routes
 from servicekit.web.health import Health
@@ -29,5 +29,5 @@ def create_app(settings: Settings) -> Routes:
     app = FastAPI(title=SERVICE, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     install(app, verifier)
     app.include_router(internal.router)
-    app.include_router(operator_routes(parts_of))
+    app.include_router(operator_routes())
     return Routes(app, settings.http, health)

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -16,7 +16,7 @@ from cv_contracts.wire.common import TEXT
 from servicekit.data.postgres import Database
 from servicekit.follow import deciding
 from servicekit.follow.deciding import Decision, ReadAgain, Why
-from servicekit.follow.erasing import ErasureReceipts, erasure_routes
+from servicekit.follow.erasing import erasure_routes
 from servicekit.follow.follower import Follower
 from servicekit.follow.generations import Generations
 from servicekit.follow.projection import Projection
@@ -140,21 +140,11 @@ def operation_routes(of: Callable[[Request], Operations]) -> APIRouter:
     return whole
 
 
-class Operated(Protocol):
-    """The parts of a service that an operator can get at."""
-
-    @property
-    def operations(self) -> Operations: ...
-
-    @property
-    def erasures(self) -> ErasureReceipts: ...
-
-
-def operator_routes(parts_of: Callable[[Request], Operated]) -> APIRouter:
-    """Make all routes that every service has for its operator; `parts_of` is a dependency that gives the service's own parts."""
+def operator_routes() -> APIRouter:
+    """Make all routes that every service has for its operator, from the `operations` and `erasures` of its parts."""
     router = APIRouter()
-    router.include_router(operation_routes(lambda request: parts_of(request).operations))
-    router.include_router(erasure_routes(lambda request: parts_of(request).erasures))
+    router.include_router(operation_routes(lambda request: request.app.state.parts.operations))
+    router.include_router(erasure_routes(lambda request: request.app.state.parts.erasures))
     return router
 
 

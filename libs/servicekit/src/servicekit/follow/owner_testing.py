@@ -13,8 +13,7 @@ from starlette.types import ASGIApp
 
 from servicekit.data.postgres import Database
 from servicekit.follow.state_client import HttpStates
-from servicekit.follow.state_routes import OwnedState, Stored, Versions, hot_states, state_routes
-from servicekit.follow.states import Erased
+from servicekit.follow.state_routes import Stored, Versions, hot_states, state_routes
 from servicekit.settings import HttpSettings
 from servicekit.testing import eventually
 from servicekit.web.client import ServiceClient
@@ -71,14 +70,9 @@ class Things:
     async def all(self) -> dict[UUID, int]:
         return {row[0]: row[1] for row in await self.database.fetch("select id, version from things")}
 
-    async def states(self, subjects: Sequence[UUID]) -> list[OwnedState]:
-        known = await self.database.fetch(
-            "select id, version, state from things where id = any($1)", subjects
-        )
-        gone = await self.database.fetch(
-            "select subject, version from erasures where subject = any($1)", subjects
-        )
-        return [*(Stored(*row) for row in known), *(Erased(*row) for row in gone)]
+    async def states(self, subjects: Sequence[UUID]) -> list[Stored]:
+        rows = await self.database.fetch("select id, version, state from things where id = any($1)", subjects)
+        return [Stored(*row) for row in rows]
 
     async def page(self, after: UUID, limit: int) -> list[Stored]:
         self.pages.append(after)

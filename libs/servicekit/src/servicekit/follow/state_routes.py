@@ -2,9 +2,9 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 from uuid import UUID
 
 import orjson
@@ -45,11 +45,11 @@ _GZIP: Final = (b"content-encoding", b"gzip")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A state as its owner stores it: JSON text, or None where the subject was erased."""
+    """A state as its owner stores it: JSON text."""
 
     subject: UUID
     version: int
-    state: str | None
+    state: str
 
 
 OwnedState = Stored | Known | Erased
@@ -80,14 +80,25 @@ class Versions:
         )
         return [Erased(*row) for row in rows]
 
+    async def erased_among(self, subjects: Collection[UUID]) -> list[Erased]:
+        """Give those of the subjects that were erased."""
+        if self.erased is None or not subjects:
+            return []
+        rows = await self.database.fetch(
+            f"select subject, version from erasures where subject = any($1) and {self.erased}", list(subjects)
+        )
+        return [Erased(*row) for row in rows]
+
 
 class StateSource(Protocol):
-    """What an owner has. Whoever is asked for and not in the answer is unknown; erased ones are in it as erased."""
+    """What an owner has. Who is not in it is looked for in the ledger of erasures, and else unknown."""
 
     @property
     def versions(self) -> Versions: ...
 
-    async def states(self, subjects: Sequence[UUID], /) -> Sequence[OwnedState]: ...
+    async def states(self, subjects: Sequence[UUID], /) -> Sequence[OwnedState]:
+        """Give the states of those subjects that there are."""
+        ...
 
     async def page(self, after: UUID, limit: int, /) -> Sequence[OwnedState]:
         """Give the first subjects after one by key order, erased ones not; fewer than `limit` mean that these were the last."""
@@ -165,9 +176,12 @@ def hot_states(
 
 
 async def _asked_for(source: StateSource, body: StatesBody) -> bytes:
-    answer = await source.states(body.subjects)
-    unknown = set(body.subjects) - {state.subject for state in answer}
-    return _states_json(answer, unknown, None)
+    known = await source.states(body.subjects)
+    missing = set(body.subjects) - {state.subject for state in known}
+    # In this order: who is erased between the two was still known, and the event of the erasure follows.
+    erased = await source.versions.erased_among(missing)
+    unknown = missing - {state.subject for state in erased}
+    return _states_json([*known, *erased], unknown, None)
 
 
 async def _page(source: StateSource, after: UUID, limit: int) -> Sequence[OwnedState]:
@@ -228,10 +242,9 @@ def _states_json(
 
 def _state_json(owned: OwnedState) -> bytes:
     head = b'{"subject":"%b","version":%d,' % (str(owned.subject).encode(), owned.version)
-    state: Any = None if isinstance(owned, Erased) else owned.state
-    if state is None:
+    if isinstance(owned, Erased):
         return head + b'"erased":true}'
-    text = state.encode() if isinstance(state, str) else orjson.dumps(state)
+    text = owned.state.encode() if isinstance(owned, Stored) else orjson.dumps(owned.state)
     return head + b'"state":' + text + b"}"
 
 
