@@ -116,6 +116,10 @@ def test_the_schemas_notice_what_is_misspelled(documents: list[Document]) -> Non
         {"kafka": {"securityProtocol": "PLAINTEXT"}},
         {"services": {"gateway": {"replicas": 0}}},
         {"services": {"gateway": {"replica": 2}}},
+        # A topic has no more partitions; and KEDA is not told to have fewer instances at most than at least.
+        {"defaults": {"replicas": 7}},
+        {"services": {"cv-registry": {"replicas": 7}}},
+        {"services": {"cv-status": {"replicas": 3, "maxReplicas": 2}}},
         {"services": {"gateway": {"env": {"token__issuer": "x"}}}},
         {"telemetry": {"sampleRatio": 2}},
         {"telemtry": {}},
@@ -136,7 +140,15 @@ def test_the_schemas_notice_what_is_misspelled(documents: list[Document]) -> Non
 )
 def test_values_that_cannot_be_right_are_refused(wrong: dict[str, Any]) -> None:
     with helm.Chart.load(CHART) as chart, pytest.raises(helm.HelmError):
-        chart.validate_schema({**GIVEN, **wrong})
+        chart.render({**GIVEN, **wrong}, name="cvhub", namespace="prod")
+
+
+def test_where_nothing_scales_an_owner_may_have_more_instances_than_a_topic_has_partitions() -> None:
+    many: dict[str, Any] = {**GIVEN, "services": {"gateway": {"replicas": 9, "env": GATEWAY_ENV}}}
+    assert of_kind(rendered(many), "Deployment")["gateway"]["spec"]["replicas"] == 9
+    many["services"]["cv-registry"] = {"replicas": 9}
+    unscaled = rendered({**many, "keda": {"enabled": False}})
+    assert of_kind(unscaled, "Deployment")["cv-registry"]["spec"]["replicas"] == 9
 
 
 def test_a_large_number_is_written_in_digits() -> None:
