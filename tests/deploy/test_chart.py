@@ -295,6 +295,15 @@ def test_no_pod_is_root_writes_to_its_image_or_holds_a_capability(documents: lis
         assert not one["image"].endswith(":latest")
 
 
+def test_documents_that_take_all_they_may_end_their_workers_and_not_the_service(
+    documents: list[Document],
+) -> None:
+    limit = container(of_kind(documents, "Deployment")["pdf-renderer"])["resources"]["limits"]["memory"]
+    workers = settings_of("pdf-renderer").model_fields["workers"].default
+    assert limit.endswith("Mi")
+    assert int(limit.removesuffix("Mi")) >= workers.processes * workers.memory_mb + 512
+
+
 def test_secrets_stand_in_no_manifest(documents: list[Document]) -> None:
     for workload in _workloads(documents):
         for variable in container(workload)["env"]:
