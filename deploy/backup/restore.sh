@@ -28,12 +28,14 @@ for database in $chosen; do
   (cd "$folder" && grep " $database.dump$" dumps.sha256 | sha256sum --check --quiet) ||
     refuse "$folder/$database.dump is missing, damaged or not whole: take another back-up"
 done
-for database in $chosen; do
-  variable=$(printf %s "$database" | tr '[:lower:]' '[:upper:]')_PASSWORD
-  [ -n "${!variable:-${POSTGRES_PASSWORD:-}}" ] || refuse "$variable: the password that the role $database gets"
-done
 there=$(psql -X -qAt -U postgres -d postgres -c "select datname from pg_database") ||
   refuse "cannot ask the server that PGHOST and PGPORT name: is it up, and is PGPASSWORD that of postgres?"
+roles=$(psql -X -qAt -U postgres -d postgres -c "select rolname from pg_roles")
+for database in $chosen; do
+  variable=$(printf %s "$database" | tr '[:lower:]' '[:upper:]')_PASSWORD
+  [ -n "${!variable:-${POSTGRES_PASSWORD:-}}" ] || grep -qx "$database" <<< "$roles" ||
+    refuse "$variable: the password that the role $database gets"
+done
 for database in $chosen; do
   ! grep -qx "$database" <<< "$there" ||
     refuse "this server has a database $database already: restore into a new one, or rename it before (alter database $database rename to ${database}_old)"

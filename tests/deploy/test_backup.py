@@ -272,8 +272,10 @@ async def test_one_database_is_backed_up_and_restored_without_the_others(
     assert run(own_postgres, BACKUP, backed_up, **status).returncode == 0
     renamed = "alter database cv_status rename to cv_status_old"
     await rows(own_postgres, renamed, database="postgres")
-    restored = run(own_postgres, RESTORE, backed_up, **status)
+    # The role is there and keeps the password it has, so none is asked for.
+    restored = run(own_postgres, RESTORE, backed_up, **status, POSTGRES_PASSWORD="")
     assert restored.returncode == 0, restored.stderr
+    assert await logs_in(own_postgres, "cv_status", PASSWORD)
     tables = "select count(*) from pg_tables where schemaname = 'public'"
     assert await rows(own_postgres, tables, database="cv_status") == await rows(
         own_postgres, tables, database="cv_status_old"

@@ -116,6 +116,10 @@ def test_the_schemas_notice_what_is_misspelled(documents: list[Document]) -> Non
         {"kafka": {"securityProtocol": "PLAINTEXT"}},
         {"services": {"gateway": {"replicas": 0}}},
         {"services": {"gateway": {"replica": 2}}},
+        # A topic has no more partitions; and KEDA is not told to have fewer instances at most than at least.
+        {"defaults": {"replicas": 7}},
+        {"services": {"cv-registry": {"replicas": 7}}},
+        {"services": {"cv-status": {"replicas": 3, "maxReplicas": 2}}},
         {"services": {"gateway": {"env": {"token__issuer": "x"}}}},
         {"telemetry": {"sampleRatio": 2}},
         {"telemtry": {}},
@@ -136,7 +140,15 @@ def test_the_schemas_notice_what_is_misspelled(documents: list[Document]) -> Non
 )
 def test_values_that_cannot_be_right_are_refused(wrong: dict[str, Any]) -> None:
     with helm.Chart.load(CHART) as chart, pytest.raises(helm.HelmError):
-        chart.validate_schema({**GIVEN, **wrong})
+        chart.render({**GIVEN, **wrong}, name="cvhub", namespace="prod")
+
+
+def test_where_nothing_scales_an_owner_may_have_more_instances_than_a_topic_has_partitions() -> None:
+    many: dict[str, Any] = {**GIVEN, "services": {"gateway": {"replicas": 9, "env": GATEWAY_ENV}}}
+    assert of_kind(rendered(many), "Deployment")["gateway"]["spec"]["replicas"] == 9
+    many["services"]["cv-registry"] = {"replicas": 9}
+    unscaled = rendered({**many, "keda": {"enabled": False}})
+    assert of_kind(unscaled, "Deployment")["cv-registry"]["spec"]["replicas"] == 9
 
 
 def test_a_large_number_is_written_in_digits() -> None:
@@ -167,8 +179,9 @@ def test_the_authority_of_kafka_is_mounted_only_where_the_connection_is_protecte
 
 
 def test_every_service_of_the_contracts_is_deployed(documents: list[Document]) -> None:
-    for kind in ("Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"):
+    for kind in ("Deployment", "PodDisruptionBudget", "NetworkPolicy"):
         assert set(of_kind(documents, kind)) == set(SERVICES)
+    assert set(of_kind(documents, "Service")) == {*SERVICES, *(f"{name}-instances" for name in SERVICES)}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -283,6 +296,15 @@ def test_no_pod_is_root_writes_to_its_image_or_holds_a_capability(documents: lis
         assert not one["image"].endswith(":latest")
 
 
+def test_documents_that_take_all_they_may_end_their_workers_and_not_the_service(
+    documents: list[Document],
+) -> None:
+    limit = container(of_kind(documents, "Deployment")["pdf-renderer"])["resources"]["limits"]["memory"]
+    workers = settings_of("pdf-renderer").model_fields["workers"].default
+    assert limit.endswith("Mi")
+    assert int(limit.removesuffix("Mi")) >= workers.processes * workers.memory_mb + 512
+
+
 def test_secrets_stand_in_no_manifest(documents: list[Document]) -> None:
     for workload in _workloads(documents):
         for variable in container(workload)["env"]:
@@ -326,26 +348,6 @@ def test_topics_and_rights_are_those_of_the_contracts(documents: list[Document])
     assert set(users) == set(principals())
     for name, user in users.items():
         assert user["spec"]["authorization"]["acls"] == [acl.manifest for acl in acls(name)]
-
-
-def _peers(policy: Document) -> set[str]:
-    (rule,) = policy["spec"]["ingress"]
-    labels = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
-    return {one.get("app.kubernetes.io/name") or one["cvhub/role"] for one in labels}
-
-
-def test_only_callers_and_operators_reach_a_service(documents: list[Document]) -> None:
-    policies = of_kind(documents, "NetworkPolicy")
-    for name, policy in policies.items():
-        if name != "gateway":
-            callers = {one for one, its in VALUES["services"].items() if name in its["calls"].values()}
-            outside = {"citizen-intake", "jobnet-login"} if name == "cv-registry" else set()
-            assert _peers(policy) == callers | outside | {"operator"}
-    operator = {"podSelector": {"matchLabels": {"cvhub/role": "operator"}}}
-    assert policies["gateway"]["spec"]["ingress"][0]["from"] == [*GIVEN["network"]["ingress"], operator]
-    for policy in of_kind(rendered({**GIVEN, "network": {}}), "NetworkPolicy").values():
-        (rule,) = policy["spec"]["ingress"]
-        assert ("from" in rule) is (policy["metadata"]["name"] != "gateway"), "anyone may call the gateway"
 
 
 def test_the_alerts_and_dashboards_that_are_installed_are_the_files(documents: list[Document]) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from cv_contracts.topics import TOPICS
 from cvhub.cli import app
+from servicekit.settings import PostgresSettings
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted((ROOT / "services").glob("*/README.md"))
@@ -117,6 +118,29 @@ def test_the_picture_of_the_system_shows_every_call_and_every_topics_two_sides()
     producers = {(ids[topic.producer], "kafka") for topic in TOPICS}
     followers = {("kafka", ids[name]) for topic in TOPICS for name in topic.followers}
     assert set(arrows(drawing, "==")) == producers | followers
+
+
+def test_a_database_is_said_to_need_as_many_connections_as_the_chart_may_open() -> None:
+    said = re.search(
+        r"\(`maxReplicas` \+ (\d+)\) . \(`POSTGRES__POOL_MAX` \+ (\d+)\).*?(\d+) by the chart's values.*?`max_connections` (\d+)",
+        (ROOT / "docs/production.md").read_text(),
+        re.DOTALL,
+    )
+    assert said
+    replaced, own, of_one, of_server = map(int, said.groups())
+    values = yaml.safe_load((ROOT / "deploy/chart/values.yaml").read_text())
+    pool = PostgresSettings.model_fields["pool_max"].default
+    databases = {name: its for name, its in values["services"].items() if its["database"]}
+    for name, its in databases.items():
+        # A relay, a build per projection, and the one writer of the feed or of an index that all instances share.
+        sessions = any(topic.producer == name for topic in TOPICS) + len(its["follows"])
+        assert sessions + (name in ("change-feed", "cv-search")) <= own
+        # A rollout makes one instance more, and those that end still hold theirs.
+        assert replaced >= 2
+        most = its.get("maxReplicas", values["defaults"]["maxReplicas"])
+        used = its.get("env", {}).get("POSTGRES__POOL_MAX", pool) + own
+        assert (most + replaced) * used <= of_one
+    assert len(databases) * of_one <= of_server
 
 
 def test_services_have_the_modules_that_all_of_them_are_said_to_have() -> None:

@@ -4,17 +4,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from cvhub.cli import app, main
 from cvhub.doctor.command import _in_short
 from cvhub.doctor.findings import Finding, warning, well, wrong
-from cvhub.doctor.services import _following, _index
+from cvhub.doctor.services import Asking, _following, _index, _service
 from cvhub.health import what_fails
 from cvhub.ports import DEFAULT_PORTS
 from cvhub.servers.process import CannotStart
+from cvhub.services import SERVICES
 from cvhub.state import Run, State
 from servicekit.testing import free_port
 
@@ -163,6 +166,19 @@ def test_the_doctor_tells_at_the_end_what_is_not_well_and_before_it_how_many_are
         bad,
         odd,
     ]
+
+
+class Away:
+    """Stands for what asks a service that nobody reaches."""
+
+    def ready(self, _service: str) -> tuple[int, dict[str, Any]]:
+        raise httpx.ConnectError("refused")
+
+
+def test_the_doctor_says_that_a_service_that_does_not_answer_may_run_and_not_be_ready() -> None:
+    [found] = _service(cast(Asking, Away()), SERVICES[0], {})
+    assert (found.level, found.text) == ("wrong", "does not answer")
+    assert "or no instance is ready" in found.advice
 
 
 def test_the_doctor_finds_records_that_were_gone_until_what_lacks_them_is_built_anew() -> None:

@@ -105,7 +105,7 @@ class PostgresSettings(BaseModel):
     pool_min: int = Field(default=2, ge=0)
     """Connections kept open."""
     pool_max: int = Field(default=10, ge=1)
-    """Most connections at once; the relay has one more of its own."""
+    """Most connections of the pool; the relay, leases and builds have up to four more of their own."""
     connect_timeout: timedelta = timedelta(seconds=5)
     """How long opening a connection may take."""
     acquire_timeout: timedelta = timedelta(seconds=5)

@@ -67,7 +67,7 @@ def _service(asking: Asking, service: Service, lists: dict[str, Mapping[str, Any
             "services",
             name,
             "does not answer",
-            f"{log_of(name)} it ended or does not start",
+            f"{log_of(name)} it ended or does not start, or no instance is ready",
         )
         return
     if status == 200:
