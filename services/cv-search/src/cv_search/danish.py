@@ -159,12 +159,14 @@ class Compounds:
         return tuple(sorted(self._inside(word) - {whole})) if whole else ()
 
     def head(self, word: str) -> str | None:
-        """Stem of the longest known word that ends the compound, or None.
-
-        Tries both spellings: Snowball strips er from montoer but nothing from montør, and the aa of dataanalytiker is no å.
-        """
-        heads = (self._head(stem(spelling)) for spelling in dict.fromkeys((folded(word), word)))
-        return max((head for head in heads if head), key=len, default=None)
+        """Stem of the longest known word that ends the compound as it is typed, or None."""
+        for modifier, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
+            head = stem(end)
+            if head in self._stems and (
+                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
+            ):
+                return head
+        return None
 
     def analysed(self, text: str) -> Analysed:
         """Give what a text is found by."""
@@ -195,15 +197,6 @@ class Compounds:
         found = Analysed(stemmed, " ".join(self.parts(word)), " ".join(unstemmed))
         _remember(self._known, word, found)
         return found
-
-    def _head(self, stemmed: str) -> str | None:
-        for modifier, end in cuts(stemmed, MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = stem(end)
-            if head in self._stems and (
-                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
-            ):
-                return head
-        return None
 
     def _inside(self, word: str) -> set[str]:
         """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
