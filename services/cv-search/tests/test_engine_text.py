@@ -27,6 +27,26 @@ def test_a_typo_at_the_end_of_a_word_is_forgiven_as_one_in_its_middle(
 
 
 @pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("energichef", {1}),
+        ("energichefer", {1}),
+        ("Energichef pedel", {1, 3}),
+        ("speciallæge", set()),
+        ("produktleder", {4}),
+        ("Finansiel rådgiver", {5}),
+        ("økonoma", set()),
+    ],
+)
+def test_an_official_name_is_no_typo_and_where_nobody_has_it_what_it_is_a_kind_of_or_its_words_are_found(
+    engine: Engine, text: Text, typed: str, wanted: set[int]
+) -> None:
+    titles = "Økonomichef", "Speciallærer", "Pedel", "Projektleder", "Socialrådgiver"
+    snapshot = kept(engine, *(document(n, title) for n, title in enumerate(titles, 1)))
+    assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}
+
+
+@pytest.mark.parametrize(
     "typed",
     [
         "id:[0 TO 99999999]",
