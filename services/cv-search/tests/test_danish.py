@@ -38,6 +38,27 @@ def test_symbols_of_programming_languages_and_long_compounds_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Excel+Word", ["excel", "word"]),
+        ("Navision/C5+SAP", ["navision", "c5", "sap"]),
+        ("B+E", ["b", "e"]),
+        ("50+, 5+ og Wifi#1", ["50", "5", "og", "wifi", "1"]),
+        (
+            "C#/C++ (c++11), F#-udvikler, J# og 'A+'.",
+            ["c#", "c++", "c++", "11", "f#", "udvikler", "j#", "og", "a+"],
+        ),
+        ("c++e c## e#", ["c", "e", "c##", "e#"]),
+    ],
+)
+def test_signs_belong_to_a_letter_that_stands_alone(
+    reference: Reference, text: str, wanted: list[str]
+) -> None:
+    assert spelled(text) == wanted
+    assert {word for clause in clauses(text, reference) for word in clause.words} <= {*words(text)}
+
+
+@pytest.mark.parametrize(
     ("compound", "inside"),
     [
         ("Intensivsygeplejerske", "sygeplejerske"),

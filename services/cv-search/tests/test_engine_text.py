@@ -114,6 +114,18 @@ def test_letters_that_only_meet_in_a_compound_hide_neither_its_words_nor_its_beg
         assert set(found(snapshot, text(typed))) == {town.cv_id, other.cv_id}, typed
 
 
+def test_words_with_a_plus_between_are_two_and_a_language_keeps_its_signs(engine: Engine, text: Text) -> None:
+    snapshot = kept(
+        engine,
+        document(1, texts=("Rutineret i Excel+Word og C5+SAP.",)),
+        document(2, texts=("Har skrevet C++11 og C#.",)),
+    )
+    for typed in ("excel", "word", "c5", "sap", "excel+word", '"excel word"'):
+        assert found(snapshot, text(typed)) == [cv_id(1)], typed
+    for typed in ("c++", "c#", "C++/C#"):
+        assert found(snapshot, text(typed)) == [cv_id(2)], typed
+
+
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
     snapshot = kept(
         engine,

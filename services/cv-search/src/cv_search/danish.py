@@ -18,7 +18,9 @@ REMEMBERED: Final = 300_000
 SHORT: Final = 100
 """Characters of a text that is likely to come again, like a title; nothing longer is kept."""
 Value = TypeVar("Value")
-_WORD: Final = re.compile(r"[^\W_]+[#+]*")
+WORD: Final = r"(?:[^\W\d_][#+]++(?![^\W\d_])|[^\W_]+)"
+"""A word as it is typed, lowered: C# and C++ are words, but Excel+Word and B+E are two."""
+_WORD: Final = re.compile(WORD)
 _FOLDED: Final = str.maketrans(
     {"ä": "æ", "ö": "ø", **{accented: plain for plain, all_ in
      {"a": "áàâãą", "e": "éèêëę", "i": "íìîï", "o": "óòôõ", "u": "úùûü", "y": "ýÿ", "c": "çćč", "n": "ñń",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from cv_search.danish import BEGINNING_SHORTEST, folded, lowered, stem, words
+from cv_search.danish import BEGINNING_SHORTEST, WORD, folded, lowered, stem, words
 from cv_search.port import Clause
 from cv_search.reference import LONGEST_NAME, Reference
 
@@ -18,7 +18,7 @@ PHRASES_MAX: Final = 8
 BEGINNINGS_MAX: Final = 4
 Word = tuple[str, str]
 """A word's stem, and the word as it is typed."""
-_PIECE: Final = re.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\W_]+[#+]*)(?P<star>\*)?')
+_PIECE: Final = re.compile(rf'"(?P<phrase>[^"]*)"|(?P<word>{WORD})(?P<star>\*)?')
 
 
 class BadText(ValueError):  # noqa: N818 - what was typed, not what went wrong
