@@ -23,10 +23,19 @@ from cv_search.text import BEGINNINGS_MAX, PHRASES_MAX, WORDS_MAX, BadText, clau
         ("café", "cafe"),
         ("café", "cafe\u0301"),
         ("Malmö", "Malmø"),
+        ("sygehus", "syge\u00adhus"),
+        ("driftsplan", "\ufeffdrifts\u200bplan\u200d"),
+        ("læge", "læ\u2060ge"),
     ],
 )
 def test_ways_to_write_a_word_are_one(one: str, other: str) -> None:
     assert words(one) == words(other) != []
+
+
+def test_signs_that_nobody_sees_are_no_letters_and_cut_no_word(reference: Reference) -> None:
+    assert reference.compounds.analysed("Syge\u00adhus") == reference.compounds.analysed("Sygehus")
+    assert clauses("syge\u00adhus* \u200b", reference) == clauses("sygehus*", reference)
+    assert normal("\u00ad\u200c") == ""
 
 
 def test_symbols_of_programming_languages_and_long_compounds_are_kept() -> None:

@@ -26,14 +26,16 @@ _FOLDED: Final = str.maketrans(
      {"a": "áàâãą", "e": "éèêëę", "i": "íìîï", "o": "óòôõ", "u": "úùûü", "y": "ýÿ", "c": "çćč", "n": "ñń",
       "s": "śšş", "z": "źżž", "l": "ł"}.items() for accented in all_}}
 )  # fmt: skip
+_UNSEEN: Final = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+"""Soft hyphens, joiners, marks of direction: Unicode's category Cf without the signs of foreign scripts that are seen."""
 _ACCENTED: Final = re.compile("[" + "".join(map(chr, _FOLDED)) + "]")
 
 
 def lowered(text: str) -> str:
-    """Give the text in lower case and without foreign accents."""
+    """Give the text in lower case, without foreign accents and without what is not seen."""
     lower = text.lower()
     if not lower.isascii():
-        lower = unicodedata.normalize("NFC", lower)
+        lower = unicodedata.normalize("NFC", _UNSEEN.sub("", lower))
         if _ACCENTED.search(lower):
             lower = lower.translate(_FOLDED)
     return lower
