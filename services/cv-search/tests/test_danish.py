@@ -127,6 +127,22 @@ def test_what_only_ends_like_a_word_is_no_compound(reference: Reference, plain: 
     assert set(parts.split()) & {"mal", "ration", "arbejd", "pleje", "ersk"} == set()
 
 
+@pytest.mark.parametrize("typed", ["planlægger", "planlæggeren", "tilrettelægger", "brolæggere"])
+def test_a_doubled_consonant_makes_another_word(reference: Reference, typed: str) -> None:
+    assert "læg" in reference.compounds.parts("skolelæge")
+    assert "læg" not in reference.compounds.parts(typed)
+    assert reference.compounds.head(f"rum{typed}") != "læg"
+
+
+@pytest.mark.parametrize(
+    ("typed", "inside"), [("modebutikker", "butik"), ("turisthoteller", "hotel"), ("skolepedellen", "pedel")]
+)
+def test_a_consonant_that_is_doubled_by_the_ending_stays_the_word_it_was(
+    reference: Reference, typed: str, inside: str
+) -> None:
+    assert inside in reference.compounds.parts(typed)
+
+
 def test_words_of_one_stem_are_one_clause_which_keeps_how_the_first_was_typed(reference: Reference) -> None:
     assert clauses("xylofoner xylofonen", reference) == (Clause(("xylofon",), typed="xylofoner"),)
 

@@ -142,17 +142,19 @@ def _spellings(word: str) -> Iterator[str]:
         yield from (begin + end for begin, end in cuts(word, BEGINNING_SHORTEST, 1))
 
 
+def _doubles(word: str, stemmed: str) -> bool:
+    """Tell whether the stemmer halved a doubled consonant."""
+    return word != stemmed and word.startswith(stemmed + stemmed[-1:])
+
+
 class Compounds:
     """Finds the known words inside a compound: sygeplejerske in intensivsygeplejerske, rengøring in rengøringsassistent."""
 
     def __init__(self, known: Iterable[str]) -> None:
         """Know the words of these texts."""
-        self._stems = {
-            stem(word)
-            for text in known
-            for word in spelled(text)
-            if len(word) >= HEAD_SHORTEST and stem(word)
-        }
+        stems = [(word, stemmed) for text in known for word in spelled(text) if (stemmed := stem(word))]
+        self._stems = {stemmed for word, stemmed in stems if len(word) >= HEAD_SHORTEST}
+        self._doubling = {stemmed for word, stemmed in stems if word == stemmed or _doubles(word, stemmed)}
         self._known: dict[str, Analysed] = {}
         self._pieces: dict[str, Analysed] = {}
         self._short: dict[str, Analysed] = {}
@@ -165,10 +167,8 @@ class Compounds:
     def head(self, word: str) -> str | None:
         """Stem of the longest known word that ends the compound as it is typed, or None."""
         for modifier, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = stem(end)
-            if head in self._stems and (
-                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
-            ):
+            head = self._end(end)
+            if head and (len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None):
                 return head
         return None
 
@@ -206,14 +206,23 @@ class Compounds:
         """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
         known, alone = set[str](), set[str]()
         for begin, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = stem(end)
-            if head not in self._stems or not stem(begin):
+            head = self._end(end)
+            if not head or not stem(begin):
                 continue
             if modifier := self._modifier(begin):
                 known |= {modifier, head}
             elif len(end) >= HEAD_ALONE_SHORTEST:
                 alone.add(head)
         return known or alone
+
+    def _end(self, end: str) -> str | None:
+        """Give the stem of a last part that is known.
+
+        The stemmer halves a doubled consonant, which is right for butikker, an ending of butik, but lægger is not læge.
+        """
+        stemmed = stem(end)
+        doubled = _doubles(end, stemmed) and stemmed not in self._doubling
+        return stemmed if stemmed in self._stems and not doubled else None
 
     def _modifier(self, modifier: str) -> str | None:
         """Give the stem of the first part, without the s or e that joins."""
