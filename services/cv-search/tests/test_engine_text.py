@@ -126,6 +126,12 @@ def test_words_with_a_plus_between_are_two_and_a_language_keeps_its_signs(engine
         assert found(snapshot, text(typed)) == [cv_id(2)], typed
 
 
+def test_another_number_is_no_typo(engine: Engine, text: Text) -> None:
+    snapshot = kept(engine, document(1, texts=("Kvalitet efter ISO 9002",)), document(2, texts=("EN1091",)))
+    assert found(snapshot, text("9001")) == found(snapshot, text("en1090")) == []
+    assert found(snapshot, text("ISO 9001")) == [cv_id(1)]
+
+
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
     snapshot = kept(
         engine,

@@ -38,6 +38,8 @@ def test_what_finds_something_is_read_as_it_stands() -> None:
         (Clause(("pædagogisk", "smed")), 1),
         (Clause(("pædagogisk",), phrase=True), 0),
         (Clause(("pædagogisk",), known=True), 0),
+        (Clause(("9001",)), 0),
+        (Clause(("en1090",), typed="en1090s"), 0),
         (Clause(("pædagogisk",), prefix=True), 0),
     ],
 )

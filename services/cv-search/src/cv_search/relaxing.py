@@ -48,8 +48,9 @@ def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[C
 
 
 def _most(clause: Clause) -> int:
-    """Give how many typos in each word the shortest one bears."""
+    """Give how many typos in each word the shortest one bears; another number is no typo."""
     shortest = min(map(len, clause.words))
-    if clause.phrase or clause.prefix or clause.known or shortest < TYPO_SHORTEST:
+    exact = clause.phrase or clause.prefix or clause.known or any(map(str.isdigit, "".join(clause.words)))
+    if exact or shortest < TYPO_SHORTEST:
         return 0
     return 1 if shortest < TWO_TYPOS_SHORTEST else 2
