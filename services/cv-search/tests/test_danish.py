@@ -1,5 +1,6 @@
 """Danish words: spelling, stems, compounds, and what is typed."""
 
+import re
 import tracemalloc
 from time import process_time
 
@@ -194,6 +195,14 @@ def test_phrases_and_beginnings_stand_for_themselves(reference: Reference) -> No
     assert (phrase.words, phrase.phrase, phrase.synonym_of) == (("led", "butik"), True, frozenset())
     assert (beginning.words, beginning.prefix) == (("bogh",), True)
     assert word.words == ("kok",)
+
+
+@pytest.mark.parametrize("quoted", ["“{}”", "„{}“", "»{}«", "«{}»", "”{}”"])
+def test_quotes_of_every_kind_make_a_phrase(reference: Reference, quoted: str) -> None:
+    for typed in (f"kok {quoted.format('ledelse af butik')} Odense", quoted.format("og")):
+        assert clauses(typed, reference) == clauses(re.sub("[“”„»«]", '"', typed), reference)
+    (phrase,) = clauses(quoted.format("ledelse af butik"), reference)
+    assert phrase.phrase
 
 
 def test_nothing_but_stop_words_and_signs_is_nothing(reference: Reference) -> None:

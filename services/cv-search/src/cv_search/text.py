@@ -18,7 +18,8 @@ PHRASES_MAX: Final = 8
 BEGINNINGS_MAX: Final = 4
 Word = tuple[str, str]
 """A word's stem, and the word as it is typed."""
-_PIECE: Final = re.compile(rf'"(?P<phrase>[^"]*)"|(?P<word>{WORD})(?P<star>\*)?')
+_QUOTES: Final = '"“”„»«'
+_PIECE: Final = re.compile(rf"[{_QUOTES}](?P<phrase>[^{_QUOTES}]*)[{_QUOTES}]|(?P<word>{WORD})(?P<star>\*)?")
 
 
 class BadText(ValueError):  # noqa: N818 - what was typed, not what went wrong
