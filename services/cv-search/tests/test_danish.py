@@ -1,5 +1,6 @@
 """Danish words: spelling, stems, compounds, and what is typed."""
 
+import re
 import tracemalloc
 from time import process_time
 
@@ -23,10 +24,19 @@ from cv_search.text import BEGINNINGS_MAX, PHRASES_MAX, WORDS_MAX, BadText, clau
         ("café", "cafe"),
         ("café", "cafe\u0301"),
         ("Malmö", "Malmø"),
+        ("sygehus", "syge\u00adhus"),
+        ("driftsplan", "\ufeffdrifts\u200bplan\u200d"),
+        ("læge", "læ\u2060ge"),
     ],
 )
 def test_ways_to_write_a_word_are_one(one: str, other: str) -> None:
     assert words(one) == words(other) != []
+
+
+def test_signs_that_nobody_sees_are_no_letters_and_cut_no_word(reference: Reference) -> None:
+    assert reference.compounds.analysed("Syge\u00adhus") == reference.compounds.analysed("Sygehus")
+    assert clauses("syge\u00adhus* \u200b", reference) == clauses("sygehus*", reference)
+    assert normal("\u00ad\u200c") == ""
 
 
 def test_symbols_of_programming_languages_and_long_compounds_are_kept() -> None:
@@ -35,6 +45,27 @@ def test_symbols_of_programming_languages_and_long_compounds_are_kept() -> None:
     assert words(long) == words(long + "n") != []
     assert words("a" * 61) == []
     assert normal("") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Excel+Word", ["excel", "word"]),
+        ("Navision/C5+SAP", ["navision", "c5", "sap"]),
+        ("B+E", ["b", "e"]),
+        ("50+, 5+ og Wifi#1", ["50", "5", "og", "wifi", "1"]),
+        (
+            "C#/C++ (c++11), F#-udvikler, J# og 'A+'.",
+            ["c#", "c++", "c++", "11", "f#", "udvikler", "j#", "og", "a+"],
+        ),
+        ("c++e c## e#", ["c", "e", "c##", "e#"]),
+    ],
+)
+def test_signs_belong_to_a_letter_that_stands_alone(
+    reference: Reference, text: str, wanted: list[str]
+) -> None:
+    assert spelled(text) == wanted
+    assert {word for clause in clauses(text, reference) for word in clause.words} <= {*words(text)}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +128,22 @@ def test_what_only_ends_like_a_word_is_no_compound(reference: Reference, plain: 
     assert set(parts.split()) & {"mal", "ration", "arbejd", "pleje", "ersk"} == set()
 
 
+@pytest.mark.parametrize("typed", ["planlægger", "planlæggeren", "tilrettelægger", "brolæggere"])
+def test_a_doubled_consonant_makes_another_word(reference: Reference, typed: str) -> None:
+    assert "læg" in reference.compounds.parts("skolelæge")
+    assert "læg" not in reference.compounds.parts(typed)
+    assert reference.compounds.head(f"rum{typed}") != "læg"
+
+
+@pytest.mark.parametrize(
+    ("typed", "inside"), [("modebutikker", "butik"), ("turisthoteller", "hotel"), ("skolepedellen", "pedel")]
+)
+def test_a_consonant_that_is_doubled_by_the_ending_stays_the_word_it_was(
+    reference: Reference, typed: str, inside: str
+) -> None:
+    assert inside in reference.compounds.parts(typed)
+
+
 def test_words_of_one_stem_are_one_clause_which_keeps_how_the_first_was_typed(reference: Reference) -> None:
     assert clauses("xylofoner xylofonen", reference) == (Clause(("xylofon",), typed="xylofoner"),)
 
@@ -124,6 +171,9 @@ def test_a_compound_is_a_kind_of_the_known_word_that_it_ends_with(reference: Ref
         "kontormiljoe": "miljø",
         "fotoelektrikere": "elektrik",
         "dataadfærdspsykolog": "adfærdspsykolog",
+        "matematiklærer": "lær",
+        "skibsbager": "bag",
+        "ovnmurer": "mur",
         "xylofonstemmer": None,
         "Odense": None,
     }
@@ -145,6 +195,14 @@ def test_phrases_and_beginnings_stand_for_themselves(reference: Reference) -> No
     assert (phrase.words, phrase.phrase, phrase.synonym_of) == (("led", "butik"), True, frozenset())
     assert (beginning.words, beginning.prefix) == (("bogh",), True)
     assert word.words == ("kok",)
+
+
+@pytest.mark.parametrize("quoted", ["“{}”", "„{}“", "»{}«", "«{}»", "”{}”"])
+def test_quotes_of_every_kind_make_a_phrase(reference: Reference, quoted: str) -> None:
+    for typed in (f"kok {quoted.format('ledelse af butik')} Odense", quoted.format("og")):
+        assert clauses(typed, reference) == clauses(re.sub("[“”„»«]", '"', typed), reference)
+    (phrase,) = clauses(quoted.format("ledelse af butik"), reference)
+    assert phrase.phrase
 
 
 def test_nothing_but_stop_words_and_signs_is_nothing(reference: Reference) -> None:

@@ -195,7 +195,7 @@ def test_all_that_is_shown_counted_and_searched_is_taken_from_the_cv() -> None:
         Dimension.WITHOUT_EDUCATION: ("Smed",),
     }
     assert found.titles == ("Kantinekok", "Hygiejne", "Ernæring", "Gastronom")
-    assert found.skills == ("Bagning", "Bagning", "Grill", "Dansk", "Almindelig bil (B)")
+    assert found.skills == ("Bagning", "Bagning", "Grill", "Dansk", "Almindelig bil (B)", "Kørekort B")
     for text in (
         "Lavede mad",
         "Fyrtårnet",

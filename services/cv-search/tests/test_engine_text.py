@@ -27,6 +27,26 @@ def test_a_typo_at_the_end_of_a_word_is_forgiven_as_one_in_its_middle(
 
 
 @pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("energichef", {1}),
+        ("energichefer", {1}),
+        ("Energichef pedel", {1, 3}),
+        ("speciallæge", set()),
+        ("produktleder", {4}),
+        ("Finansiel rådgiver", {5}),
+        ("økonoma", set()),
+    ],
+)
+def test_an_official_name_is_no_typo_and_where_nobody_has_it_what_it_is_a_kind_of_or_its_words_are_found(
+    engine: Engine, text: Text, typed: str, wanted: set[int]
+) -> None:
+    titles = "Økonomichef", "Speciallærer", "Pedel", "Projektleder", "Socialrådgiver"
+    snapshot = kept(engine, *(document(n, title) for n, title in enumerate(titles, 1)))
+    assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}
+
+
+@pytest.mark.parametrize(
     "typed",
     [
         "id:[0 TO 99999999]",
@@ -92,6 +112,24 @@ def test_letters_that_only_meet_in_a_compound_hide_neither_its_words_nor_its_beg
         assert found(snapshot, text(typed)) == [electrician.cv_id], typed
     for typed in ("aarhus", "århus", "aarh*", "århu*"):
         assert set(found(snapshot, text(typed))) == {town.cv_id, other.cv_id}, typed
+
+
+def test_words_with_a_plus_between_are_two_and_a_language_keeps_its_signs(engine: Engine, text: Text) -> None:
+    snapshot = kept(
+        engine,
+        document(1, texts=("Rutineret i Excel+Word og C5+SAP.",)),
+        document(2, texts=("Har skrevet C++11 og C#.",)),
+    )
+    for typed in ("excel", "word", "c5", "sap", "excel+word", '"excel word"'):
+        assert found(snapshot, text(typed)) == [cv_id(1)], typed
+    for typed in ("c++", "c#", "C++/C#"):
+        assert found(snapshot, text(typed)) == [cv_id(2)], typed
+
+
+def test_another_number_is_no_typo(engine: Engine, text: Text) -> None:
+    snapshot = kept(engine, document(1, texts=("Kvalitet efter ISO 9002",)), document(2, texts=("EN1091",)))
+    assert found(snapshot, text("9001")) == found(snapshot, text("en1090")) == []
+    assert found(snapshot, text("ISO 9001")) == [cv_id(1)]
 
 
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:

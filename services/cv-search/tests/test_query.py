@@ -1,6 +1,7 @@
 """From searchInput to a query, and what is refused with 1014."""
 
 import json
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cv_contracts.codelists import default
 from cv_contracts.faults import Fault
 from cv_contracts.wire.search import SearchInputType
+from cv_search.geo import distance_km
 from cv_search.port import Dimension, Query
 from cv_search.query import FILTERS, RADIUS_KM, Page, Queries, page_of
 from cv_search.reference import Reference
@@ -61,6 +63,36 @@ def test_a_postal_code_and_a_city_are_circles_of_40_km(queries: Queries) -> None
         CloseToCity="Odense", SearchFromGeoPointLat=55.0, SearchFromGeoPointLon=10.0, SearchInGeoDistance=7
     )
     assert [circle.radius_km for circle in queries.query(both).circles] == [7, RADIUS_KM]
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("Karup", "7470"),
+        ("svenstrup", "9230"),
+        ("Lyngby", "2800"),
+        ("Nykøbing Falster", "4800"),
+        ("Nykoebing Sjælland", "4500"),
+        ("Nykøbing Mors", "7900"),
+        ("Viby Jylland", "8260"),
+        ("Odense M", "5230"),
+        ("Odense SØ", "5220"),
+        ("Aarhus centrum", "8000"),
+        ("Ry", "8680"),
+    ],
+)
+def test_a_town_is_known_by_the_name_people_use(queries: Queries, typed: str, code: str) -> None:
+    (there,) = queries.query(wanted(CloseToPostalCode=code)).circles
+    (around,) = queries.query(wanted(CloseToCity=typed)).circles
+    assert distance_km(around, there.latitude, there.longitude) < 1
+
+
+def test_a_city_is_all_its_districts(queries: Queries) -> None:
+    districts = ("5000", "5200", "5210", "5220", "5230", "5240", "5250", "5260", "5270")
+    places = [default().postal_codes[code] for code in districts if code in default().postal_codes]
+    (around,) = queries.query(wanted(CloseToCity="Odense")).circles
+    assert around.latitude == pytest.approx(fmean(place.latitude for place in places))
+    assert around.longitude == pytest.approx(fmean(place.longitude for place in places))
 
 
 def test_the_middle_of_a_city_is_where_people_live_and_of_boxes_alone_where_the_boxes_are(
@@ -119,6 +151,9 @@ def test_an_organisation_limits_the_search_to_its_own(queries: Queries) -> None:
     [
         ({"CloseToPostalCode": "0001"}, ["CloseToPostalCode"]),
         ({"CloseToCity": "Gotham"}, ["CloseToCity"]),
+        ({"CloseToCity": "Nykøbing"}, ["CloseToCity"]),
+        ({"CloseToCity": "Viby"}, ["CloseToCity"]),
+        ({"CloseToCity": "Oden"}, ["CloseToCity"]),
         ({"SearchFromGeoPointLat": 55.0}, ["SearchFromGeoPointLon", "SearchInGeoDistance"]),
         ({"SearchInGeoDistance": 5, "SearchFromGeoPointLon": 9.0}, ["SearchFromGeoPointLat"]),
         ({"WorkTime": ["Fuldtid", "Aldrig"]}, ["WorkTime[1]"]),

@@ -37,6 +37,9 @@ def test_what_finds_something_is_read_as_it_stands() -> None:
         (Clause(("pædagogisk", "kok")), 0),
         (Clause(("pædagogisk", "smed")), 1),
         (Clause(("pædagogisk",), phrase=True), 0),
+        (Clause(("pædagogisk",), known=True), 0),
+        (Clause(("9001",)), 0),
+        (Clause(("en1090",), typed="en1090s"), 0),
         (Clause(("pædagogisk",), prefix=True), 0),
     ],
 )
@@ -66,6 +69,21 @@ def test_a_compound_that_nothing_is_like_is_read_as_what_it_is_a_kind_of() -> No
     clause = Clause(("børnesygeplejerske",), head="sygeplejerske")
     assert read(relax((clause,), finds(("sygeplejerske", 0)))) == ([("sygeplejerske", 0)], 1)
     assert read(relax((clause,), finds(("børnesygeplejerske", 2)))) == ([("børnesygeplejerske", 2)], 1)
+
+
+def test_a_name_of_several_words_that_nobody_has_is_read_as_its_words() -> None:
+    head = Clause(("finansrådgiver",), head="rådgiver", known=True)
+    name = Clause(("finansiel", "rådgiver"), known=True, apart=(Clause(("finansiel",)), head))
+    town = Clause(("odense",))
+    assert read(relax((name, town), finds(("finansiel", 0), ("odense", 0)))) == (
+        [("finansiel", 0), ("odense", 0)],
+        2,
+    )
+    known = finds(("finansiele", 0), ("finansiel", 1), ("rådgiver", 0), ("odense", 0))
+    assert read(relax((Clause(("x", "y"), known=True, apart=name.apart), town), known)) == (
+        [("finansiel", 1), ("rådgiver", 0), ("odense", 0)],
+        3,
+    )
 
 
 @pytest.mark.parametrize(("together", "least"), [(5, 5), (4, 3), (3, 3), (2, 1), (1, 1)])

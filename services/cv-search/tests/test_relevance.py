@@ -165,3 +165,7 @@ def test_nobody_unwanted_stands_above_one_who_is_wanted_most(search: Search) -> 
         if one.unwanted & set(found[:last]):
             wrong.append(one.typed)
     assert len(wrong) <= len(judged()) // 50, wrong
+
+
+def test_no_judged_search_finds_nobody(search: Search) -> None:
+    assert [one.typed for one in judged() if not search(one.typed)] == []

@@ -18,20 +18,24 @@ REMEMBERED: Final = 300_000
 SHORT: Final = 100
 """Characters of a text that is likely to come again, like a title; nothing longer is kept."""
 Value = TypeVar("Value")
-_WORD: Final = re.compile(r"[^\W_]+[#+]*")
+WORD: Final = r"(?:[^\W\d_][#+]++(?![^\W\d_])|[^\W_]+)"
+"""A word as it is typed, lowered: C# and C++ are words, but Excel+Word and B+E are two."""
+_WORD: Final = re.compile(WORD)
 _FOLDED: Final = str.maketrans(
     {"ä": "æ", "ö": "ø", **{accented: plain for plain, all_ in
      {"a": "áàâãą", "e": "éèêëę", "i": "íìîï", "o": "óòôõ", "u": "úùûü", "y": "ýÿ", "c": "çćč", "n": "ñń",
       "s": "śšş", "z": "źżž", "l": "ł"}.items() for accented in all_}}
 )  # fmt: skip
+_UNSEEN: Final = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+"""Soft hyphens, joiners, marks of direction: Unicode's category Cf without the signs of foreign scripts that are seen."""
 _ACCENTED: Final = re.compile("[" + "".join(map(chr, _FOLDED)) + "]")
 
 
 def lowered(text: str) -> str:
-    """Give the text in lower case and without foreign accents."""
+    """Give the text in lower case, without foreign accents and without what is not seen."""
     lower = text.lower()
     if not lower.isascii():
-        lower = unicodedata.normalize("NFC", lower)
+        lower = unicodedata.normalize("NFC", _UNSEEN.sub("", lower))
         if _ACCENTED.search(lower):
             lower = lower.translate(_FOLDED)
     return lower
@@ -138,17 +142,19 @@ def _spellings(word: str) -> Iterator[str]:
         yield from (begin + end for begin, end in cuts(word, BEGINNING_SHORTEST, 1))
 
 
+def _doubles(word: str, stemmed: str) -> bool:
+    """Tell whether the stemmer halved a doubled consonant."""
+    return word != stemmed and word.startswith(stemmed + stemmed[-1:])
+
+
 class Compounds:
     """Finds the known words inside a compound: sygeplejerske in intensivsygeplejerske, rengøring in rengøringsassistent."""
 
     def __init__(self, known: Iterable[str]) -> None:
         """Know the words of these texts."""
-        self._stems = {
-            stem(word)
-            for text in known
-            for word in spelled(text)
-            if len(word) >= HEAD_SHORTEST and stem(word)
-        }
+        stems = [(word, stemmed) for text in known for word in spelled(text) if (stemmed := stem(word))]
+        self._stems = {stemmed for word, stemmed in stems if len(word) >= HEAD_SHORTEST}
+        self._doubling = {stemmed for word, stemmed in stems if word == stemmed or _doubles(word, stemmed)}
         self._known: dict[str, Analysed] = {}
         self._pieces: dict[str, Analysed] = {}
         self._short: dict[str, Analysed] = {}
@@ -159,12 +165,12 @@ class Compounds:
         return tuple(sorted(self._inside(word) - {whole})) if whole else ()
 
     def head(self, word: str) -> str | None:
-        """Stem of the longest known word that ends the compound, or None.
-
-        Tries both spellings: Snowball strips er from montoer but nothing from montør, and the aa of dataanalytiker is no å.
-        """
-        heads = (self._head(stem(spelling)) for spelling in dict.fromkeys((folded(word), word)))
-        return max((head for head in heads if head), key=len, default=None)
+        """Stem of the longest known word that ends the compound as it is typed, or None."""
+        for modifier, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
+            head = self._end(end)
+            if head and (len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None):
+                return head
+        return None
 
     def analysed(self, text: str) -> Analysed:
         """Give what a text is found by."""
@@ -196,27 +202,27 @@ class Compounds:
         _remember(self._known, word, found)
         return found
 
-    def _head(self, stemmed: str) -> str | None:
-        for modifier, end in cuts(stemmed, MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = stem(end)
-            if head in self._stems and (
-                len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None
-            ):
-                return head
-        return None
-
     def _inside(self, word: str) -> set[str]:
         """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
         known, alone = set[str](), set[str]()
         for begin, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = stem(end)
-            if head not in self._stems or not stem(begin):
+            head = self._end(end)
+            if not head or not stem(begin):
                 continue
             if modifier := self._modifier(begin):
                 known |= {modifier, head}
             elif len(end) >= HEAD_ALONE_SHORTEST:
                 alone.add(head)
         return known or alone
+
+    def _end(self, end: str) -> str | None:
+        """Give the stem of a last part that is known.
+
+        The stemmer halves a doubled consonant, which is right for butikker, an ending of butik, but lægger is not læge.
+        """
+        stemmed = stem(end)
+        doubled = _doubles(end, stemmed) and stemmed not in self._doubling
+        return stemmed if stemmed in self._stems and not doubled else None
 
     def _modifier(self, modifier: str) -> str | None:
         """Give the stem of the first part, without the s or e that joins."""

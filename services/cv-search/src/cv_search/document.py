@@ -136,8 +136,12 @@ def _titles(cv: State) -> Iterable[str]:
 
 
 def _skills(cv: State) -> Iterable[str]:
-    for collection in ("QualificationCollection", "LanguageSkillCollection", "DriverLicenseCollection"):
+    for collection in ("QualificationCollection", "LanguageSkillCollection"):
         yield from (one["Name"] for one in cv[collection])
+    for licence in cv["DriverLicenseCollection"]:
+        yield licence["Name"]
+        # No name says kørekort, and that of CE says C/E.
+        yield f"Kørekort {licence['Code']}"
 
 
 def _texts(cv: State, person: Person) -> Iterable[str]:

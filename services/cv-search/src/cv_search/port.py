@@ -114,6 +114,10 @@ class Clause:
     """The one word as it was typed, where that is another: a typo may lie in what the stem leaves out."""
     head: str | None = field(default=None, repr=False)
     """The known word that the one word ends with, as a compound does: it is looked for where the whole is not found."""
+    known: bool = False
+    """Whether the words are a name of the reference data: it is no typo of another."""
+    apart: tuple["Clause", ...] = field(default=(), repr=False)
+    """Each of several words alone: they are looked for where nothing holds them all."""
     synonym_of: frozenset[str] = field(default=frozenset(), repr=False)
     """Titles of the occupations that the words are another name of."""
     broader_than: frozenset[str] = field(default=frozenset(), repr=False)

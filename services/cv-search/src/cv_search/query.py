@@ -13,6 +13,7 @@ from cv_contracts.codelists import CodeLists, PostalCode
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.search import GROUP_LIMIT_MAX, SearchInputType
 from cv_search.danish import normal
+from cv_search.geo import inside
 from cv_search.port import Circle, Clause, Dimension, Organisation, Query
 from cv_search.reference import Reference
 from cv_search.text import BadText, clauses
@@ -38,7 +39,10 @@ FILTERS: Final[Mapping[str, Dimension]] = {
     "OccupationNamesWithOutExperience": Dimension.WITHOUT_EXPERIENCE,
 }
 """The fourteen filters by their elements."""
-_DISTRICT: Final = re.compile(r" (?:[nsvøck]|nv|nø|sv|sø)$")
+ONE_PLACE_KM: Final = 20.0
+"""Postal codes of one city lie so near its middle."""
+_SHORTENED: Final = re.compile(r" \w{1,2}$")
+"""The last word of Nykøbing F and Aarhus C."""
 Refused = list[FieldError]
 
 
@@ -110,7 +114,22 @@ class Queries:
             place = self._lists.postal_codes.get(code)
             yield from _around("CloseToPostalCode", [place] if place else [], refused)
         if city := (wanted.CloseToCity or "").strip():
-            yield from _around("CloseToCity", self._cities.get(normal(city), []), refused)
+            yield from _around("CloseToCity", self._city(normal(city)), refused)
+
+    def _city(self, name: str) -> Sequence[PostalCode]:
+        """Give the postal codes of the one place that people call so; none where there is no such place, or more than one.
+
+        Odense is all cities with the word in their names, Odense M too; Nykøbing Falster is Nykøbing F. Boxes count where
+        nobody lives.
+        """
+        holding = [city for city in self._cities if f" {name} " in f" {city} "]
+        shortened = [city for city in self._cities if _SHORTENED.search(city) and name.startswith(city)]
+        for cities in (holding, [name], shortened):
+            places = [place for city in cities for place in self._cities.get(city, ())]
+            places = [place for place in places if not place.box] or places
+            if places and _one_place(places):
+                return places
+        return ()
 
     def _filters(
         self, wanted: SearchInputType, refused: Refused
@@ -159,12 +178,21 @@ def _geo_circle(wanted: SearchInputType, refused: Refused) -> Iterator[Circle]:
 
 
 def _around(element: str, places: Sequence[PostalCode], refused: Refused) -> Iterator[Circle]:
-    if not places:
-        _refuse(refused, element, "is not known")
-        return
-    yield Circle(
-        fmean(place.latitude for place in places), fmean(place.longitude for place in places), RADIUS_KM
+    if places:
+        yield _circle(places, RADIUS_KM)
+    else:
+        _refuse(refused, element, "is not known, or more than one place")
+
+
+def _circle(places: Sequence[PostalCode], radius_km: float) -> Circle:
+    return Circle(
+        fmean(place.latitude for place in places), fmean(place.longitude for place in places), radius_km
     )
+
+
+def _one_place(places: Sequence[PostalCode]) -> bool:
+    middle = _circle(places, ONE_PLACE_KM)
+    return len(list(inside(middle, [(place.latitude, place.longitude) for place in places]))) == len(places)
 
 
 def _interval(wanted: SearchInputType, refused: Refused) -> tuple[datetime | None, datetime | None]:
@@ -176,10 +204,7 @@ def _interval(wanted: SearchInputType, refused: Refused) -> tuple[datetime | Non
 
 
 def _cities(lists: CodeLists) -> Mapping[str, list[PostalCode]]:
-    """Give the postal codes of each city; Odense is also Odense C, Odense M and so on. Boxes count where nobody lives."""
     cities: dict[str, list[PostalCode]] = defaultdict(list)
     for postal in lists.postal_codes.values():
-        name = normal(postal.city)
-        for one in {name, _DISTRICT.sub("", name)}:
-            cities[one].append(postal)
-    return {name: [place for place in places if not place.box] or places for name, places in cities.items()}
+        cities[normal(postal.city)].append(postal)
+    return cities

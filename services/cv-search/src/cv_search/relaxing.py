@@ -26,28 +26,31 @@ def relax(clauses: tuple[Clause, ...], finds: Callable[[Relaxed], bool]) -> Rela
     exact = Relaxed(tuple((clause, 0) for clause in clauses), len(clauses))
     if not clauses or finds(exact):
         return exact
-    forgiven = tuple(_forgiven(clause, finds) for clause in clauses)
-    least = len(clauses)
-    for least in sorted({len(clauses), (len(clauses) + 1) // 2, 1}, reverse=True):
+    forgiven = tuple(one for clause in clauses for one in _forgiven(clause, finds))
+    least = len(forgiven)
+    for least in sorted({len(forgiven), (len(forgiven) + 1) // 2, 1}, reverse=True):
         if finds(Relaxed(forgiven, least)):
             break
     return Relaxed(forgiven, least)
 
 
-def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[Clause, int]:
-    """Forgive as few typos as find anything; where none do, look for what a compound is a kind of."""
+def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[Clause, int], ...]:
+    """Forgive as few typos as find anything; where none do, look for the words of a name, or what a compound is a kind of."""
     typed = [] if clause.typed is None else [Clause((clause.typed,))]
     for typos in range(3):
         for one in (clause, *typed) if typos else (clause,):
             if typos <= _most(one) and finds(Relaxed(((one, typos),), 1)):
-                return one, typos
+                return ((one, typos),)
+    if clause.apart:
+        return tuple(one for word in clause.apart for one in _forgiven(word, finds))
     head = clause if clause.head is None else Clause((clause.head,))
-    return head, 0
+    return ((head, 0),)
 
 
 def _most(clause: Clause) -> int:
-    """Give how many typos in each word the shortest one bears."""
+    """Give how many typos in each word the shortest one bears; another number is no typo."""
     shortest = min(map(len, clause.words))
-    if clause.phrase or clause.prefix or shortest < TYPO_SHORTEST:
+    exact = clause.phrase or clause.prefix or clause.known or any(map(str.isdigit, "".join(clause.words)))
+    if exact or shortest < TYPO_SHORTEST:
         return 0
     return 1 if shortest < TWO_TYPOS_SHORTEST else 2

@@ -5,11 +5,11 @@ passed.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from cv_search.danish import BEGINNING_SHORTEST, folded, lowered, stem, words
+from cv_search.danish import BEGINNING_SHORTEST, WORD, folded, lowered, stem, words
 from cv_search.port import Clause
 from cv_search.reference import LONGEST_NAME, Reference
 
@@ -18,7 +18,8 @@ PHRASES_MAX: Final = 8
 BEGINNINGS_MAX: Final = 4
 Word = tuple[str, str]
 """A word's stem, and the word as it is typed."""
-_PIECE: Final = re.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\W_]+[#+]*)(?P<star>\*)?')
+_QUOTES: Final = '"“”„»«'
+_PIECE: Final = re.compile(rf"[{_QUOTES}](?P<phrase>[^{_QUOTES}]*)[{_QUOTES}]|(?P<word>{WORD})(?P<star>\*)?")
 
 
 class BadText(ValueError):  # noqa: N818 - what was typed, not what went wrong
@@ -42,10 +43,10 @@ def clauses(text: str, reference: Reference) -> tuple[Clause, ...]:
         )
     found += _named(row, reference)
     _check(found)
-    kept: dict[Clause, Clause] = {}
+    kept: dict[tuple[object, ...], Clause] = {}
     for one in found:
         # Words of one stem are one clause, however each of them is typed.
-        kept.setdefault(replace(one, typed=None), one)
+        kept.setdefault((one.words, one.phrase, one.prefix), one)
     return tuple(kept.values())
 
 
@@ -66,16 +67,31 @@ def _named(row: list[Word], reference: Reference) -> Iterator[Clause]:
     at = 0
     while at < len(row):
         for length in range(min(LONGEST_NAME, len(row) - at), 0, -1):
-            name = tuple(stemmed for stemmed, _ in row[at : at + length])
-            meaning = reference.meaning(name)
-            if meaning is not None:
-                yield Clause(name, synonym_of=meaning.synonym_of, broader_than=meaning.broader_than)
+            name = row[at : at + length]
+            if length == 1 or reference.meaning(_stems(name)) is not None:
+                yield _clause(name, reference)
+                at += length
                 break
-            if length == 1:
-                stemmed, word = row[at]
-                typed, head = folded(word), reference.compounds.head(word)
-                yield Clause(name, typed=None if typed == stemmed else typed, head=head)
-        at += length
+
+
+def _clause(name: Sequence[Word], reference: Reference) -> Clause:
+    words = _stems(name)
+    if len(name) > 1:
+        clause = Clause(words, apart=tuple(_clause([word], reference) for word in name))
+    else:
+        [(stemmed, word)] = name
+        typed = folded(word)
+        clause = Clause(words, typed=None if typed == stemmed else typed, head=reference.compounds.head(word))
+    meaning = reference.meaning(words)
+    if meaning is None:
+        return clause
+    return replace(
+        clause, known=True, typed=None, synonym_of=meaning.synonym_of, broader_than=meaning.broader_than
+    )
+
+
+def _stems(name: Sequence[Word]) -> tuple[str, ...]:
+    return tuple(stemmed for stemmed, _ in name)
 
 
 def _check(found: list[Clause]) -> None:

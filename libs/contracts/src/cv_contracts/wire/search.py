@@ -36,8 +36,16 @@ class SearchInputType(Wire):
 
     Id: Guid
     GroupLimit: NonNegative
-    SearchString: SearchText | None = None
-    SearchStringSecondary: SearchText | None = None
+    SearchString: SearchText | None = Field(
+        default=None,
+        description="Words, all of which a CV must hold. In quotes: next to each other (8 at most). With an asterisk: "
+        "words that begin so (at least 3 letters; 4 asterisks at most). 32 words at most. There is no minus, NOT or OR. "
+        "Typos are forgiven, and less is looked for, where nobody is found.",
+    )
+    SearchStringSecondary: SearchText | None = Field(
+        default=None,
+        description="As SearchString; finds those who hold any of it too, and weighs less. Nothing is forgiven.",
+    )
     CloseToPostalCode: NameType | None = None
     CloseToCity: NameType | None = None
     OccupationNames: ArrayOfString | None = None

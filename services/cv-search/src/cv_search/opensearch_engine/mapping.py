@@ -7,7 +7,7 @@ from cv_search.reference import Reference
 from cv_search.settings import MOST_PERSONS
 from cv_search.tantivy_engine.mapping import microseconds, organisation_name, place_name, roles
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 NO_CV_NUMBER: Final = 100_000_000
 CHECKPOINT: Final = "checkpoint"
 WORD_FIELDS: Final = ("target", "title", "skill", "text")

@@ -8,7 +8,7 @@ from tantivy import Schema, SchemaBuilder
 
 from cv_search.port import Dimension
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Raised when fields, or what they hold, change: an index of another format is built anew."""
 
 ID: Final = "id"
