@@ -1,6 +1,7 @@
 """What the decisions say about the messages, beyond single elements, and how errors are told."""
 
 import json
+from collections.abc import Iterator
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from cv_contracts import wire
 from cv_contracts.codelists import default
 from cv_contracts.faults import Fault, FieldError
-from cv_contracts.wire.errors import read_body, read_query
+from cv_contracts.wire.errors import element, read_body, read_query
 
 EXAMPLES: dict[str, Any] = json.loads(
     Path(__file__).with_name("wire_examples.json").read_text(encoding="utf-8")
@@ -211,6 +212,82 @@ def test_an_unknown_parameter_is_said_of_the_query_and_an_empty_body_is_called_e
     with pytest.raises(Fault) as caught:
         read_body(wire.GetCVByCVNumberRequest, b"")
     assert caught.value.errors == (FieldError("body", "is empty"),)
+
+
+def spoiled(value: Any, colon: str, place: tuple[int | str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Write the message once for each of its elements, with that one twice; and give how the second is named."""
+    if isinstance(value, dict):
+        written = [f'"{name}"{colon}{json.dumps(inner)}' for name, inner in value.items()]
+        for number, (name, inner) in enumerate(value.items()):
+            yield (
+                "{" + ",".join((*written, f'"{name}"{colon}{json.dumps(inner)}')) + "}",
+                element((*place, name)),
+            )
+            for text, told in spoiled(inner, colon, (*place, name)):
+                others = (*written[:number], f'"{name}"{colon}{text}', *written[number + 1 :])
+                yield "{" + ",".join(others) + "}", told
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            for text, told in spoiled(inner, colon, (*place, number)):
+                written = [json.dumps(one) for one in value]
+                yield "[" + ",".join((*written[:number], text, *written[number + 1 :])) + "]", told
+
+
+@pytest.mark.parametrize("colon", [":", " \t\n: "])
+@pytest.mark.parametrize("message", [name for name in EXAMPLES if name.endswith("Request")])
+def test_an_element_that_is_there_twice_is_refused_wherever_it_is(message: str, colon: str) -> None:
+    for text, told in spoiled(EXAMPLES[message], colon):
+        with pytest.raises(Fault) as caught:
+            read_body(getattr(wire, message), text.encode())
+        assert (caught.value.code, caught.value.errors) == (1014, (FieldError(told, "is there twice"),))
+
+
+def test_quotes_colons_and_escapes_in_a_text_are_no_element() -> None:
+    job = EXAMPLES["ReplaceCVRequest"]["CV"]["PreviousJobExperienceCollection"][0]
+    texts = ('":', '"SummaryText":', "\\", '\\":', '\\"', "\\u0022", '"\\u0022" :', "\n\t/æ€\U0001f600")
+    jobs = [{**job, "SummaryText": text.replace('"', "¤")} for text in texts]
+    marked = replace_cv(PreviousJobExperienceCollection=jobs)
+    for written in (json.dumps(marked, ensure_ascii=False), json.dumps(marked, ensure_ascii=False, indent=2)):
+        for quote in ('\\"', "\\u0022"):
+            read = read_body(wire.ReplaceCVRequest, written.replace("¤", quote).encode())
+            found = read.CV.PreviousJobExperienceCollection
+            assert tuple(one.SummaryText for one in found or ()) == texts
+
+
+def test_an_element_is_there_twice_however_its_name_is_written_and_whatever_a_text_holds() -> None:
+    names = ("CitizenConsentObtained", "CitizenConsentObt\\u0061ined")
+    for name in names:
+        body = f'{{"CVNumber": "12345678", "CitizenConsentObtained": false, "{name}": true}}'
+        with pytest.raises(Fault) as caught:
+            read_body(wire.GetCVByCVNumberRequest, body.encode())
+        assert caught.value.errors == (FieldError("CitizenConsentObtained", "is there twice"),)
+    for dropped in (
+        "NaN",
+        "-Infinity",
+        "1e999",
+        "1" * 4000,
+        "[" * 190 + "]" * 190,
+        '{"a": {"a": 1, "b": 2}}',
+    ):
+        body = (
+            f'{{"CVNumber": "12345678", "CitizenConsentObtained": {dropped}, "CitizenConsentObtained": true}}'
+        )
+        with pytest.raises(Fault) as caught:
+            read_body(wire.GetCVByCVNumberRequest, body.encode())
+        assert caught.value.errors == (FieldError("CitizenConsentObtained", "is there twice"),)
+    for dropped in ('{"0101011234": 1, "0101011234": 2}', '[{"0101011234": [1], "0101011234": []}]'):
+        body = f'{{"CVNumber": {dropped}, "CVNumber": "12345678", "CitizenConsentObtained": true}}'
+        with pytest.raises(Fault) as caught:
+            read_body(wire.GetCVByCVNumberRequest, body.encode())
+        assert caught.value.errors == (FieldError("CVNumber", "is there twice"),), (
+            "no name of the caller's own"
+        )
+    body = json.dumps(replace_cv())[:-1] + ', "JobTargetCollection": []}'
+    with_quotes = body.replace('"SummaryText": "', '"SummaryText": "\\u0022\\u0022')
+    assert with_quotes != body
+    with pytest.raises(Fault) as caught:
+        read_body(wire.ReplaceCVRequest, with_quotes.encode())
+    assert caught.value.errors == (FieldError("JobTargetCollection", "is there twice"),)
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "1.5", "2147483648", "1000000000", "0000000001", "0101901234"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from cv_contracts.faults import FieldError
 from servicekit.caller import Caller, Organisation, User
 from servicekit.testing import free_port
 from servicekit.web.client import (
@@ -87,13 +88,22 @@ async def test_an_answer_that_cannot_be_read_is_garbled(
 
 
 @pytest.mark.parametrize(
-    ("body", "code"), [(b'{"code":1013}', 1013), (b"{}", None), (b"<html>", None), (b"", None)]
+    ("body", "code", "errors"),
+    [
+        (b'{"code":1013}', 1013, ()),
+        *((body, None, ()) for body in (b"{}", b"<html>", b"", b"[1]")),
+        (b'{"code":9157,"errors":[{"element":"a[1]","reason":"b"}]}', 9157, (FieldError("a[1]", "b"),)),
+        (b'{"code":9157,"errors":[{"element":"a[1]"}]}', 9157, ()),
+        (b'{"code":9157,"errors":["a"]}', 9157, ()),
+    ],
 )
-async def test_a_refusal_names_its_status_and_fault(world: World, body: bytes, code: int | None) -> None:
+async def test_a_refusal_names_its_status_its_fault_and_the_elements(
+    world: World, body: bytes, code: int | None, errors: tuple[FieldError, ...]
+) -> None:
     world.service.answering = plain(body, "403 Forbidden")
     with pytest.raises(ServiceRefused) as refused:
         await world.client.post_json("/internal/x", {"number": SECRET})
-    assert (refused.value.status, refused.value.code) == (403, code)
+    assert (refused.value.status, refused.value.code, refused.value.errors) == (403, code, errors)
     assert SECRET not in str(refused.value)
 
 

@@ -59,6 +59,18 @@ async def test_spellings_of_one_value_are_one(world: World) -> None:
         assert await numbers(world, MUNICIPALITY, value) == [person.person_number]
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["+(45)20123456", " +4520123456", "+45 20 12 34 56\n", "+45.20-12/34(56)", " " * 200 + "+4520123456"],
+)
+async def test_a_number_is_found_as_it_was_saved(world: World, written: str) -> None:
+    person = await world.resident()
+    assert (await world.save(CASE_WORKER, person, {MOBILE: written})).status_code == 200
+    answer = await world.post(CASE_WORKER, "/mobiltelefon", {"mobiltelefon": written})
+    found = GetPersonResponse.from_json(answer.content).CprCollection
+    assert [one.civilregistrationIdentifier for one in found] == [person.person_number]
+
+
 async def test_two_domains_are_two_and_each_is_one_however_it_is_written(world: World) -> None:
     written = ["jens@straße.dk", "jens@strasse.dk", "jens@århus.dk"]
     people = [await world.resident() for _ in written]

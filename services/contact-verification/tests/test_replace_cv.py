@@ -103,6 +103,8 @@ async def test_the_rules_are_those_of_saving(world: World) -> None:
         ([{"PhoneNumber": "", "PersonContactDataTypeIdentifier": 99}], None, 9153),
         (["", {"PhoneNumber": "", "PersonContactDataTypeIdentifier": 3}], None, 9153),
         (["20123456", {"PhoneNumber": "20123457", "PersonContactDataTypeIdentifier": 1}], None, 9156),
+        ([{"PhoneNumber": "20123456", "PersonContactDataTypeIdentifier": 1}, "20123457"], None, 9156),
+        (["", "", "20123456"], None, 9157),
         ([], "nobody", 9158),
     ]
     person = await world.resident()
@@ -119,6 +121,9 @@ async def test_a_phone_number_says_its_type_or_has_it_by_its_place(world: World)
         (["", "33123456"], {"2": "+4533123456"}),
         ([typed], {"2": "+4533123456"}),
         (["20123456", typed], {"1": "+4520123456", "2": "+4533123456"}),
+        ([typed, "20123456"], {"1": "+4520123456", "2": "+4533123456"}),
+        ([{**typed, "PhoneNumber": ""}, "", typed], {"2": "+4533123456"}),
+        ([{**typed, "PhoneNumber": ""}, "", "33123456"], {"2": "+4533123456"}),
     ):
         assert (await prepared(world, await world.resident(), *phones))["values"] == expected
 

@@ -10,6 +10,7 @@ import pytest
 
 from cv_contracts.codelists import ContactDataType, default
 from cv_contracts.events.contact_verification import ContactSaved
+from cv_contracts.faults import FieldError
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.cv_profile import GetCVResponse
 from cv_registry.contact_testing import ContactOwner
@@ -228,9 +229,12 @@ async def test_faults_of_the_contact_data_are_passed_on_and_nothing_is_changed(
 ) -> None:
     citizen = a_citizen()
     await registry.register(citizen)
-    owner.fault = code
+    owner.fault, owner.errors = code, (FieldError("ContactInformation.PhoneNumber[1]", "comes twice"),)
     answer = await registry.replace(citizen["personNumber"], cv_with(E_mail="nobody"))
     assert answer.json()["code"] == code
+    assert answer.json()["errors"] == [
+        {"element": "ContactInformation.PhoneNumber[1]", "reason": "comes twice"}
+    ]
     assert await database.fetchval("SELECT count(*) FROM cvs") == 0
 
 

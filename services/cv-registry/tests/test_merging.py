@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -78,6 +79,49 @@ async def test_who_has_no_cv_takes_over_the_others(registry: RegistryClient, dat
     assert await changes_of(database, survivor["cvId"]) == ["created"]
     assert await changes_of(database, merged["cvId"]) == ["created", "deleted"]
     assert (await registry.replace(survivor["personNumber"], a_cv())).status_code == 200
+
+
+DATES = {"AsylumCVTransitionDate": "2026-11-20", "CVEditEndDate": "2026-12-20"}
+MOVED = {
+    "AsylumCVTransitionDate": "2026-11-19",
+    "CVEditEndDate": "2026-12-19",
+    "CorrectionComment": "flyttet",
+}
+
+
+async def dates_of(database: Database, person: dict[str, Any]) -> list[tuple[str, str, str | None]]:
+    rows = await database.fetch(
+        "SELECT transition_date, edit_end_date, correction_comment FROM asylum_transitions WHERE person_id = $1"
+        " ORDER BY version",
+        UUID(person["personId"]),
+    )
+    return [(str(row[0]), str(row[1]), row[2]) for row in rows]
+
+
+async def test_who_has_no_asylum_dates_takes_over_those_that_count_for_the_other(
+    registry: RegistryClient, database: Database
+) -> None:
+    survivor, merged = await two(registry, with_cv=(True, True))
+    by = a_caller(JOBCENTER)
+    for verb, dates in (("POST", DATES), ("PUT", MOVED)):
+        assert (await registry.asylum(verb, merged["personNumber"], dates, caller=by)).status_code == 200
+    assert (await registry.replace(survivor["personNumber"], caller=by)).json()["code"] == 9231
+    await merge(registry, survivor["personNumber"], merged["personNumber"])
+    assert await dates_of(database, survivor) == [tuple(MOVED.values())]
+    assert await changes_of(database, survivor["personId"]) == ["registered", "created"]
+    assert (await registry.replace(survivor["personNumber"], caller=by)).status_code == 200
+    assert (await registry.asylum("PUT", survivor["personNumber"], MOVED, caller=by)).status_code == 200
+
+
+async def test_who_has_asylum_dates_keeps_them(registry: RegistryClient, database: Database) -> None:
+    survivor, merged = await two(registry, with_cv=(True, True))
+    by = a_caller(JOBCENTER)
+    for person, day in ((survivor, "2026-12-01"), (merged, "2026-12-20")):
+        dates = {**DATES, "CVEditEndDate": day}
+        assert (await registry.asylum("POST", person["personNumber"], dates, caller=by)).status_code == 200
+    await merge(registry, survivor["personNumber"], merged["personNumber"])
+    assert await dates_of(database, survivor) == [("2026-11-20", "2026-12-01", None)]
+    assert await changes_of(database, survivor["personId"]) == ["registered", "created"]
 
 
 async def test_the_source_may_go_on_to_tell_the_merged_number_as_a_former_one_of_the_survivor(

@@ -1,6 +1,6 @@
 """The contact part of ReplaceCV (decision 14): prepared, then made the present one or dropped, as the registry decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -26,7 +26,7 @@ from servicekit.data.postgres import Database, WriteTx
 log = structlog.get_logger(__name__)
 
 PHONES_BY_PLACE: Final = ("MOBILE", "LANDLINE")
-"""What a phone number without a type is, by its place in the list, which an empty one keeps; a third one is 9157."""
+"""What a phone number without a type is, by its place among those without one, which an empty one keeps; a third is 9157."""
 
 _INSERT: Final = """
 insert into prepares (id, person_id, version, key_id, box, made_at, next_ask)
@@ -162,8 +162,7 @@ def wanted_of(contact_information: Mapping[str, Any], lists: CodeLists) -> Wante
     request = read_body(ReplaceContactInformationType, orjson.dumps(contact_information))
     kinds: dict[str, ContactDataType] = {kind.role: kind for kind in lists.contact_data_types.values()}
     wanted: dict[int, Value | None] = {kind.id: None for kind in kinds.values()}
-    phones = [_phone(item, place, lists, kinds) for place, item in enumerate(request.PhoneNumber) if item]
-    for kind, written, element in phones:
+    for kind, written, element in list(_phones(request.PhoneNumber, lists, kinds)):
         if not written:
             continue
         if wanted[kind.id] is not None:
@@ -174,21 +173,24 @@ def wanted_of(contact_information: Mapping[str, Any], lists: CodeLists) -> Wante
     return wanted
 
 
-def _phone(
-    item: str | TypedPhoneNumberType,
-    place: int,
-    lists: CodeLists,
-    kinds: Mapping[str, ContactDataType],
-) -> tuple[ContactDataType, str, str]:
-    element = f"ContactInformation.PhoneNumber[{place}]"
-    if isinstance(item, str):
-        if place >= len(PHONES_BY_PLACE):
-            raise Fault(9157, errors=(FieldError(element, "is one phone number too many"),))
-        return kinds[PHONES_BY_PLACE[place]], item, element
-    kind = lists.contact_data_types.get(item.PersonContactDataTypeIdentifier)
-    if kind is None or kind.role not in PHONES_BY_PLACE:
-        raise Fault(9153, errors=(FieldError(element, "is of a type that is no phone number"),))
-    return kind, item.PhoneNumber, element
+def _phones(
+    items: Sequence[str | TypedPhoneNumberType], lists: CodeLists, kinds: Mapping[str, ContactDataType]
+) -> Iterator[tuple[ContactDataType, str, str]]:
+    """Give the type of each phone number, what is written, and the element; raises 9153 or 9157."""
+    untyped = 0
+    for place, item in enumerate(items):
+        element = f"ContactInformation.PhoneNumber[{place}]"
+        if not isinstance(item, str):
+            kind = lists.contact_data_types.get(item.PersonContactDataTypeIdentifier)
+            if kind is None or kind.role not in PHONES_BY_PLACE:
+                raise Fault(9153, errors=(FieldError(element, "is of a type that is no phone number"),))
+            yield kind, item.PhoneNumber, element
+            continue
+        if item:
+            if untyped >= len(PHONES_BY_PLACE):
+                raise Fault(9157, errors=(FieldError(element, "is one phone number too many"),))
+            yield kinds[PHONES_BY_PLACE[untyped]], item, element
+        untyped += 1
 
 
 def _to_text(wanted: Wanted) -> str:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from cv_contracts.faults import Fault
+from cv_contracts.faults import Fault, FieldError
 from cv_registry.settings import SERVICE
 from servicekit.follow.owner_testing import serving, without_ledger
 from servicekit.follow.state_routes import OwnedState, Versions, hot_states, state_routes
@@ -30,6 +30,7 @@ class ContactOwner:
     prepared: list[dict[str, Any]] = field(default_factory=list)
     mode: str = "ok"
     fault: int | None = None
+    errors: tuple[FieldError, ...] = ()
     meanwhile: Callable[[], Awaitable[Any]] | None = None
     """What happens once between the preparing of a change and the answer that tells of it."""
 
@@ -57,7 +58,7 @@ class ContactOwner:
         if self.mode == "error":
             return JSONResponse({}, 500)
         if self.fault is not None:
-            raise Fault(self.fault)
+            raise Fault(self.fault, self.errors)
         information = body["contactInformation"]
         phones = zip(("1", "2"), information.get("PhoneNumber", []), strict=False)
         values = {kind: phone for kind, phone in phones if phone}

@@ -47,7 +47,7 @@ class Contacts:
     async def prepare(
         self, person_id: PersonId, information: ReplaceContactInformationType
     ) -> PreparedContact:
-        """Let the change be checked and prepared; raises 9153-9158, or 9234 when there is no good answer."""
+        """Let the change be checked and prepared; raises 9153-9158 with the elements refused, or 9234 when there is no good answer."""
         try:
             answer = await self._post(
                 _PREPARE, {"personId": str(person_id), "contactInformation": information.json_dict()}
@@ -55,7 +55,7 @@ class Contacts:
             return _prepared(answer)
         except ServiceRefused as refusal:
             if refusal.code is not None and refusal.code in PASSED_ON:
-                raise Fault(refusal.code) from None
+                raise Fault(refusal.code, refusal.errors) from None
             log.warning("contact_data_not_prepared", status=refusal.status)
         except (ServiceError, KeyError, TypeError, ValueError) as error:
             log.warning("contact_data_not_prepared", error_type=type(error).__name__)

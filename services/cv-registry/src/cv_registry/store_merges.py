@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
+from cv_contracts.events.cv_registry import AsylumTransitionSet, CitizenChanged, CVChanged
 from cv_contracts.ids import CvId, PersonId
 from cv_registry.closing import State
 from servicekit.data.postgres import Database, WriteTx
@@ -38,6 +38,14 @@ WITH content AS (
     INSERT INTO cv_revisions (cv_id, version, revised_at, content) SELECT $2, $3, $4, content FROM content
 )
 INSERT INTO cvs (cv_id, version, state, revision, revised_at) SELECT $2, $3, $5, $3, $4 FROM content
+"""
+# So does one who has no asylum dates get those that count for the other.
+_TAKE_OVER_DATES: Final = """
+INSERT INTO asylum_transitions (person_id, version, transition_date, edit_end_date, correction_comment, set_at)
+SELECT $2, $3, transition_date, edit_end_date, correction_comment, $4 FROM asylum_transitions
+WHERE person_id = $1 AND NOT EXISTS (SELECT FROM asylum_transitions WHERE person_id = $2)
+ORDER BY version DESC LIMIT 1
+RETURNING version
 """
 _MERGED_INTO: Final = "SELECT person_id FROM merged_persons WHERE survivor_id = $1 ORDER BY merged_at"
 
@@ -97,6 +105,15 @@ class MergeStore:
         await tx.conn.execute(_TAKE_OVER, merged.cv_id, survivor.cv_id, version, tx.now, merged.cv_state)
         event = CVChanged(id=uuid4(), subject=survivor.cv_id, version=version, time=tx.now, change="created")
         await self._outbox.add(tx, event)
+
+    async def take_over_dates(self, tx: WriteTx, merged: Person, survivor: Person) -> None:
+        """Let the survivor have the other's asylum dates, unless there are none or the survivor has some, and publish it."""
+        version, subject = tx.version_after(None), survivor.person_id
+        if await tx.conn.fetchval(_TAKE_OVER_DATES, merged.person_id, subject, version, tx.now) is not None:
+            event = AsylumTransitionSet(
+                id=uuid4(), subject=subject, version=version, time=tx.now, change="created"
+            )
+            await self._outbox.add(tx, event)
 
     async def merged_into(self, survivor: UUID) -> list[UUID]:
         return [row[0] for row in await self.database.fetch(_MERGED_INTO, survivor)]

@@ -212,7 +212,7 @@ def _problem_schema() -> Json:
             "errors": {
                 "type": "array",
                 "items": error,
-                "description": "For 1014 and 9233: which element and why",
+                "description": "For 1014, 9153, 9156-9158 and 9233: which element and why",
             },
             "traceId": {"type": "string"},
         },

@@ -9,11 +9,11 @@ from cv_contracts.wire.common import CvNumber, DateTime, Int, PersonNumber, Wire
 
 CONTACT_VALUE_MAX: Final = 256
 """The longest mail address that the seed's pattern admits."""
+ContactValue = Annotated[str, text(CONTACT_VALUE_MAX)]
+"""A number or an address as it is written; whether it can exist, and a number's prefix, a library says."""
 CONTACT_DATA_MAX: Final = 20
 CODE_MAX: Final = 32
 
-MobileNumber = Annotated[str, Field(max_length=32, pattern=r"^\+[0-9][0-9 ()./-]*$")]
-"""A number with its international prefix; whether it can exist, a phone library says."""
 EmailAddress = Annotated[
     str,
     Field(pattern=r"^(?:[^>\(\)\[\]\\,;:@\s]{0,191}@[^>\(\)\[\]\\,;:@\s]{1,64})$"),
@@ -23,7 +23,7 @@ EmailAddress = Annotated[
 class PersonContactDataType(Wire):
     """One way to reach the citizen; without PersonContactData, or with an empty one, this type is removed."""
 
-    PersonContactData: Annotated[str, text(CONTACT_VALUE_MAX)] | None = None
+    PersonContactData: ContactValue | None = None
     PersonContactDataTypeIdentifier: Int
 
 
@@ -59,9 +59,9 @@ class RequestNewVerificationCodeRequest(Wire):
 
 
 class GetPersonByMobilePhoneNumberRequest(Wire):
-    """The number, in the body and not in the URL."""
+    """The number with its international prefix, in any spelling that can be saved; in the body and not in the URL."""
 
-    mobiltelefon: MobileNumber
+    mobiltelefon: ContactValue
 
 
 class GetPersonByEmailAddressRequest(Wire):

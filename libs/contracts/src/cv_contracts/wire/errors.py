@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.common import Wire
-from cv_contracts.wire.query import Query
+from cv_contracts.wire.query import TWICE, Query
+from cv_contracts.wire.repeats import repeated
 
 M = TypeVar("M", bound=Wire)
 Q = TypeVar("Q", bound=Query)
@@ -57,14 +58,17 @@ def bad_form(element: str, value: str | None) -> FieldError:
     return FieldError(element, _REASONS["string_pattern_mismatch" if value else "missing"])
 
 
-def read_body(model: type[M], body: bytes | str) -> M:
-    """Read a body; raises fault 1014 with what is wrong about it."""
+def read_body(model: type[M], body: bytes) -> M:
+    """Read a body; raises fault 1014 with what is wrong about it, which an element that is there twice is too."""
     if not body:
         raise Fault(NOT_VALID, (FieldError(BODY, "is empty"),))
     try:
-        return model.from_json(body)
+        message = model.from_json(body)
     except ValidationError as error:
         raise faults_of(error) from None
+    if twice := repeated(body)[:ERRORS_MAX]:
+        raise Fault(NOT_VALID, tuple(FieldError(element(place), TWICE) for place in twice))
+    return message
 
 
 def read_query(model: type[Q], pairs: Iterable[tuple[str, str]]) -> Q:

@@ -11,7 +11,8 @@ from cv_contracts.wire.common import Wire
 FROZEN_STATUSES = (2, 3, 5)
 MOST_DIGITS = 9
 """As many as a page needs, and one fewer than a person number has: zeros in front count too."""
-_TWICE = PydanticCustomError("cv_twice", "is there twice")
+TWICE = "is there twice"
+_TWICE = PydanticCustomError("cv_twice", TWICE)
 
 
 class Query(Wire):

@@ -47,7 +47,7 @@ PhoneNumberItem = Annotated[
 
 
 class ReplaceContactInformationType(Wire):
-    """The contact data that come with a CV. Without a type the first phone number is the mobile, the second the landline; an empty one is none."""
+    """The contact data that come with a CV. Of the phone numbers without a type the first is the mobile, the second the landline; an empty one is none."""
 
     Email: EmailType | None = Field(default=None, alias="E-mail")
     PhoneNumber: tuple[PhoneNumberItem, ...] = Field(default=(), max_length=PHONES_MAX)

@@ -3,7 +3,7 @@
 ServiceError
 ├── ServiceUnreachable   no answer began: no connection, no room for one, or cut off before the first byte
 ├── ServiceTimedOut      no whole answer by the deadline
-├── ServiceRefused       an answer other than 2xx, with its status and, in a problem, its fault code
+├── ServiceRefused       an answer other than 2xx, with its status and, in a problem, its fault code and refused elements
 └── ServiceGarbled       an answer that cannot be read
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from cv_contracts.faults import FieldError
 from servicekit.caller import Caller
 from servicekit.observe import metrics
 from servicekit.observe.telemetry import current_traceparent
@@ -55,12 +56,15 @@ class ServiceGarbled(ServiceError):  # noqa: N818 - says what happened
 
 
 class ServiceRefused(ServiceError):  # noqa: N818 - says what happened
-    """The service answered no; `code` is the fault's, if its answer was a problem with one."""
+    """The service answered no; `code` is the fault's, if its answer was a problem with one, and `errors` which elements and why."""
 
-    def __init__(self, service: str, status: int, code: int | None) -> None:
+    def __init__(
+        self, service: str, status: int, code: int | None, errors: tuple[FieldError, ...] = ()
+    ) -> None:
         super().__init__(f"{service} answered {status}" + ("" if code is None else f" with fault {code}"))
         self.status = status
         self.code = code
+        self.errors = errors
 
 
 class ServiceClient:
@@ -136,7 +140,7 @@ class ServiceClient:
             if 200 <= answer.status < 300:
                 raise ServiceGarbled(self._audience) from None
         if not 200 <= answer.status < 300:
-            raise ServiceRefused(self._audience, answer.status, _code(parsed))
+            raise ServiceRefused(self._audience, answer.status, _code(parsed), _errors(parsed))
         return parsed
 
 
@@ -153,3 +157,10 @@ def _unzipped(answer: Answer) -> bytes:
 def _code(problem: Any) -> int | None:
     code = problem.get("code") if isinstance(problem, dict) else None
     return code if isinstance(code, int) else None
+
+
+def _errors(problem: Any) -> tuple[FieldError, ...]:
+    try:
+        return tuple(FieldError(str(one["element"]), str(one["reason"])) for one in problem["errors"])
+    except (KeyError, TypeError):
+        return ()
