@@ -283,7 +283,7 @@ def _replica(name: str, subject: str, one: Mapping[str, Any]) -> Finding:
         advice = f"`cvhub rebuild {name} {one['name']}`; is its owner up?"
         return wrong("replicas", subject, "never built", advice)
     if (one["heartbeatAge"] or 0) > FRESH_SECONDS:
-        text = f"the newest heartbeat is {one['heartbeatAge']:.0f} s old"
+        text = f"not fresh: the heartbeats of a partition count as {one['heartbeatAge']:.0f} s old"
         return wrong("replicas", subject, text, "docs/runbook.md, CvhubReplicaStale")
     if building.get("held"):
         text = f"a new build is held: it has {building['rows']} subjects, far fewer than the live one"
