@@ -12,9 +12,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
+from tests.unconnected import unconnected
 
 from cvhub.services import IDENTITIES, SERVICES, Service
-from servicekit.settings import KafkaSettings, PostgresSettings
 from servicekit.web.http import Routes
 from servicekit.web.testing import Identities, in_process
 
@@ -92,15 +92,7 @@ async def built(
     service: Service, identities: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Routes]:
     """Run a service that is connected to nothing: who is let in gets some other fault."""
-    secret = "k1:a secret for this test only"
-    given: dict[str, Any] = {
-        "postgres": PostgresSettings(dsn="postgresql://127.0.0.1:9/nowhere"),
-        "kafka": KafkaSettings(bootstrap_servers="127.0.0.1:9"),
-        "identity": identities.settings(service.name),
-        "index": {"folder": tmp_path},
-        **dict.fromkeys(("request_secret", "data_keys", "blind_secret", "code_secret"), secret),
-    }
-    settings = import_module(f"{service.module}.settings").Settings(**given)
+    settings = unconnected(service, identities.settings(service.name), tmp_path)
     module = import_module(f"{service.module}.app")
     for connecting in ("assemble", "background"):
         monkeypatch.setattr(module, connecting, nothing)

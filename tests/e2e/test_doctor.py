@@ -231,7 +231,10 @@ def test_a_wrong_clock_a_full_disk_and_an_old_version_are_found(patient: Patient
     about = Asking(patient).operations("cv-status", "about")
     now = about["time"]
     assert wrong(list(_about(service, about, now))) == set()
-    assert wrong(list(_about(service, about, now + 60))) == {("clock", "cv-status")}
+    process, database = ("clock", "cv-status"), ("clock", "cv-status database")
+    assert wrong(list(_about(service, about, now + 60))) == {process, database}
+    assert wrong(list(_about(service, {**about, "time": now - 60}, now))) == {process}
+    assert wrong(list(_about(service, {**about, "databaseTime": now - 60}, now))) == {database}
     full = {**about, "disk": {"free": 1, "total": 100}}
     assert wrong(list(_about(service, full, now))) == {("disk", "cv-status")}
     older = {**about, "migrations": about["migrations"][:-1]}

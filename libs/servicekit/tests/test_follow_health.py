@@ -10,11 +10,12 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from cv_contracts.events.cv_registry import CitizenChanged
+from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import topic_of
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
+from servicekit.follow.freshness import FRESH_FOR, fresh_partitions_sql
 from servicekit.follow.health import OWNER_FAILED_WITHIN, FollowerStuck, FollowHealth, NotLive
 from servicekit.follow.pending import back_off
 from servicekit.follow.projection import Announced
@@ -179,7 +180,7 @@ async def test_ages_go_on_growing_while_the_broker_does_not_answer(
 
         async def beaten() -> None:
             await follower.health.measure()
-            assert (await follower.health.ready())["copies"]["heartbeat_age"] is not None
+            assert (await follower.health.ready())["copies"]["heartbeat_age"] < 30
 
         await eventually(beaten)
     health = follower.health
@@ -198,6 +199,49 @@ async def test_ages_go_on_growing_while_the_broker_does_not_answer(
     assert shown["heartbeat_age"] >= 60
     assert shown["pending_age"] >= 120
     assert shown["lag"] is None, "nobody knows how many records the broker has"
+
+
+@pytest.mark.parametrize(
+    ("made", "age"),
+    [
+        ("now() - interval '20 s'", 20),
+        ("now() + interval '4 s'", -4),
+        ("now() - interval '40 s'", 40),
+        ("now() + interval '10 s'", 40),
+        ("case when p > 0 then now() end", 60),
+        ("case when p = 0 then now() - interval '2 minutes' end", 120),
+    ],
+)
+async def test_heartbeats_are_told_to_be_stale_exactly_where_freshness_does_not_accept_them(
+    database: Database, kafka_settings: KafkaSettings, made: str, age: float
+) -> None:
+    await make_live(database)
+    health = Follower(
+        database, kafka_settings, "cv-status", [Copies(database).projection(OwnedStates())]
+    ).health
+    await database.execute(
+        "insert into follow_positions (projection, topic, partition, next_offset, heartbeat_at)"
+        f" select 'copies', $1, p, 1, {made} from generate_series(0, $2 - 1) p",
+        CITIZENS.name,
+        CITIZENS.partitions,
+    )
+    await health.measure()
+    told = (await health.standing())["copies"]["heartbeat_age"]
+    assert told == pytest.approx(age, abs=2)
+    fresh = await database.fetchval(f"select {fresh_partitions_sql('copies', CITIZENS)}")
+    assert (told < FRESH_FOR.total_seconds()) is (len(fresh) == CITIZENS.partitions)
+    await health._drop_consumer()
+
+
+async def test_a_topic_that_has_no_heartbeats_is_never_stale_for_want_of_them(
+    database: Database, kafka_settings: KafkaSettings
+) -> None:
+    await make_live(database)
+    projection = Copies(database).projection(OwnedStates(), topic=topic_of(CVChanged))
+    health = Follower(database, kafka_settings, "contact-verification", [projection]).health
+    await health.measure()
+    assert (await health.standing())["copies"]["heartbeat_age"] is None
+    await health._drop_consumer()
 
 
 async def test_a_database_that_does_not_answer_is_not_the_followers_fault(

@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import json
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator, MutableMapping
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -370,6 +372,17 @@ def test_traces_and_metrics_reach_a_collector(collector: Collector) -> None:
     assert found["outbox.send.duration"].histogram.data_points[0].sum == 0.2
     assert found["outbox.backlog.rows"].gauge.data_points[0].as_int == 7
     assert found["http.server.request.duration"].unit == "s"
+
+
+def test_a_collector_that_does_not_answer_keeps_no_process_from_ending() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        telemetry.setup("cv-registry", TelemetrySettings(otlp_endpoint=endpoint, sample_ratio=1))
+        with span("work"):
+            metrics.count("outbox.sent")
+        begun = time.monotonic()
+        telemetry.shutdown()
+        assert time.monotonic() - begun < 5
 
 
 def test_nothing_is_counted_while_nothing_is_exported() -> None:

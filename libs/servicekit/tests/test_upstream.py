@@ -175,6 +175,30 @@ async def test_a_write_does_not_trust_a_connection_that_was_idle_for_long(script
     owner.close()
 
 
+async def test_a_connection_that_is_never_idle_is_left_when_it_is_old(scripted: ScriptedOwner) -> None:
+    """A balancer that chooses per connection would else never send anything to an owner's new instance."""
+    owner = Owner(scripted.url, OwnerLimits(longest_kept=0.1))
+
+    async def one_more() -> None:
+        await owner.send(READ, within(LONG))
+        is_now(scripted.connections, 3)
+
+    await eventually(one_more, every=timedelta(0))
+    assert len(scripted.received) > scripted.connections, "young ones are used again"
+    owner.close()
+
+
+async def test_connections_that_were_made_together_are_not_left_together(
+    owner: Owner, scripted: ScriptedOwner
+) -> None:
+    made_at = within(0)
+    await asyncio.gather(*(owner.send(READ, within(LONG)) for _ in range(2)))
+    one, other = (connection.keep_until - made_at for connection in owner._idle)
+    assert one != other
+    assert scripted.connections == 2
+    assert all(20 < seconds < 40 for seconds in (one, other))
+
+
 async def test_nobody_listening_is_unreachable(owner: Owner, scripted: ScriptedOwner) -> None:
     await scripted.stop()
     for request in (READ, WRITE):

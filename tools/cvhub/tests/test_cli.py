@@ -192,6 +192,7 @@ def test_the_doctor_finds_records_that_were_gone_until_what_lacks_them_is_built_
 
     assert (replica(gaps=2).level, replica(gaps=0).level, replica().level) == ("wrong", "well", "well")
     assert replica(gaps=2).advice == "docs/runbook.md, CvhubRecordsGone"
+    assert (replica(heartbeatAge=None).level, replica(heartbeatAge=40.0).level) == ("well", "wrong")
     held = {"generation": 2, "rows": 40, "share": 1.0, "held": True}
     assert replica(gaps=2, building=held).advice == "docs/runbook.md, CvhubBuildHeld"
 

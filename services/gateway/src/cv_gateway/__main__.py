@@ -31,7 +31,6 @@ def _serve() -> None:
     telemetry.setup(SERVICE, settings.telemetry)
     app = create_app(settings)
     serve(app, settings.http, app.health)
-    telemetry.shutdown()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The gateway: finds the door a request is for, has it answered there, and says what became of it."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from servicekit.observe import metrics
 from servicekit.observe.telemetry import begin_request, current_traceparent, end_request, new_traceparent
 from servicekit.web.connection import BODILESS
 from servicekit.web.health import Health
+from servicekit.web.http import HotHandler
 from servicekit.web.identity import ServiceSigner, load_private_key
 from servicekit.web.problems import Refused, problem_of
 from servicekit.web.tls import trusting
@@ -58,6 +60,25 @@ class Door(Protocol):
         ...
 
 
+class Probe:
+    """A question about this process itself: answered while calls are turned away, and counted as they are."""
+
+    verb = "GET"
+
+    def __init__(self, path: str, ask: HotHandler) -> None:
+        self.path = self.name = path
+        self.lane = Lane(sys.maxsize)
+        self._ask = ask
+
+    async def answer(self, _scope: Scope, _receive: Receive, _traceparent: str) -> Reply:
+        """Say how the process is."""
+        return Reply(*await self._ask({}, b""))
+
+    def refuse(self, problem: Problem, traceparent: str) -> Reply:
+        """Tell what went wrong with the question."""
+        return refusal(problem, traceparent)
+
+
 class Gateway:
     """The ASGI application. Holds no state about citizens; what it remembers are tokens, callers and quotas."""
 
@@ -70,7 +91,9 @@ class Gateway:
         self._code_lists = code_lists
         self._keys = keys
         self._owners = owners
-        self._doors = {(door.verb, door.path.encode()): door for door in _doors(owners, settings)}
+        probes = Probe("/health/live", self.health.live), Probe("/health/ready", self.health.ready)
+        doors = *_doors(owners, settings), *probes
+        self._doors = {(door.verb, door.path.encode()): door for door in doors}
         self._pages = pages()
         self._description = Description(settings.public_url)
 
@@ -107,10 +130,6 @@ class Gateway:
 
     async def _other(self, scope: Scope, traceparent: str) -> Reply:
         path = scope["raw_path"]
-        if path == b"/health/live":
-            return Reply(*await self.health.live({}, b""))
-        if path == b"/health/ready":
-            return Reply(*await self.health.ready({}, b""))
         page = self._pages.get(path) or self._description.page(path, scope)
         allowed = {verb for verb, known in self._doors if known == path} | ({"GET"} if page else set())
         if page is not None and scope["method"] == "GET":

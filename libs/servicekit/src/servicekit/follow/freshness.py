@@ -4,7 +4,15 @@ from datetime import timedelta
 
 from cv_contracts.topics import Topic
 
-__all__ = ["CLOCKS_DIFFER", "FRESH_FOR", "all_fresh_sql", "fresh_partitions_sql", "fresh_sql", "pending_sql"]
+__all__ = [
+    "CLOCKS_DIFFER",
+    "FRESH_FOR",
+    "all_fresh_sql",
+    "fresh_partitions_sql",
+    "fresh_sql",
+    "heartbeat_age_sql",
+    "pending_sql",
+]
 
 FRESH_FOR = timedelta(seconds=30)
 """Stale access never outlives this."""
@@ -40,6 +48,23 @@ def fresh_partitions_sql(projection: str, topic: Topic) -> str:
     For a query that does not know the partitions of what it finds.
     """
     return f"array(select f.partition from {_heard(projection, topic)})"
+
+
+def heartbeat_age_sql(projection: str, topic: Topic) -> str:
+    """Give an SQL expression: how old the heartbeat of the partition furthest behind is, in seconds; null for a topic that has none.
+
+    It is over FRESH_FOR where that partition's subjects are not fresh for want of a heartbeat: one from the future is stale by
+    as much as it is ahead, and a partition that never heard any counts as if its last were twice as old as it may be.
+    """
+    if not topic.heartbeat:
+        return "null::float8"
+    fresh_for, age = FRESH_FOR.total_seconds(), "extract(epoch from now() - f.heartbeat_at)::float8"
+    return (
+        f"(select max(case when f.heartbeat_at is null then {2 * fresh_for:g}"
+        f" when {age} <= -{CLOCKS_DIFFER.total_seconds():g} then {fresh_for:g} - {age} else {age} end)"
+        f" from generate_series(0, {topic.partitions - 1}) as p left join follow_positions f"
+        f" on f.projection = '{_plain(projection)}' and f.topic = '{_plain(topic.name)}' and f.partition = p)"
+    )
 
 
 def pending_sql(projection: str, *, subject: str) -> str:

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from servicekit import kafka as clients
 from servicekit.data.postgres import Database
 from servicekit.follow.following import Following
+from servicekit.follow.freshness import heartbeat_age_sql
 from servicekit.observe import metrics
 from servicekit.settings import KafkaSettings
 
@@ -35,10 +36,9 @@ ALARM_EVERY = 60.0
 
 _STATE = """
 select
-    (select coalesce(jsonb_object_agg(partition::text, next_offset), '{}') from follow_positions
+    (select coalesce(jsonb_object_agg(partition::text, next_offset), '{{}}') from follow_positions
      where projection = $1 and topic = $2)::text as offsets,
-    (select extract(epoch from now() - min(heartbeat_at))::float8 from follow_positions
-     where projection = $1 and topic = $2) as heartbeat_age,
+    {heartbeat_age} as heartbeat_age,
     (select count(*) from pending_subjects where projection = $1) as pending,
     (select extract(epoch from now() - min(first_seen))::float8 from pending_subjects where projection = $1) as pending_age,
     (select count(*) from unreadable_records where projection = $1) as unreadable,
@@ -64,7 +64,7 @@ class NotLive(Exception):  # noqa: N818 - an answer about readiness
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one projection is by its own database. Ages are in seconds; the heartbeat's is that of the partition furthest behind."""
+    """How one projection is by its own database. Ages are in seconds; the heartbeat's is that of `heartbeat_age_sql`."""
 
     heartbeat_age: float | None
     pending: int
@@ -178,14 +178,16 @@ class FollowHealth:
 
     async def _stand(self, following: Following) -> dict[int, int]:
         """Note how a projection is by its own database, and give its positions. Those that it has lost are read again."""
-        projection, known = following.projection, dict(following.positions.known)
-        row = await self._database.fetchrow(_STATE, projection.name, projection.topic.name)
+        known = dict(following.positions.known)
+        name, topic = following.projection.name, following.projection.topic
+        state = _STATE.format(heartbeat_age=heartbeat_age_sql(name, topic))
+        row = await self._database.fetchrow(state, name, topic.name)
         if row is None:
             raise LookupError
         offsets, *standing = row
-        self._standings[projection.name] = Standing(*standing)
-        self._progress_at.setdefault(projection.name, time.monotonic())
-        self._alarm(projection.name, self._standings[projection.name])
+        self._standings[name] = Standing(*standing)
+        self._progress_at.setdefault(name, time.monotonic())
+        self._alarm(name, self._standings[name])
         positions = {int(p): int(offset) for p, offset in orjson.loads(offsets).items()}
         following.heed(known, positions)
         return positions

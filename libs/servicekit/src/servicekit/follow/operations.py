@@ -151,8 +151,9 @@ def operator_routes() -> APIRouter:
 def _add_about(router: APIRouter, operations: Any) -> None:
     @router.get("/about")
     async def about(parts: operations) -> Response:
-        """Say what this process runs on: versions, migrations applied, its clock, the room on its disk."""
+        """Say what this process runs on: versions, migrations applied, its clock and its database's, the room on its disk."""
         disk = shutil.disk_usage(tempfile.gettempdir())
+        database_time = await parts.database.fetchval("select extract(epoch from clock_timestamp())::float8")
         applied = await parts.database.fetch("select package, name from schema_migrations order by 1, 2")
         return json_response(
             {
@@ -160,6 +161,7 @@ def _add_about(router: APIRouter, operations: Any) -> None:
                 "postgres": int(await parts.database.fetchval("show server_version_num")),
                 "migrations": [[row["package"], row["name"]] for row in applied],
                 "time": time.time(),
+                "databaseTime": database_time,
                 "disk": {"free": disk.free, "total": disk.total},
             }
         )

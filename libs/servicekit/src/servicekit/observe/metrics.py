@@ -58,6 +58,8 @@ GaugeName = Literal[
 ]
 """Durations and ages are in seconds, the rest are counts."""
 
+LAST_WORD = 3.0
+"""Seconds that a process which ends gives its collector, which may be away, to take what it still has to tell."""
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -103,11 +105,11 @@ def setup(service: str, settings: TelemetrySettings, *, reader: MetricReader | N
 
 
 def shutdown() -> None:
-    """Send the last numbers, then count nothing more."""
+    """Send the last numbers, for LAST_WORD at most, then count nothing more."""
     provider = _metering.provider
     if provider is None:
         return
-    provider.shutdown()
+    provider.shutdown(timeout_millis=LAST_WORD * 1000)
     _metering.provider = _metering.meter = None
     _metering.counters.clear()
     _metering.histograms.clear()

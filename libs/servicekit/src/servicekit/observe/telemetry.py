@@ -6,10 +6,12 @@ The context of a trace is always the `traceparent` text; an OpenTelemetry span e
 import os
 import random
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Thread
 from typing import Literal
 
 from opentelemetry import context as otel_context
@@ -73,11 +75,16 @@ def setup(service: str, settings: TelemetrySettings, *, processor: SpanProcessor
 
 
 def shutdown() -> None:
-    """Send what is still waiting, then tell nothing more."""
+    """Send what is still waiting, spans and numbers at once and for LAST_WORD at most, then tell nothing more."""
     provider, _tracing.provider, _tracing.tracer = _tracing.provider, None, None
-    if provider is not None:
-        provider.shutdown()
+    until = time.monotonic() + metrics.LAST_WORD
+    # A provider of traces has no time limit of its own.
+    sending = None if provider is None else Thread(target=provider.shutdown, name="last-spans", daemon=True)
+    if sending is not None:
+        sending.start()
     metrics.shutdown()
+    if sending is not None:
+        sending.join(max(0.0, until - time.monotonic()))
 
 
 def current_traceparent() -> str | None:

@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_size = self._head_size = 0
         self._started = self._head_complete = self._framed = self._complete = False
-        self.idle_since = 0.0
+        self.idle_since = self.keep_until = 0.0
         self.reusable = False
 
     def exchange(self, request: bytes, deadline: float) -> asyncio.Future[Answer]:

@@ -1,6 +1,7 @@
 """The way to one owner: its own bounded pool of connections, a bounded queue before it, deadlines, careful retries."""
 
 import asyncio
+import random
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class OwnerLimits:
     idle: float = 4.0
     """Below the keep-alive time of the owners, so that most stale connections are never tried."""
     idle_for_writes: float = 1.0
+    longest_kept: float = 30.0
+    """However busy a connection is, about then it is left: a balancer chooses where each connection leads, and new instances get new ones."""
     answer_bytes: int = 16 * 1024 * 1024
 
 
@@ -131,8 +134,9 @@ class Owner:
         except BaseException:
             connection.abort()
             raise
-        if connection.reusable:
-            connection.idle_since = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        if connection.reusable and now < connection.keep_until:
+            connection.idle_since = now
             self._idle.append(connection)
         else:
             connection.abort()
@@ -159,6 +163,8 @@ class Owner:
         except OSError as error:
             # TimeoutError is one of them.
             raise Unreachable from error
+        # Not all at one moment those that were made at one.
+        connection.keep_until = loop.time() + self._limits.longest_kept * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         return connection
 
     def _serialise(self, request: Forward, deadline: float) -> bytes:

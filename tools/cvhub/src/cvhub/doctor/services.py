@@ -194,16 +194,10 @@ def _providers(name: str, sender: Mapping[str, Any] | None) -> Iterator[Finding]
 
 def _about(service: Service, about: Mapping[str, Any], now: float) -> Iterator[Finding]:
     yield from _versions(service, about)
-    ahead = about["time"] - now
-    if abs(ahead) > CLOCK_SECONDS:
-        yield wrong(
-            "clock",
-            service.name,
-            f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine",
-            "set both by the same time server: heartbeats and codes go by the clock",
-        )
-    else:
-        yield well("clock", service.name, "as here")
+    yield _clock(service.name, about["time"] - now)
+    # A service of an earlier version does not tell.
+    if (database := about.get("databaseTime")) is not None:
+        yield _clock(f"{service.name} database", database - now)
     share = about["disk"]["free"] / about["disk"]["total"]
     if share < FREE:
         yield wrong(
@@ -214,6 +208,15 @@ def _about(service: Service, about: Mapping[str, Any], now: float) -> Iterator[F
         )
     else:
         yield well("disk", service.name, f"{share:.0%} free")
+
+
+def _clock(subject: str, ahead: float) -> Finding:
+    if abs(ahead) <= CLOCK_SECONDS:
+        return well("clock", subject, "as here")
+    text = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine"
+    return wrong(
+        "clock", subject, text, "set both by the same time server: heartbeats and codes go by the clock"
+    )
 
 
 def _versions(service: Service, about: Mapping[str, Any]) -> Iterator[Finding]:
@@ -283,7 +286,7 @@ def _replica(name: str, subject: str, one: Mapping[str, Any]) -> Finding:
         advice = f"`cvhub rebuild {name} {one['name']}`; is its owner up?"
         return wrong("replicas", subject, "never built", advice)
     if (one["heartbeatAge"] or 0) > FRESH_SECONDS:
-        text = f"the newest heartbeat is {one['heartbeatAge']:.0f} s old"
+        text = f"not fresh: the heartbeats of a partition count as {one['heartbeatAge']:.0f} s old"
         return wrong("replicas", subject, text, "docs/runbook.md, CvhubReplicaStale")
     if building.get("held"):
         text = f"a new build is held: it has {building['rows']} subjects, far fewer than the live one"
