@@ -12,7 +12,7 @@ from cv_contracts.wire.query import Query
 from cv_gateway.queries import FEED_QUERIES
 
 READ: Final[dict[str, type[Query]]] = {"Feed": FeedQuery, "FeedSnapshot": SnapshotQuery}
-CURSORS, SUBSCRIBER, EPOCH = Cursors(b"secret"), Subscriber("client", "scope", 1), uuid4()
+CURSORS, SUBSCRIBER, EPOCH = Cursors(b"secret"), Subscriber("client", "scope"), uuid4()
 MOST = 2**63 - 1
 
 

@@ -192,7 +192,7 @@ async def test_positions_that_are_forged_cut_or_anothers_are_refused(world: Worl
 
 
 def test_every_changed_bit_of_a_position_is_noticed() -> None:
-    cursors, mine = Cursors(b"a key of some length"), Subscriber("client", "7:101", 5)
+    cursors, mine = Cursors(b"a key of some length"), Subscriber("client", "7:101")
     epoch = uuid4()
     text = cursors.of(mine, epoch, 1_700_000_000_000_000)
     assert cursors.read(mine, text, "e") == (epoch, 1_700_000_000_000_000)
@@ -228,7 +228,7 @@ def _read(read: Callable[[Subscriber, str, str], object], subscriber: Subscriber
 @pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.long)])
 def test_whatever_is_made_of_positions_is_one_of_mine_or_refused(count: int) -> None:
     cursors, chance = Cursors(b"a key of some length"), Random(20261128)  # noqa: S311 - the same in every run
-    mine, others, epoch = Subscriber("client", "7:101", 5), Subscriber("client", "7:102", 6), uuid4()
+    mine, others, epoch = Subscriber("client", "7:101"), Subscriber("client", "7:102"), uuid4()
     moments = [chance.randrange(-(2**63), 2**63) for _ in range(20)]
     known = {cursors.of(mine, epoch, moment): (epoch, moment) for moment in moments}
     marks = {
