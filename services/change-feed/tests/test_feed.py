@@ -13,6 +13,7 @@ from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.settings import Settings
 from change_feed.testing import Person, World, event
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
+from cv_contracts.events.contact_verification import ContactVerified
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
 from servicekit.testing import eventually
@@ -175,6 +176,27 @@ async def test_an_erasure_is_told_by_delete_and_leaves_no_number(world: World) -
     assert {one["subject"] for one in events} == {str(person.cv_id)}
     assert person.cv_number not in str(events)
     assert "data" not in events[1]
+
+
+@infra
+async def test_what_comes_of_an_erased_citizen_is_told_by_delete_too(world: World) -> None:
+    """As what other services had said before they heard of it, or had on its way, on topics of their own."""
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await world.arrived(1)
+    erasure = world.erase(person)
+    await world.log.send(event(StatusSet, person.cv_id, 1, cv_version=1))
+    await world.arrived(2)
+    await world.log.send(*erasure)
+    await world.arrived(4)
+    await world.log.send(
+        event(StatusSet, person.cv_id, 2, cv_version=1), event(ContactVerified, person.person_id, 1)
+    )
+    await world.arrived(6)
+    events = await world.all_of(HERE)
+    assert [one.get("method") for one in events] == [None, *["DELETE"] * 5]
+    assert {one["subject"] for one in events} == {str(person.cv_id)}
+    assert all("data" not in one for one in events[1:])
 
 
 @infra
