@@ -119,13 +119,24 @@ async def test_an_answer_that_is_not_the_feed_s_is_waited_for(feed: Any) -> None
         httpx.Response(200, json=[]),
         httpx.Response(200, json=[{}], headers=ranged),
         httpx.Response(200, json=["x"], headers=ranged),
-        httpx.Response(409, json={}),
-        httpx.Response(409, json=None),
+        *(httpx.Response(status, json=body) for status in (409, 410) for body in ({}, None)),
+        httpx.Response(410, text="<html>gone</html>"),
     ]
     feed.script = list(pages)
     await follower(feed, copy, noticed=noticed).catch_up()
     assert noticed == ["away"] * (len(snapshots) + len(pages))
     assert (copy.versions, copy.effects) == ({"cv1": 2}, ["event-cv1-2-replaced"])
+
+
+@pytest.mark.parametrize("status", [409, 410])
+async def test_who_asked_from_no_position_is_not_told_to_begin_anew(feed: Any, status: int) -> None:
+    feed.happen("cv1", 1)
+    feed.script = [httpx.Response(status, json={"lastEventId": "e1:0"})] * 3
+    noticed: list[str] = []
+    copy = Copy()
+    await follower(feed, copy, noticed=noticed).catch_up()
+    assert noticed == ["away"] * 3
+    assert copy.versions == {"cv1": 1}
 
 
 async def test_what_passes_is_waited_for(feed: Any) -> None:

@@ -72,13 +72,13 @@ class Reader:
             raise Away from error
         if answer.status_code == httpx.codes.OK:
             return answer
-        if answer.status_code == httpx.codes.GONE:
-            raise Began
-        if answer.status_code == httpx.codes.CONFLICT:
+        if answer.status_code in (httpx.codes.GONE, httpx.codes.CONFLICT):
+            # The feed's own says where it is, and only to who asked from a position; any other is a proxy's.
+            if not params.keys() & {"lastEventId", "after"}:
+                raise Away
             with _of_the_feed():
-                # The feed's own 409 says where it is; any other is a proxy's.
                 _ = answer.json()["lastEventId"]
-            raise Restored
+            raise Began if answer.status_code == httpx.codes.GONE else Restored
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise Away(_seconds(answer))
         raise FeedRefused(answer.status_code, _code(answer))
