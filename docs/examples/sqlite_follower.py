@@ -4,7 +4,8 @@
 
 Headers that say who you are come from the environment: CVHUB_TOKEN, and CVHUB_HEADERS as JSON. Or, so that it goes on when a token
 ends, CVHUB_TOKEN_URL and CVHUB_TOKEN_FORM: where a new one is asked for, and the form for it as JSON. The table `cvs` and the place in
-the feed change in one transaction, so the copy is right at any moment, however often this program is killed.
+the feed change in one transaction, so the copy is right at any moment, however often this program is killed. Started twice on one
+file, the one that comes later to a page ends by Overtaken and changes nothing.
 
 A citizen who came to you is a row with version 0: a CV to fetch, if there is one; its first change tells the version.
 """
@@ -16,14 +17,14 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 
-from cvhub_feedclient import Event, Follower, Place, Present, Reader
+from cvhub_feedclient import Event, Follower, Overtaken, Place, Present, Reader
 
 TABLES = """
 create table if not exists cvs (cv_id text primary key, cv_number text, version integer not null, change text);
@@ -33,7 +34,6 @@ SAVE = """
 insert into cvs (cv_id, cv_number, version, change) values (?, ?, ?, ?)
 on conflict (cv_id) do update set cv_number = excluded.cv_number, version = excluded.version, change = excluded.change
 """
-
 
 CAME = "insert or ignore into cvs (cv_id, cv_number, version, change) values (?, ?, 0, 'came')"
 
@@ -72,16 +72,16 @@ class SqliteCopy:
         row = self._connection.execute("select place from place").fetchone()
         return Place() if row is None else Place.of(json.loads(row[0]))
 
-    async def begin(self, place: Place) -> None:
-        with self._transaction(place) as connection:
+    async def begin(self, former: Place, place: Place) -> None:
+        async with self._transaction(former, place) as connection:
             connection.execute("delete from cvs")
 
-    async def present(self, items: Sequence[Present], place: Place) -> None:
-        with self._transaction(place) as connection:
+    async def present(self, items: Sequence[Present], former: Place, place: Place) -> None:
+        async with self._transaction(former, place) as connection:
             connection.executemany(SAVE, [(i.subject, i.cv_number, i.version, i.change) for i in items])
 
-    async def happened(self, events: Sequence[Event], place: Place) -> None:
-        with self._transaction(place) as connection:
+    async def happened(self, events: Sequence[Event], former: Place, place: Place) -> None:
+        async with self._transaction(former, place) as connection:
             # One that comes again (`place.repeats`) brings the new copy to where the old one was. Whoever did more by it than write a
             # row, a letter say, keeps the ids of events and does that once.
             for event in events:
@@ -98,18 +98,16 @@ class SqliteCopy:
         elif event.has_come:
             connection.execute(CAME, (event.subject, event.cv_number))
 
-    @contextmanager
-    def _transaction(self, place: Place) -> Iterator[sqlite3.Connection]:
+    @asynccontextmanager
+    async def _transaction(self, former: Place, place: Place) -> AsyncIterator[sqlite3.Connection]:
         self._connection.execute("begin immediate")
-        try:
+        with self._connection:
+            if await self.place() != former:
+                raise Overtaken
             yield self._connection
             self._connection.execute(
                 "insert or replace into place values (1, ?)", (json.dumps(place.to_dict()),)
             )
-            self._connection.execute("commit")
-        except BaseException:
-            self._connection.execute("rollback")
-            raise
 
 
 async def main(gateway: str, file: Path) -> None:

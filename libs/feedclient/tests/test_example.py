@@ -10,7 +10,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from cvhub_feedclient import Event, Place
+from cvhub_feedclient import Event, Overtaken, Place
 
 FILE = Path(__file__).parents[3] / "docs/examples/sqlite_follower.py"
 CV = "0f6c0000-0000-4000-8000-000000000001"
@@ -57,10 +57,34 @@ async def test_who_comes_is_a_cv_to_fetch_until_a_change_is_told_and_who_leaves_
         ("citizen-handed-over", "left", 11): [],
     }
     for said, rows in steps.items():
-        await copy.happened([happening(*said)], Place(building=False))
+        await copy.happened([happening(*said)], await copy.place(), Place(building=False))
         with sqlite3.connect(file) as connection:
             assert connection.execute("select cv_id, cv_number, version, change from cvs").fetchall() == rows
     copy.close()
+
+
+async def test_of_two_on_one_file_the_one_that_comes_later_changes_nothing(
+    example: ModuleType, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.sqlite"
+    ahead, slow = example.SqliteCopy(file), example.SqliteCopy(file)
+    begun = await slow.place()
+    first, second, third = (Place(position=f"p{n}", building=False) for n in (1, 2, 3))
+    await ahead.begin(begun, first)
+    await ahead.happened([happening("cv-changed", "replaced", 2)], first, second)
+    await ahead.happened([happening("cv-changed", "deleted", 3)], second, third)
+    for late in (
+        slow.begin(begun, first),
+        slow.present([], first, second),
+        slow.happened([happening("cv-changed", "replaced", 2)], first, second),
+    ):
+        with pytest.raises(Overtaken):
+            await late
+    assert await slow.place() == third
+    with sqlite3.connect(file) as connection:
+        assert connection.execute("select version, change from cvs").fetchall() == [(3, "deleted")]
+    for copy in (ahead, slow):
+        copy.close()
 
 
 async def test_a_token_that_has_ended_is_renewed_and_a_provider_that_is_away_is_waited_for(

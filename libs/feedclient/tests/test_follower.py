@@ -7,7 +7,18 @@ from typing import Any
 import httpx
 import pytest
 
-from cvhub_feedclient import Event, FeedRefused, Follower, NotMyRange, Place, Present, Reader, Waiting
+from cvhub_feedclient import (
+    Event,
+    FeedRefused,
+    Follower,
+    NotMyRange,
+    Overtaken,
+    Page,
+    Place,
+    Present,
+    Reader,
+    Waiting,
+)
 
 QUICK = Waiting(timedelta(milliseconds=1), timedelta(milliseconds=2))
 
@@ -25,27 +36,29 @@ class Copy:
     async def place(self) -> Place:
         return Place.of(self.kept.to_dict())
 
-    async def begin(self, place: Place) -> None:
-        self._transaction()
+    async def begin(self, former: Place, place: Place) -> None:
+        self._transaction(former)
         self.versions, self.kept = {}, place
 
-    async def present(self, items: Sequence[Present], place: Place) -> None:
-        self._transaction()
+    async def present(self, items: Sequence[Present], former: Place, place: Place) -> None:
+        self._transaction(former)
         self.versions |= {item.subject: item.version for item in items}
         self.kept = place
 
-    async def happened(self, events: Sequence[Event], place: Place) -> None:
-        self._transaction()
+    async def happened(self, events: Sequence[Event], former: Place, place: Place) -> None:
+        self._transaction(former)
         for event in events:
             if not (place.repeats and event.event_id in self.effects):
                 self.effects.append(event.event_id)
             self.versions[event.subject] = event.version or 0
         self.kept = place
 
-    def _transaction(self) -> None:
+    def _transaction(self, former: Place) -> None:
         self.calls += 1
         if self.calls in self.fails_at:
             raise RuntimeError("killed")
+        if former != self.kept:
+            raise Overtaken
 
 
 def follower(feed: Any, copy: Copy, **options: Any) -> Follower:
@@ -119,8 +132,7 @@ async def test_an_answer_that_is_not_the_feed_s_is_waited_for(feed: Any) -> None
         httpx.Response(200, json=[]),
         httpx.Response(200, json=[{}], headers=ranged),
         httpx.Response(200, json=["x"], headers=ranged),
-        *(httpx.Response(status, json=body) for status in (409, 410) for body in ({}, None)),
-        httpx.Response(410, text="<html>gone</html>"),
+        *(httpx.Response(status, text=text) for status in (409, 410) for text in ("{}", "null", "<html>")),
     ]
     feed.script = list(pages)
     await follower(feed, copy, noticed=noticed).catch_up()
@@ -174,6 +186,27 @@ async def test_a_page_that_does_not_go_on_from_the_place_is_never_applied(feed: 
     with pytest.raises(NotMyRange):
         await follower(feed, copy).catch_up()
     assert (copy.kept, copy.effects) == (before, [])
+
+
+async def test_of_two_that_keep_one_copy_the_slower_one_ends_and_leaves_it_as_it_is(feed: Any) -> None:
+    feed.happen("cv1", 1)
+    copy = Copy()
+    ahead = follower(feed, copy)
+    await ahead.catch_up()
+    feed.happen("cv1", 2)
+
+    class Slow(Reader):
+        async def page(self, position: str | None, wait: timedelta) -> Page:
+            page = await super().page(position, wait)
+            feed.happen("cv1", 3)
+            await ahead.catch_up()
+            return page
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
+    with pytest.raises(Overtaken):
+        await Follower(Slow(client), copy).catch_up()
+    assert (copy.kept.position, copy.versions) == ("e1:3", {"cv1": 3})
+    assert copy.effects == ["event-cv1-2-replaced", "event-cv1-3-replaced"]
 
 
 async def test_a_feed_that_begins_anew_is_copied_anew(feed: Any) -> None:

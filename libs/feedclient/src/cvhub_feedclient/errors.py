@@ -2,7 +2,8 @@
 
 FeedError
 ├── FeedRefused   the feed answers no, and trying again would not help (no scope, a bad position)
-└── NotMyRange    a page does not begin where the last one ended, so something may lie between
+├── NotMyRange    a page does not begin where the last one ended, so something may lie between
+└── Overtaken     another process keeps the same copy in step; raised by the copy
 """
 
 
@@ -24,3 +25,10 @@ class NotMyRange(FeedError):  # noqa: N818 - says what is the matter
 
     def __init__(self) -> None:
         super().__init__("a page does not begin where the last one ended")
+
+
+class Overtaken(FeedError):  # noqa: N818 - says what has happened
+    """The place kept with the copy is not the one that this follower left there: another one has gone on meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("another process keeps this copy in step")
