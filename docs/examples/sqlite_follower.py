@@ -1,11 +1,11 @@
 """An example of a follower: keeps a table of CVs in SQLite in step with the change feed.
 
-    python sqlite_follower.py https://the-gateway copy.sqlite
+    python sqlite_follower.py https://the-gateway copy.sqlite [anew]
 
 Headers that say who you are come from the environment: CVHUB_TOKEN, and CVHUB_HEADERS as JSON. Or, so that it goes on when a token
 ends, CVHUB_TOKEN_URL and CVHUB_TOKEN_FORM: where a new one is asked for, and the form for it as JSON. The table `cvs` and the place in
 the feed change in one transaction, so the copy is right at any moment, however often this program is killed. Started twice on one
-file, the one that comes later to a page ends by Overtaken and changes nothing.
+file, the one that comes later to a page ends by Overtaken and changes nothing. `anew` reads a new snapshot first, for when the feed takes the position no more (400).
 
 A citizen who came to you is a row with version 0: a CV to fetch, if there is one; its first change tells the version.
 """
@@ -110,7 +110,7 @@ class SqliteCopy:
             )
 
 
-async def main(gateway: str, file: Path) -> None:
+async def main(gateway: str, file: Path, *, anew: bool) -> None:
     """Follow until killed."""
     headers = json.loads(os.environ["CVHUB_HEADERS"])
     auth = None
@@ -122,10 +122,10 @@ async def main(gateway: str, file: Path) -> None:
     try:
         async with httpx.AsyncClient(base_url=gateway, headers=headers, auth=auth, trust_env=False) as client:
             poll = timedelta(seconds=int(os.environ.get("CVHUB_POLL_SECONDS", "30")))
-            await Follower(Reader(client), copy, poll=poll).run()
+            await Follower(Reader(client), copy, poll=poll).run(anew=anew)
     finally:
         copy.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), anew="anew" in sys.argv[3:]))

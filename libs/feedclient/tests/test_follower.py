@@ -175,6 +175,23 @@ async def test_a_refusal_ends_it(feed: Any, status: int, code: int) -> None:
     assert (refusal.value.status, refusal.value.code) == (status, code)
 
 
+async def test_a_place_that_is_good_no_more_is_named_and_the_copy_is_made_anew_by_will(feed: Any) -> None:
+    """As by another secret of the feed's: nothing tells it from a forged one, so nothing begins anew by itself."""
+    feed.happen("gone", 1)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    refused = {"code": 1014, "errors": [{"element": "lastEventId", "reason": "is not a position"}]}
+    feed.script = [httpx.Response(400, json=refused)]
+    with pytest.raises(FeedRefused, match="lastEventId") as refusal:
+        await follower(feed, copy).catch_up()
+    assert refusal.value.elements == ["lastEventId"]
+    feed.present = {}
+    feed.happen("cv1", 5)
+    await follower(feed, copy).catch_up(anew=True)
+    assert (copy.versions, copy.kept.position) == ({"cv1": 5}, "e1:2")
+    assert copy.effects == []
+
+
 async def test_a_page_that_does_not_go_on_from_the_place_is_never_applied(feed: Any) -> None:
     feed.happen("cv1", 1)
     copy = Copy()

@@ -6,18 +6,26 @@ FeedError
 └── Overtaken     another process keeps the same copy in step; raised by the copy
 """
 
+from collections.abc import Sequence
+
 
 class FeedError(Exception):
     """Following has ended; the copy and its place are as the last transaction left them."""
 
 
 class FeedRefused(FeedError):  # noqa: N818 - says what happened
-    """The feed refuses the call; `code` is the fault's number where it has one. Holds nothing about a person."""
+    """The feed refuses the call; `code` is the fault's number where it has one, and `elements` what it names as not valid.
 
-    def __init__(self, status: int, code: int | None) -> None:
-        super().__init__(f"the feed answered {status}" + ("" if code is None else f" with fault {code}"))
+    If that is `lastEventId` or `after` and the place was the feed's own, it is good no more, as by another secret of the feed's or
+    another client id of yours: follow anew. Holds nothing about a person.
+    """
+
+    def __init__(self, status: int, code: int | None, elements: Sequence[str] = ()) -> None:
+        told = "" if code is None else f" with fault {code}"
+        super().__init__(f"the feed answered {status}{told}" + "".join(f", {one}" for one in elements))
         self.status = status
         self.code = code
+        self.elements = elements
 
 
 class NotMyRange(FeedError):  # noqa: N818 - says what is the matter

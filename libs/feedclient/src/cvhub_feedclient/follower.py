@@ -50,17 +50,17 @@ class Follower:
         self._noticed = noticed
         self._kept = Place()
 
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        await self._repeat(self._poll, lambda _: False)
+    async def run(self, *, anew: bool = False) -> None:
+        """Follow until cancelled; with `anew` from a new snapshot on, whatever place is kept."""
+        await self._repeat(self._poll, lambda _: False, anew)
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, *, anew: bool = False) -> None:
         """Follow until the feed has no more: everything that the feed had when this began is then in the copy."""
-        await self._repeat(timedelta(0), lambda more: not more)
+        await self._repeat(timedelta(0), lambda more: not more, anew)
 
-    async def _repeat(self, poll: timedelta, is_done: Callable[[bool], bool]) -> None:
-        place, failures = await self._copy.place(), 0
-        self._kept = place
+    async def _repeat(self, poll: timedelta, is_done: Callable[[bool], bool], anew: bool) -> None:
+        self._kept, failures = await self._copy.place(), 0
+        place = Place(repeats=self._kept.repeats) if anew else self._kept
         while True:
             try:
                 place, more = await self._step(place, poll)

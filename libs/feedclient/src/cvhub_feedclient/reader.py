@@ -81,7 +81,7 @@ class Reader:
             raise Began if answer.status_code == httpx.codes.GONE else Restored
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise Away(_seconds(answer))
-        raise FeedRefused(answer.status_code, _code(answer))
+        raise _refusal(answer)
 
 
 @contextmanager
@@ -98,9 +98,10 @@ def _seconds(answer: httpx.Response) -> float | None:
     return float(text) if text.isdigit() else None
 
 
-def _code(answer: httpx.Response) -> int | None:
+def _refusal(answer: httpx.Response) -> FeedRefused:
     try:
-        code = answer.json().get("code")
-    except (ValueError, AttributeError):
-        return None
-    return code if isinstance(code, int) else None
+        problem = answer.json()
+        code, elements = problem.get("code"), [str(one["element"]) for one in problem.get("errors") or ()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, elements = None, []
+    return FeedRefused(answer.status_code, code if isinstance(code, int) else None, elements)
