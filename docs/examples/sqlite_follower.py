@@ -32,10 +32,11 @@ create table if not exists place (only_row integer primary key check (only_row =
 """
 SAVE = """
 insert into cvs (cv_id, cv_number, version, change) values (?, ?, ?, ?)
-on conflict (cv_id) do update set cv_number = excluded.cv_number, version = excluded.version, change = excluded.change
+on conflict (cv_id) do update set version = excluded.version, change = excluded.change where excluded.version > cvs.version
 """
 
 CAME = "insert or ignore into cvs (cv_id, cv_number, version, change) values (?, ?, 0, 'came')"
+NUMBER = "update cvs set cv_number = ? where cv_id = ?"
 
 
 class Bearer(httpx.Auth):
@@ -93,10 +94,13 @@ class SqliteCopy:
     def _apply(self, connection: sqlite3.Connection, event: Event) -> None:
         if event.is_goodbye:
             connection.execute("delete from cvs where cv_id = ?", (event.subject,))
-        elif event.kind == "cv-changed":
+            return
+        if event.kind == "cv-changed":
             connection.execute(SAVE, (event.subject, event.cv_number, event.version, event.change))
         elif event.has_come:
             connection.execute(CAME, (event.subject, event.cv_number))
+        # Whatever tells of a CV tells its number of now, also what came late, and what is not about the CV itself.
+        connection.execute(NUMBER, (event.cv_number, event.subject))
 
     @asynccontextmanager
     async def _transaction(self, former: Place, place: Place) -> AsyncIterator[sqlite3.Connection]:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +32,7 @@ async def streamed(token: str) -> AsyncIterator[bytes]:
     yield json.dumps({"access_token": token}).encode()
 
 
-def happening(kind: str, change: str, version: int) -> Event:
+def happening(kind: str, change: str | None, version: int, number: str | None = "12345678") -> Event:
     return Event.of(
         {
             "id": f"p{version}",
@@ -39,7 +40,7 @@ def happening(kind: str, change: str, version: int) -> Event:
             "type": f"dk.cvhub.somebody.{kind}.v1",
             "subject": CV,
             "time": "2026-11-22T10:00:00Z",
-            "data": {"change": change, "version": version, "cvNumber": "12345678"},
+            "data": {"change": change, "version": version, "cvNumber": number},
         }
     )
 
@@ -60,6 +61,39 @@ async def test_who_comes_is_a_cv_to_fetch_until_a_change_is_told_and_who_leaves_
         await copy.happened([happening(*said)], await copy.place(), Place(building=False))
         with sqlite3.connect(file) as connection:
             assert connection.execute("select cv_id, cv_number, version, change from cvs").fetchall() == rows
+    copy.close()
+
+
+async def test_a_number_that_is_exchanged_or_withdrawn_is_taken_from_whatever_tells_it(
+    example: ModuleType, tmp_path: Path
+) -> None:
+    copy = example.SqliteCopy(tmp_path / "copy.sqlite")
+    steps = [
+        # Versions of others than the CV say nothing about the CV's own.
+        (happening("cv-changed", "replaced", 5), ("12345678", 5, "replaced")),
+        (happening("citizen-changed", "changed", 700, "87654321"), ("87654321", 5, "replaced")),
+        (happening("status-set", None, 3, None), (None, 5, "replaced")),
+        # A deletion is told under the number that was withdrawn.
+        (happening("cv-changed", "deleted", 6, "87654321"), ("87654321", 6, "deleted")),
+    ]
+    for event, row in steps:
+        await copy.happened([event], await copy.place(), Place(building=False))
+        with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+            assert connection.execute("select cv_number, version, change from cvs").fetchall() == [row]
+    unknown = happening("citizen-changed", "changed", 8)
+    await copy.happened([replace(unknown, subject="somebody else")], await copy.place(), Place())
+    with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+        assert connection.execute("select count(*) from cvs").fetchone() == (1,)
+    copy.close()
+
+
+async def test_what_comes_late_takes_the_cv_to_no_older_version(example: ModuleType, tmp_path: Path) -> None:
+    copy = example.SqliteCopy(tmp_path / "copy.sqlite")
+    late = [happening("cv-changed", "deleted", 5), happening("cv-changed", "replaced", 4, "87654321")]
+    await copy.happened(late, await copy.place(), Place(building=False))
+    with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+        kept = connection.execute("select cv_number, version, change from cvs").fetchall()
+    assert kept == [("87654321", 5, "deleted")]
     copy.close()
 
 
