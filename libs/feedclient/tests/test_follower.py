@@ -102,6 +102,12 @@ async def test_killed_at_any_transaction_it_goes_on_from_its_own_place(feed: Any
     assert copy.effects == [f"event-cv{n}-{100 + n}-replaced" for n in range(5)]
 
 
+async def test_a_limit_above_what_a_snapshot_takes_is_cut(feed: Any) -> None:
+    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
+    await Follower(Reader(client, limit=20_000), Copy(), waiting=QUICK).catch_up()
+    assert [one.partition("limit=")[2].partition("&")[0] for one in feed.asked] == ["5000", "20000"]
+
+
 async def test_catching_up_with_some_kinds_only_goes_past_pages_without_any(feed: Any) -> None:
     copy = Copy()
     await follower(feed, copy).catch_up()

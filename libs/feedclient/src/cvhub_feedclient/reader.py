@@ -14,6 +14,8 @@ __all__ = ["Away", "Began", "Reader", "Restored"]
 
 FEED: Final = "/v1/feed/cv"
 SNAPSHOT: Final = "/v1/feed/cv/snapshot"
+SNAPSHOT_AT_MOST: Final = 5_000
+"""The feed gives a page of a snapshot no more CVs, and refuses who asks for more; a page of events it cuts by itself."""
 ANSWER_SECONDS: Final = 10.0
 
 
@@ -41,6 +43,7 @@ class Reader:
     ) -> None:
         self._client = client
         self._fixed = {"kind": kinds, "limit": None if limit is None else str(limit)}
+        self._most = None if limit is None else str(min(limit, SNAPSHOT_AT_MOST))
 
     async def page(self, position: str | None, wait: timedelta) -> Page:
         """Give the page after a position, as soon as there is something on it or the time is over."""
@@ -56,7 +59,7 @@ class Reader:
 
     async def snapshot(self, mark: str | None) -> SnapshotPage:
         """Give the page of a snapshot after a mark, the first page of a new one without."""
-        answer = await self._get(SNAPSHOT, {"after": mark, "limit": self._fixed["limit"]}, 0)
+        answer = await self._get(SNAPSHOT, {"after": mark, "limit": self._most}, 0)
         with _of_the_feed():
             body = answer.json()
             items = [
