@@ -146,7 +146,7 @@ async def _pages(servers: Servers, database: Database, events: int) -> list[Row]
     feed = Feed(store, Arrivals(store), cursors)
     at = {"first": START, "middle": START + events // 2 * STEP, "late": START + events * 9 // 10 * STEP}
     edge = await feed.edge()
-    everyone, one = Subscriber("bench", "*", ALL_SCOPE), Subscriber("bench", "7:101", 2)
+    everyone, one = Subscriber("bench", "*"), Subscriber("bench", "7:101")
     rows = []
     for name, who in (("all", everyone), ("one municipality", one)):
         servers.say(f"P5 pages of {name}")

@@ -6,13 +6,14 @@ from uuid import uuid4
 import pytest
 
 from change_feed.cursors import Cursors, SnapshotMark, Subscriber
-from change_feed.feed import KINDS
+from change_feed.feed import KINDS, kind_of
 from change_feed.queries import FeedQuery, SnapshotQuery
 from cv_contracts.wire.query import Query
+from cv_gateway.openapi_feed import CHANGES
 from cv_gateway.queries import FEED_QUERIES
 
 READ: Final[dict[str, type[Query]]] = {"Feed": FeedQuery, "FeedSnapshot": SnapshotQuery}
-CURSORS, SUBSCRIBER, EPOCH = Cursors(b"secret"), Subscriber("client", "scope", 1), uuid4()
+CURSORS, SUBSCRIBER, EPOCH = Cursors(b"secret"), Subscriber("client", "scope"), uuid4()
 MOST = 2**63 - 1
 
 
@@ -34,6 +35,11 @@ def test_each_position_and_each_kind_of_the_feed_is_passed_on() -> None:
         assert accepts(FEED_QUERIES["FeedSnapshot"], [("after", after)])
         assert accepts(FEED_QUERIES["Feed"], [("lastEventId", on)])
     assert accepts(FEED_QUERIES["Feed"], [("kind", ",".join(KINDS))])
+
+
+def test_the_interface_names_each_kind_and_each_change_of_the_feed() -> None:
+    named = {kind_of(type_): changes for type_, changes in CHANGES.items()}
+    assert {*named, *(f"{kind}.{one}" for kind, changes in named.items() for one in changes)} == KINDS
 
 
 def accepts(model: type[Query], asked: list[tuple[str, str]]) -> bool:

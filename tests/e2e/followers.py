@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 from tests.e2e.caller import Caller
 
-from cvhub_feedclient import Event, Follower, Place, Present, Reader, Waiting
+from cvhub_feedclient import Event, Follower, Overtaken, Place, Present, Reader, Waiting
 from servicekit.testing import eventually
 from servicekit.web.tls import trusting
 
@@ -30,22 +30,27 @@ class MemoryCopy:
     async def place(self) -> Place:
         return self.kept
 
-    async def begin(self, place: Place) -> None:
-        self.kept = place
+    async def begin(self, former: Place, place: Place) -> None:
+        self._go_on(former, place)
         self.versions.clear()
 
-    async def present(self, items: Sequence[Present], place: Place) -> None:
+    async def present(self, items: Sequence[Present], former: Place, place: Place) -> None:
+        self._go_on(former, place)
         self.versions |= {UUID(item.subject): item.version for item in items}
-        self.kept = place
 
-    async def happened(self, events: Sequence[Event], place: Place) -> None:
+    async def happened(self, events: Sequence[Event], former: Place, place: Place) -> None:
+        self._go_on(former, place)
         known = {event.event_id for event in self.events} if place.repeats else set()
         self.events += [event for event in events if event.event_id not in known]
-        self.kept = place
         for event in events:
             if event.kind == "cv-changed" and event.version is not None:
                 subject = UUID(event.subject)
                 self.versions[subject] = max(event.version, self.versions.get(subject, 0))
+
+    def _go_on(self, former: Place, place: Place) -> None:
+        if former != self.kept:
+            raise Overtaken
+        self.kept = place
 
     @property
     def changes(self) -> list[UUID]:

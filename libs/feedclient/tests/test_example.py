@@ -4,13 +4,14 @@ import importlib.util
 import json
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import httpx
 import pytest
 
-from cvhub_feedclient import Event, Place
+from cvhub_feedclient import Event, Overtaken, Place
 
 FILE = Path(__file__).parents[3] / "docs/examples/sqlite_follower.py"
 CV = "0f6c0000-0000-4000-8000-000000000001"
@@ -31,7 +32,7 @@ async def streamed(token: str) -> AsyncIterator[bytes]:
     yield json.dumps({"access_token": token}).encode()
 
 
-def happening(kind: str, change: str, version: int) -> Event:
+def happening(kind: str, change: str | None, version: int, number: str | None = "12345678") -> Event:
     return Event.of(
         {
             "id": f"p{version}",
@@ -39,7 +40,7 @@ def happening(kind: str, change: str, version: int) -> Event:
             "type": f"dk.cvhub.somebody.{kind}.v1",
             "subject": CV,
             "time": "2026-11-22T10:00:00Z",
-            "data": {"change": change, "version": version, "cvNumber": "12345678"},
+            "data": {"change": change, "version": version, "cvNumber": number},
         }
     )
 
@@ -57,10 +58,67 @@ async def test_who_comes_is_a_cv_to_fetch_until_a_change_is_told_and_who_leaves_
         ("citizen-handed-over", "left", 11): [],
     }
     for said, rows in steps.items():
-        await copy.happened([happening(*said)], Place(building=False))
+        await copy.happened([happening(*said)], await copy.place(), Place(building=False))
         with sqlite3.connect(file) as connection:
             assert connection.execute("select cv_id, cv_number, version, change from cvs").fetchall() == rows
     copy.close()
+
+
+async def test_a_number_that_is_exchanged_or_withdrawn_is_taken_from_whatever_tells_it(
+    example: ModuleType, tmp_path: Path
+) -> None:
+    copy = example.SqliteCopy(tmp_path / "copy.sqlite")
+    steps = [
+        # Versions of others than the CV say nothing about the CV's own.
+        (happening("cv-changed", "replaced", 5), ("12345678", 5, "replaced")),
+        (happening("citizen-changed", "changed", 700, "87654321"), ("87654321", 5, "replaced")),
+        (happening("status-set", None, 3, None), (None, 5, "replaced")),
+        # A deletion is told under the number that was withdrawn.
+        (happening("cv-changed", "deleted", 6, "87654321"), ("87654321", 6, "deleted")),
+    ]
+    for event, row in steps:
+        await copy.happened([event], await copy.place(), Place(building=False))
+        with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+            assert connection.execute("select cv_number, version, change from cvs").fetchall() == [row]
+    unknown = happening("citizen-changed", "changed", 8)
+    await copy.happened([replace(unknown, subject="somebody else")], await copy.place(), Place())
+    with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+        assert connection.execute("select count(*) from cvs").fetchone() == (1,)
+    copy.close()
+
+
+async def test_what_comes_late_takes_the_cv_to_no_older_version(example: ModuleType, tmp_path: Path) -> None:
+    copy = example.SqliteCopy(tmp_path / "copy.sqlite")
+    late = [happening("cv-changed", "deleted", 5), happening("cv-changed", "replaced", 4, "87654321")]
+    await copy.happened(late, await copy.place(), Place(building=False))
+    with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+        kept = connection.execute("select cv_number, version, change from cvs").fetchall()
+    assert kept == [("87654321", 5, "deleted")]
+    copy.close()
+
+
+async def test_of_two_on_one_file_the_one_that_comes_later_changes_nothing(
+    example: ModuleType, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.sqlite"
+    ahead, slow = example.SqliteCopy(file), example.SqliteCopy(file)
+    begun = await slow.place()
+    first, second, third = (Place(position=f"p{n}", building=False) for n in (1, 2, 3))
+    await ahead.begin(begun, first)
+    await ahead.happened([happening("cv-changed", "replaced", 2)], first, second)
+    await ahead.happened([happening("cv-changed", "deleted", 3)], second, third)
+    for late in (
+        slow.begin(begun, first),
+        slow.present([], first, second),
+        slow.happened([happening("cv-changed", "replaced", 2)], first, second),
+    ):
+        with pytest.raises(Overtaken):
+            await late
+    assert await slow.place() == third
+    with sqlite3.connect(file) as connection:
+        assert connection.execute("select version, change from cvs").fetchall() == [(3, "deleted")]
+    for copy in (ahead, slow):
+        copy.close()
 
 
 async def test_a_token_that_has_ended_is_renewed_and_a_provider_that_is_away_is_waited_for(

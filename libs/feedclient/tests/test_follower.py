@@ -7,7 +7,18 @@ from typing import Any
 import httpx
 import pytest
 
-from cvhub_feedclient import Event, FeedRefused, Follower, NotMyRange, Place, Present, Reader, Waiting
+from cvhub_feedclient import (
+    Event,
+    FeedRefused,
+    Follower,
+    NotMyRange,
+    Overtaken,
+    Page,
+    Place,
+    Present,
+    Reader,
+    Waiting,
+)
 
 QUICK = Waiting(timedelta(milliseconds=1), timedelta(milliseconds=2))
 
@@ -25,27 +36,29 @@ class Copy:
     async def place(self) -> Place:
         return Place.of(self.kept.to_dict())
 
-    async def begin(self, place: Place) -> None:
-        self._transaction()
+    async def begin(self, former: Place, place: Place) -> None:
+        self._transaction(former)
         self.versions, self.kept = {}, place
 
-    async def present(self, items: Sequence[Present], place: Place) -> None:
-        self._transaction()
+    async def present(self, items: Sequence[Present], former: Place, place: Place) -> None:
+        self._transaction(former)
         self.versions |= {item.subject: item.version for item in items}
         self.kept = place
 
-    async def happened(self, events: Sequence[Event], place: Place) -> None:
-        self._transaction()
+    async def happened(self, events: Sequence[Event], former: Place, place: Place) -> None:
+        self._transaction(former)
         for event in events:
             if not (place.repeats and event.event_id in self.effects):
                 self.effects.append(event.event_id)
             self.versions[event.subject] = event.version or 0
         self.kept = place
 
-    def _transaction(self) -> None:
+    def _transaction(self, former: Place) -> None:
         self.calls += 1
         if self.calls in self.fails_at:
             raise RuntimeError("killed")
+        if former != self.kept:
+            raise Overtaken
 
 
 def follower(feed: Any, copy: Copy, **options: Any) -> Follower:
@@ -89,6 +102,12 @@ async def test_killed_at_any_transaction_it_goes_on_from_its_own_place(feed: Any
     assert copy.effects == [f"event-cv{n}-{100 + n}-replaced" for n in range(5)]
 
 
+async def test_a_limit_above_what_a_snapshot_takes_is_cut(feed: Any) -> None:
+    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
+    await Follower(Reader(client, limit=20_000), Copy(), waiting=QUICK).catch_up()
+    assert [one.partition("limit=")[2].partition("&")[0] for one in feed.asked] == ["5000", "20000"]
+
+
 async def test_catching_up_with_some_kinds_only_goes_past_pages_without_any(feed: Any) -> None:
     copy = Copy()
     await follower(feed, copy).catch_up()
@@ -119,13 +138,23 @@ async def test_an_answer_that_is_not_the_feed_s_is_waited_for(feed: Any) -> None
         httpx.Response(200, json=[]),
         httpx.Response(200, json=[{}], headers=ranged),
         httpx.Response(200, json=["x"], headers=ranged),
-        httpx.Response(409, json={}),
-        httpx.Response(409, json=None),
+        *(httpx.Response(status, text=text) for status in (409, 410) for text in ("{}", "null", "<html>")),
     ]
     feed.script = list(pages)
     await follower(feed, copy, noticed=noticed).catch_up()
     assert noticed == ["away"] * (len(snapshots) + len(pages))
     assert (copy.versions, copy.effects) == ({"cv1": 2}, ["event-cv1-2-replaced"])
+
+
+@pytest.mark.parametrize("status", [409, 410])
+async def test_who_asked_from_no_position_is_not_told_to_begin_anew(feed: Any, status: int) -> None:
+    feed.happen("cv1", 1)
+    feed.script = [httpx.Response(status, json={"lastEventId": "e1:0"})] * 3
+    noticed: list[str] = []
+    copy = Copy()
+    await follower(feed, copy, noticed=noticed).catch_up()
+    assert noticed == ["away"] * 3
+    assert copy.versions == {"cv1": 1}
 
 
 async def test_what_passes_is_waited_for(feed: Any) -> None:
@@ -152,6 +181,23 @@ async def test_a_refusal_ends_it(feed: Any, status: int, code: int) -> None:
     assert (refusal.value.status, refusal.value.code) == (status, code)
 
 
+async def test_a_place_that_is_good_no_more_is_named_and_the_copy_is_made_anew_by_will(feed: Any) -> None:
+    """As by another secret of the feed's: nothing tells it from a forged one, so nothing begins anew by itself."""
+    feed.happen("gone", 1)
+    copy = Copy()
+    await follower(feed, copy).catch_up()
+    refused = {"code": 1014, "errors": [{"element": "lastEventId", "reason": "is not a position"}]}
+    feed.script = [httpx.Response(400, json=refused)]
+    with pytest.raises(FeedRefused, match="lastEventId") as refusal:
+        await follower(feed, copy).catch_up()
+    assert refusal.value.elements == ["lastEventId"]
+    feed.present = {}
+    feed.happen("cv1", 5)
+    await follower(feed, copy).catch_up(anew=True)
+    assert (copy.versions, copy.kept.position) == ({"cv1": 5}, "e1:2")
+    assert copy.effects == []
+
+
 async def test_a_page_that_does_not_go_on_from_the_place_is_never_applied(feed: Any) -> None:
     feed.happen("cv1", 1)
     copy = Copy()
@@ -163,6 +209,27 @@ async def test_a_page_that_does_not_go_on_from_the_place_is_never_applied(feed: 
     with pytest.raises(NotMyRange):
         await follower(feed, copy).catch_up()
     assert (copy.kept, copy.effects) == (before, [])
+
+
+async def test_of_two_that_keep_one_copy_the_slower_one_ends_and_leaves_it_as_it_is(feed: Any) -> None:
+    feed.happen("cv1", 1)
+    copy = Copy()
+    ahead = follower(feed, copy)
+    await ahead.catch_up()
+    feed.happen("cv1", 2)
+
+    class Slow(Reader):
+        async def page(self, position: str | None, wait: timedelta) -> Page:
+            page = await super().page(position, wait)
+            feed.happen("cv1", 3)
+            await ahead.catch_up()
+            return page
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(feed), base_url="http://feed")
+    with pytest.raises(Overtaken):
+        await Follower(Slow(client), copy).catch_up()
+    assert (copy.kept.position, copy.versions) == ("e1:3", {"cv1": 3})
+    assert copy.effects == ["event-cv1-2-replaced", "event-cv1-3-replaced"]
 
 
 async def test_a_feed_that_begins_anew_is_copied_anew(feed: Any) -> None:

@@ -13,6 +13,7 @@ from change_feed.cursors import Cursors, SnapshotMark, Subscriber
 from change_feed.settings import Settings
 from change_feed.testing import Person, World, event
 from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
+from cv_contracts.events.contact_verification import ContactVerified
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.faults import Fault
 from servicekit.testing import eventually
@@ -178,6 +179,27 @@ async def test_an_erasure_is_told_by_delete_and_leaves_no_number(world: World) -
 
 
 @infra
+async def test_what_comes_of_an_erased_citizen_is_told_by_delete_too(world: World) -> None:
+    """As what other services had said before they heard of it, or had on its way, on topics of their own."""
+    person = world.person(relation(MUNICIPALITY))
+    await world.log.send(world.cv(person))
+    await world.arrived(1)
+    erasure = world.erase(person)
+    await world.log.send(event(StatusSet, person.cv_id, 1, cv_version=1))
+    await world.arrived(2)
+    await world.log.send(*erasure)
+    await world.arrived(4)
+    await world.log.send(
+        event(StatusSet, person.cv_id, 2, cv_version=1), event(ContactVerified, person.person_id, 1)
+    )
+    await world.arrived(6)
+    events = await world.all_of(HERE)
+    assert [one.get("method") for one in events] == [None, *["DELETE"] * 5]
+    assert {one["subject"] for one in events} == {str(person.cv_id)}
+    assert all("data" not in one for one in events[1:])
+
+
+@infra
 async def test_positions_that_are_forged_cut_or_anothers_are_refused(world: World) -> None:
     _, mine = await followed(world)
     snapshot = (await world.snapshot(HERE, limit=1)).json()["next"]
@@ -192,7 +214,7 @@ async def test_positions_that_are_forged_cut_or_anothers_are_refused(world: Worl
 
 
 def test_every_changed_bit_of_a_position_is_noticed() -> None:
-    cursors, mine = Cursors(b"a key of some length"), Subscriber("client", "7:101", 5)
+    cursors, mine = Cursors(b"a key of some length"), Subscriber("client", "7:101")
     epoch = uuid4()
     text = cursors.of(mine, epoch, 1_700_000_000_000_000)
     assert cursors.read(mine, text, "e") == (epoch, 1_700_000_000_000_000)
@@ -228,7 +250,7 @@ def _read(read: Callable[[Subscriber, str, str], object], subscriber: Subscriber
 @pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.long)])
 def test_whatever_is_made_of_positions_is_one_of_mine_or_refused(count: int) -> None:
     cursors, chance = Cursors(b"a key of some length"), Random(20261128)  # noqa: S311 - the same in every run
-    mine, others, epoch = Subscriber("client", "7:101", 5), Subscriber("client", "7:102", 6), uuid4()
+    mine, others, epoch = Subscriber("client", "7:101"), Subscriber("client", "7:102"), uuid4()
     moments = [chance.randrange(-(2**63), 2**63) for _ in range(20)]
     known = {cursors.of(mine, epoch, moment): (epoch, moment) for moment in moments}
     marks = {

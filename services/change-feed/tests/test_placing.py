@@ -96,15 +96,16 @@ def test_who_was_erased_has_no_number_and_does_not_come_back() -> None:
     for found in (CITIZEN, MOVED, Gone(), None):
         [late], after = told("replaced", erased, found)
         assert after == erased
-        assert (late.cv_number, late.is_change) == (None, False)
+        assert (late.cv_number, late.is_change, late.erased, late.is_erasure) == (None, False, True, False)
 
 
 @pytest.mark.parametrize(("found", "number"), [(None, "12345678"), (Gone(), None)])
 def test_of_whom_the_registry_says_nothing_the_known_number_is_told_and_of_the_erased_none(
     found: Found, number: str | None
 ) -> None:
-    [entry], _ = told("replaced", placed(), found)
-    assert entry.cv_number == number
+    [entry], after = told("replaced", placed(), found)
+    assert (entry.cv_number, entry.erased) == (number, isinstance(found, Gone))
+    assert after == placed()
 
 
 def test_a_deletion_is_told_under_the_number_that_was_withdrawn_and_nothing_else_is() -> None:

@@ -88,7 +88,10 @@ def test_the_statuses_that_may_be_asked_for_are_told(path: str) -> None:
 @pytest.mark.parametrize("status", ["409", "410"])
 def test_a_feed_that_does_not_know_the_position_any_more_tells_where_to_go_on(path: str, status: str) -> None:
     answer = document()["paths"][path]["get"]["responses"][status]
-    problem, more = answer["content"]["application/problem+json"]["schema"]["allOf"]
+    assert answer["content"]["application/problem+json"]["schema"] == {
+        "$ref": "#/components/schemas/FeedMoved"
+    }
+    problem, more = document()["components"]["schemas"]["FeedMoved"]["allOf"]
     assert problem == {"$ref": "#/components/schemas/Problem"}
     assert set(more["required"]) == set(more["properties"]) == {"lastEventId", "snapshot"}
 

@@ -7,7 +7,7 @@ You bring an `httpx.AsyncClient` with the gateway's address and your headers, an
 citizens is kept, and beside it, in the same transactions, how far you are.
 """
 
-from cvhub_feedclient.errors import FeedError, FeedRefused, NotMyRange
+from cvhub_feedclient.errors import FeedError, FeedRefused, NotMyRange, Overtaken
 from cvhub_feedclient.follower import Follower, Waiting
 from cvhub_feedclient.messages import Event, Page, Present, SnapshotPage
 from cvhub_feedclient.place import Copy, Place
@@ -20,6 +20,7 @@ __all__ = [
     "FeedRefused",
     "Follower",
     "NotMyRange",
+    "Overtaken",
     "Page",
     "Place",
     "Present",

@@ -31,7 +31,7 @@ class Waiting:
 class Follower:
     """Keeps a copy in step. Killed at any moment it goes on from the copy's own place: no effect is lost or done twice.
 
-    It ends by FeedRefused or NotMyRange, and by whatever the copy raises; all else is waited for.
+    It ends by FeedRefused or NotMyRange, and by whatever the copy raises, Overtaken among it; all else is waited for.
     """
 
     def __init__(
@@ -48,17 +48,19 @@ class Follower:
         self._poll = poll
         self._waiting = waiting or Waiting()
         self._noticed = noticed
+        self._kept = Place()
 
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        await self._repeat(self._poll, lambda _: False)
+    async def run(self, *, anew: bool = False) -> None:
+        """Follow until cancelled; with `anew` from a new snapshot on, whatever place is kept."""
+        await self._repeat(self._poll, lambda _: False, anew)
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, *, anew: bool = False) -> None:
         """Follow until the feed has no more: everything that the feed had when this began is then in the copy."""
-        await self._repeat(timedelta(0), lambda more: not more)
+        await self._repeat(timedelta(0), lambda more: not more, anew)
 
-    async def _repeat(self, poll: timedelta, is_done: Callable[[bool], bool]) -> None:
-        place, failures = await self._copy.place(), 0
+    async def _repeat(self, poll: timedelta, is_done: Callable[[bool], bool], anew: bool) -> None:
+        self._kept, failures = await self._copy.place(), 0
+        place = Place(repeats=self._kept.repeats) if anew else self._kept
         while True:
             try:
                 place, more = await self._step(place, poll)
@@ -84,16 +86,19 @@ class Follower:
     async def _snapshot(self, place: Place) -> tuple[Place, bool]:
         page = await self._reader.snapshot(place.mark)
         if place.mark is None:
-            await self._copy.begin(place)
+            await self._copy.begin(self._kept, place)
+            self._kept = place
         place = replace(
             place, position=page.position, mark=page.following, building=page.following is not None
         )
-        await self._copy.present(page.items, place)
+        await self._copy.present(page.items, self._kept, place)
+        self._kept = place
         return place, True
 
     async def _follow(self, place: Place, poll: timedelta) -> tuple[Place, bool]:
         page = await self._reader.page(place.position, poll)
         if page.end != place.position:
             place = place.at(page.end)
-            await self._copy.happened(page.events, place)
+            await self._copy.happened(page.events, self._kept, place)
+            self._kept = place
         return place, page.more

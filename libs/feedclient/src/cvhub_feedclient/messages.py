@@ -11,7 +11,9 @@ class Event:
 
     `id` is the position, `event_id` the same in every repetition and equal to the MessageIdentifier of the write that made it.
     `change` says what happened where the kind alone does not; `left`: you have lost the citizen, `came`: you have got the
-    citizen. `cv_number` is None once the citizen is erased; `deleted` then asks you to delete what you have.
+    citizen. `version` is that of what the kind is about, so compare it with earlier ones of the same subject and kind only.
+    `cv_number` is the number as of now, None where it was withdrawn or the citizen is erased; `deleted` then asks you to delete
+    what you have.
     """
 
     id: str
@@ -70,7 +72,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """A CV of a snapshot, at its version as of the snapshot's position."""
+    """A CV of a snapshot, at its version as of the snapshot's position, which is comparable with those of `cv-changed`."""
 
     subject: str
     cv_number: str | None

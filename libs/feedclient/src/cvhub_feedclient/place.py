@@ -40,21 +40,25 @@ class Place:
 
 
 class Copy(Protocol):
-    """Your copy of the feed's citizens. Each method is one transaction of yours: the effect and the place, or neither."""
+    """Your copy of the feed's citizens. Each method is one transaction of yours: the effect and the place, or neither.
+
+    The place goes from `former` to `place`. If the one kept is another than `former` by then, the transaction must fail by
+    Overtaken: another process keeps the same copy in step, and what this one has read is not what comes next.
+    """
 
     async def place(self) -> Place:
         """Give the place kept with the copy; `Place()` for a copy that is empty and new."""
         ...
 
-    async def begin(self, place: Place) -> None:
+    async def begin(self, former: Place, place: Place) -> None:
         """Empty the copy, for the first page of a snapshot is there, and keep the place."""
         ...
 
-    async def present(self, items: Sequence[Present], place: Place) -> None:
+    async def present(self, items: Sequence[Present], former: Place, place: Place) -> None:
         """Put a page of the snapshot into the copy, and keep the place."""
         ...
 
-    async def happened(self, events: Sequence[Event], place: Place) -> None:
+    async def happened(self, events: Sequence[Event], former: Place, place: Place) -> None:
         """Apply events in their order, and keep the place.
 
         With `place.repeats` they may be events that you know by their id: apply them to the copy, and do nothing else by them.

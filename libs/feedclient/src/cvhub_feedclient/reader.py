@@ -14,6 +14,8 @@ __all__ = ["Away", "Began", "Reader", "Restored"]
 
 FEED: Final = "/v1/feed/cv"
 SNAPSHOT: Final = "/v1/feed/cv/snapshot"
+SNAPSHOT_AT_MOST: Final = 5_000
+"""The feed gives a page of a snapshot no more CVs, and refuses who asks for more; a page of events it cuts by itself."""
 ANSWER_SECONDS: Final = 10.0
 
 
@@ -41,6 +43,7 @@ class Reader:
     ) -> None:
         self._client = client
         self._fixed = {"kind": kinds, "limit": None if limit is None else str(limit)}
+        self._most = None if limit is None else str(min(limit, SNAPSHOT_AT_MOST))
 
     async def page(self, position: str | None, wait: timedelta) -> Page:
         """Give the page after a position, as soon as there is something on it or the time is over."""
@@ -56,7 +59,7 @@ class Reader:
 
     async def snapshot(self, mark: str | None) -> SnapshotPage:
         """Give the page of a snapshot after a mark, the first page of a new one without."""
-        answer = await self._get(SNAPSHOT, {"after": mark, "limit": self._fixed["limit"]}, 0)
+        answer = await self._get(SNAPSHOT, {"after": mark, "limit": self._most}, 0)
         with _of_the_feed():
             body = answer.json()
             items = [
@@ -72,16 +75,16 @@ class Reader:
             raise Away from error
         if answer.status_code == httpx.codes.OK:
             return answer
-        if answer.status_code == httpx.codes.GONE:
-            raise Began
-        if answer.status_code == httpx.codes.CONFLICT:
+        if answer.status_code in (httpx.codes.GONE, httpx.codes.CONFLICT):
+            # The feed's own says where it is, and only to who asked from a position; any other is a proxy's.
+            if not params.keys() & {"lastEventId", "after"}:
+                raise Away
             with _of_the_feed():
-                # The feed's own 409 says where it is; any other is a proxy's.
                 _ = answer.json()["lastEventId"]
-            raise Restored
+            raise Began if answer.status_code == httpx.codes.GONE else Restored
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise Away(_seconds(answer))
-        raise FeedRefused(answer.status_code, _code(answer))
+        raise _refusal(answer)
 
 
 @contextmanager
@@ -98,9 +101,10 @@ def _seconds(answer: httpx.Response) -> float | None:
     return float(text) if text.isdigit() else None
 
 
-def _code(answer: httpx.Response) -> int | None:
+def _refusal(answer: httpx.Response) -> FeedRefused:
     try:
-        code = answer.json().get("code")
-    except (ValueError, AttributeError):
-        return None
-    return code if isinstance(code, int) else None
+        problem = answer.json()
+        code, elements = problem.get("code"), [str(one["element"]) for one in problem.get("errors") or ()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, elements = None, []
+    return FeedRefused(answer.status_code, code if isinstance(code, int) else None, elements)

@@ -53,7 +53,7 @@ async def get_cv_update_list(request: Request, caller: CallerDep, parts: PartsDe
 async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     query = read_query(FeedQuery, request.query_params.multi_items())
     kinds = query.kinds()
-    subscriber = await _subscriber_of(caller, parts)
+    subscriber = _subscriber_of(caller)
     wait = min(query.timeout / 1000, max(0.0, (remaining_seconds() or 0.0) - ANSWER_SECONDS))
     limit = min(query.limit or parts.page_size, parts.page_size)
     page = await parts.feed.page(subscriber, query.lastEventId, limit, kinds, wait)
@@ -68,7 +68,7 @@ async def feed(request: Request, caller: CallerDep, parts: PartsDep) -> Response
 @router.get(SNAPSHOT_PATH)
 async def snapshot(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     query = read_query(SnapshotQuery, request.query_params.multi_items())
-    subscriber = await _subscriber_of(caller, parts)
+    subscriber = _subscriber_of(caller)
     page = await parts.snapshot.page(subscriber, query.after, query.limit)
     await _note(parts, caller, "FeedSnapshot", {"at": page.at, "items": len(page.items)})
     return _answer(request, page.to_json(), "application/json")
@@ -78,18 +78,15 @@ async def _list_page(
     caller: Caller, parts: Parts, query: GetCVUpdateListQuery, seen: ConsistencyToken
 ) -> ListPage:
     """Give a page of the list, once what has been seen is placed; a later one of a list that was begun shows nothing newer."""
-    subscriber = await _subscriber_of(caller, parts)
+    subscriber = _subscriber_of(caller)
     if seen.entries and not await parts.change_list.has_begun(subscriber, query, await parts.feed.edge()):
         await parts.applied.wait_for(seen)
-        # By what was seen the caller's first entry may have come, and with it the scope's number.
-        subscriber = await _subscriber_of(caller, parts)
     return await parts.change_list.page(subscriber, query, await parts.feed.edge())
 
 
-async def _subscriber_of(caller: Caller, parts: Parts) -> Subscriber:
+def _subscriber_of(caller: Caller) -> Subscriber:
     """Give what the caller may read; raises the fault of one who may read nothing."""
-    scope = scope_of(Actor.of(caller))
-    return Subscriber(caller.client, scope, await parts.store.scope_id(scope))
+    return Subscriber(caller.client, scope_of(Actor.of(caller)))
 
 
 async def _note(parts: Parts, caller: Caller, method: str, detail: Mapping[str, Any]) -> None:

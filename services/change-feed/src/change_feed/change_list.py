@@ -41,19 +41,21 @@ class ChangeList:
 
     async def has_begun(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> bool:
         """Tell whether it is a later page of a list that was begun: that one stays as it is, whatever was seen since."""
-        return await self._begun(subscriber, query, edge) is not None
+        scope = await self._store.scope_id(subscriber.scope)
+        return await self._begun(subscriber.client, scope, query, edge) is not None
 
     async def page(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> ListPage:
         """Give a page of a period that was checked; raises fault 1014 for one after the last."""
         number = query.CVListPage or 1
         starts_at, asked_end = _period(query, edge)
-        listed = await self._begun(subscriber, query, edge)
+        scope = await self._store.scope_id(subscriber.scope)
+        listed = await self._begun(subscriber.client, scope, query, edge)
         if listed is None:
-            listed = await self._begin(subscriber, starts_at, asked_end, edge)
+            listed = await self._begin(subscriber.client, scope, starts_at, asked_end, edge)
         last = max(1, len(listed.pages))
         if number > last:
             raise _invalid(_PAGE, "is after the last page")
-        items = await self._items(subscriber.scope_id, listed, number) if listed.pages else ()
+        items = await self._items(scope, listed, number) if listed.pages else ()
         answer = GetCVUpdateListResponse(
             CVChangeStartTime=moment(starts_at),
             CVChangeEndTime=moment(listed.ends_at),
@@ -63,17 +65,17 @@ class ChangeList:
         )
         return ListPage(answer, number)
 
-    async def _begun(self, subscriber: Subscriber, query: GetCVUpdateListQuery, edge: Edge) -> Listed | None:
+    async def _begun(self, client: str, scope: int, query: GetCVUpdateListQuery, edge: Edge) -> Listed | None:
         if (query.CVListPage or 1) == 1:
             return None
-        return await self._store.begun(subscriber.client, subscriber.scope_id, *_period(query, edge))
+        return await self._store.begun(client, scope, *_period(query, edge))
 
-    async def _begin(self, subscriber: Subscriber, starts_at: int, asked_end: int, edge: Edge) -> Listed:
+    async def _begin(self, client: str, scope: int, starts_at: int, asked_end: int, edge: Edge) -> Listed:
         ends_at = max(starts_at, min(asked_end, edge.edge))
-        pages = await self._store.pages(subscriber.scope_id, starts_at, ends_at, self._size)
+        pages = await self._store.pages(scope, starts_at, ends_at, self._size)
         listed = Listed(ends_at, self._clock(), pages)
         if len(pages) > 1:
-            await self._store.remember(subscriber.client, subscriber.scope_id, starts_at, asked_end, listed)
+            await self._store.remember(client, scope, starts_at, asked_end, listed)
         return listed
 
     async def _items(self, scope: int, listed: Listed, number: int) -> tuple[CVUpdateItemType, ...]:

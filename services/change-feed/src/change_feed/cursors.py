@@ -9,7 +9,7 @@ import binascii
 import hmac
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Any, Final
 from uuid import UUID
@@ -37,7 +37,6 @@ class Subscriber:
 
     client: str
     scope: str
-    scope_id: int = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class Feed:
         given = None if last_event_id is None else self._cursors.read(subscriber, last_event_id, ELEMENT)
         until = asyncio.get_running_loop().time() + wait
         while True:
-            ticket = self._arrivals.ticket(subscriber.scope_id)
+            ticket = self._arrivals.ticket(await self._store.scope_id(subscriber.scope))
             edge = await self.edge()
             if given is not None:
                 self.check(subscriber, edge, *given)
@@ -115,7 +115,7 @@ class Feed:
     async def _read(
         self, subscriber: Subscriber, edge: Edge, after: int, limit: int, kinds: frozenset[str]
     ) -> FeedPage:
-        scope = subscriber.scope_id or await self._store.scope_id(subscriber.scope)
+        scope = await self._store.scope_id(subscriber.scope)
         scanned = limit * SCANNED_PER_EVENT if kinds else limit
         rows = await self._pages.get((scope, after, edge.edge, scanned))
         last = rows[-1]["position"] if len(rows) == scanned else max(after, edge.edge)

@@ -53,8 +53,14 @@ class Entry:
     cv_number: str | None
     audience: Mapping[str, Part]
     erased: bool = False
+    """Whether it is told as the erasure is, for the citizen is erased: nothing may be kept of them."""
     late: bool = False
     """Whether something newer about the same subject arrived before it."""
+
+    @property
+    def is_erasure(self) -> bool:
+        """Tell whether it is the erasure itself."""
+        return self.change == "erased"
 
     @property
     def is_newest(self) -> bool:
@@ -88,7 +94,9 @@ def place(
     if isinstance(found, Citizen) and not (placed is not None and placed.erased):
         entries, after = hand_over(placed, found, day, event.id, event.time)
         return [*entries, _entry(event, after, number_of(change, after), after.person_id, after.cv_id)], after
-    number = placed.cv_number if placed is not None and found is None else None
+    if isinstance(found, Gone) or (placed is not None and placed.erased):
+        return [_entry(event, placed, None, person_id, cv_id, erased=True)], placed
+    number = None if placed is None else placed.cv_number
     return [_entry(event, placed, number, person_id, cv_id)], placed
 
 

@@ -49,9 +49,8 @@ class Snapshot:
             raise Unavailable(retry_after=1)
         mark = None if after is None else self._mark(subscriber, edge, after)
         position = edge.edge if mark is None else mark.position
-        items, last = await self._store.snapshot(
-            subscriber.scope_id, None if mark is None else mark.after, position, limit
-        )
+        scope = await self._store.scope_id(subscriber.scope)
+        items, last = await self._store.snapshot(scope, None if mark is None else mark.after, position, limit)
         following = None
         if last is not None:
             following = self._cursors.of_mark(subscriber, edge.epoch, SnapshotMark(position, last))

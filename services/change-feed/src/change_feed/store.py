@@ -202,7 +202,10 @@ class FeedStore:
         return count
 
     async def scope_id(self, name: str) -> int:
-        """Give the number of a scope; 0, which sees nothing, while nothing has arrived for it."""
+        """Give the number of a scope; 0, which sees nothing, while nothing has arrived for it.
+
+        Ask after the edge was read: what was written with a new number between the two would be passed over.
+        """
         known = self._scope_ids.get(name)
         if known is None:
             known = await self._database.fetchval(_SCOPE, name)

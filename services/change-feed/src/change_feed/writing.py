@@ -190,7 +190,7 @@ class Writer:
 
     async def _write_and_note(self, changes: Changes, first: int) -> None:
         """Write the entries, and note what those that tell of an erasure have removed."""
-        erasing = {entry.cv_id or entry.subject: entry for entry in changes.entries if entry.erased}
+        erasing = {entry.cv_id or entry.subject: entry for entry in changes.entries if entry.is_erasure}
         async with AsyncExitStack() as stack:
             for entry in erasing.values():
                 noting = removing(self._conn, FEED, entry.subject, entry.version)
@@ -280,7 +280,7 @@ class Writer:
     async def _save_cvs(self, changes: Changes, numbered: Sequence[tuple[int, Entry]]) -> None:
         newest: dict[UUID, tuple[int, int, str | None]] = {}
         for position, entry in numbered:
-            if entry.cv_id is not None and (entry.is_newest or entry.erased):
+            if entry.cv_id is not None and (entry.is_newest or entry.is_erasure):
                 newest[entry.cv_id] = (position, entry.version, entry.change)
         none = (None, None, None)
         if changes.placed:

@@ -15,7 +15,7 @@ from cv_contracts.methods import METHOD_BY_NUMBER, METHODS, Method
 from cv_contracts.wire.common import CV_NUMBER, PERSON_NUMBER, REQUEST_ID
 from cv_gateway.feed import FEED
 from cv_gateway.messages import examples, messages_of, models
-from cv_gateway.openapi_feed import feed_paths
+from cv_gateway.openapi_feed import feed_paths, feed_schemas
 from cv_gateway.openapi_query import query_parameters
 
 REF = "#/components/schemas/{model}"
@@ -46,7 +46,7 @@ def document() -> Json:
         paths.setdefault(method.path, {})[method.verb.lower()] = _operation(method)
     listed = METHOD_BY_NUMBER[FEED.number]
     callers = [one for one in _parameter_refs(listed) if not one["$ref"].endswith("ConsistencyToken")]
-    paths |= feed_paths(callers, _faults(listed), {"$ref": REF.format(model="Problem")})
+    paths |= feed_paths(callers, _faults(listed))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -191,7 +191,7 @@ def _schemas() -> Json:
     # Answers too: what may be read as an answer is what may be sent as one.
     mode: JsonSchemaMode = "validation"
     _, definitions = models_json_schema([(model, mode) for model in (*bodies, *answers)], ref_template=REF)
-    return {**definitions["$defs"], "Problem": _problem_schema()}
+    return {**definitions["$defs"], **feed_schemas(), "Problem": _problem_schema()}
 
 
 def _problem_schema() -> Json:

@@ -25,7 +25,10 @@ class FeedQuery(Query):
     """What may be asked of the feed, by its form; what it means is for its owner."""
 
     lastEventId: Annotated[  # noqa: N815 - named by http-feeds
-        Position | None, Field(description="The position to go on from; without it, from the beginning")
+        Position | None,
+        Field(
+            description="The position to go on from, at first the snapshot's; without it, from the beginning"
+        ),
     ] = None
     timeout: Annotated[
         int, Field(strict=False, ge=0, le=60_000, description="Milliseconds to wait while there is nothing")

@@ -11,7 +11,7 @@ NO_SUBJECT = UUID(int=0)
 class CitizenChanged(Event):
     """Something about a citizen is new: name, address, protection, relations, contact group, death. Subject: person id.
 
-    `merged` tells that two registrations turned out to be one person, `erased` that the owner's row is gone.
+    `erased` tells that the owner's row is gone. `merged` is reserved and never told: a merger is told by ordinary changes of both.
     """
 
     TYPE: ClassVar[str] = "dk.cvhub.cv-registry.citizen-changed.v1"
