@@ -1,7 +1,6 @@
-"""What the registry follows so that GetCV is whole: one row of `_FOLLOWED` per owner, one declaration per projection."""
+"""What the registry follows so that GetCV is whole: one declaration per projection."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,12 +10,9 @@ from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
 from cv_registry.contacts import row_of
-from cv_registry.settings import CONTACT_OWNER, SERVICE, Settings
 from servicekit.follow.projection import Applicable, Connection, Projection
 from servicekit.follow.state_client import HttpStates, Post
 from servicekit.follow.states import Erased, Known
-from servicekit.web.client import ServiceClient
-from servicekit.web.identity import ServiceSigner
 
 STATUSES: Final = "statuses"
 CONTACTS: Final = "contacts"
@@ -60,7 +56,7 @@ def contacts(post: Post, lists: CodeLists) -> Projection:
     )
 
 
-def statuses(post: Post, _lists: CodeLists) -> Projection:
+def statuses(post: Post) -> Projection:
     """Declare the status that each CV has now, as cv-status owns it."""
     owner = HttpStates(post, "/internal/statuses")
     return Projection(
@@ -72,27 +68,6 @@ def statuses(post: Post, _lists: CodeLists) -> Projection:
         owner=owner,
         remove=_remove_statuses,
     )
-
-
-_Declare = Callable[[Post, CodeLists], Projection]
-
-_FOLLOWED: Final[Sequence[tuple[str, Callable[[Settings], str | None], _Declare]]] = (
-    ("cv-status", lambda settings: settings.status_url, statuses),
-    (CONTACT_OWNER, lambda settings: settings.contact_url, contacts),
-)
-
-
-@contextmanager
-def followed(settings: Settings, lists: CodeLists) -> Iterator[list[Projection]]:
-    """Give a projection per owner that the settings name, with the way to that owner open during the block."""
-    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
-    with ExitStack() as stack:
-        projections = []
-        for owner, url_of, declare in _FOLLOWED:
-            if url := url_of(settings):
-                client = stack.enter_context(closing(ServiceClient(url, owner, signer)))
-                projections.append(declare(client.post_json, lists))
-        yield projections
 
 
 async def _apply_statuses(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
