@@ -31,7 +31,7 @@ from servicekit.follow.owner_testing import serving, without_ledger
 from servicekit.follow.state_routes import OwnedState, Versions, hot_states, state_routes
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import EventLog
-from servicekit.follow.topology import assert_follows_contracts
+from servicekit.follow.topology_testing import assert_follows_contracts
 from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
 from servicekit.testing import eventually, free_port
 from servicekit.web.health import Health
