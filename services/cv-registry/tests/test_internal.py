@@ -12,7 +12,7 @@ from cv_contracts.ids import CvId
 from cv_contracts.topics import topic_of
 from cv_registry.background import HEARTBEAT_EVERY
 from cv_registry.domain import CvState
-from cv_registry.moving import Moved, Moving
+from cv_registry.life_cycle import Moved, Moving
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_cvs import CvStore
 from cv_registry.testing import RegistryClient, a_citizen, with_cv

@@ -18,8 +18,8 @@ from cv_registry.contacts import Contacts
 from cv_registry.erasing import HOLDINGS, Erasing
 from cv_registry.intake import Intake
 from cv_registry.letters import AccountLetters
+from cv_registry.life_cycle import Moving
 from cv_registry.merging import Merging
-from cv_registry.moving import Moving
 from cv_registry.passwords import Passwords
 from cv_registry.printing import HttpPrintService, PrintService
 from cv_registry.reading import Reading
