@@ -6,36 +6,16 @@ from uuid import UUID, uuid4
 
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.ids import CvId
-from cv_registry.followers import CONTACTS, STATUSES
+from cv_registry.holdings import HOLDINGS
 from cv_registry.store_citizens import CitizenStore, forget
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_letters import LetterStore
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.follow.deciding import Why
-from servicekit.follow.erasing import Held, Holdings, in_generations, removing
+from servicekit.follow.erasing import removing
 from servicekit.publish.outbox import Outbox
 
-__all__ = ["HOLDINGS", "Erased", "Erasing", "Ids"]
-
-_BY_PERSON: Final = "person_id = any($1)"
-_BY_CV: Final = "cv_id = any($1)"
-
-HOLDINGS: Final = Holdings(
-    (
-        Held("citizens", _BY_PERSON),
-        Held("cvs", _BY_CV),
-        Held("cv_revisions", _BY_CV),
-        Held("cv_state_moves", _BY_CV),
-        Held("account_letters", _BY_CV),
-        Held("asylum_transitions", _BY_PERSON),
-        Held("retired_cv_numbers", _BY_CV),
-        Held("former_person_numbers", _BY_PERSON),
-        Held("merged_persons", _BY_PERSON),
-        Held("statuses", in_generations(STATUSES, "cv_id")),
-        Held("contacts", in_generations(CONTACTS, "person_id")),
-    ),
-    related="select cv_id from citizens where person_id = any($1)",
-)
+__all__ = ["Erased", "Erasing", "Ids"]
 
 _IDS: Final = "SELECT person_id, cv_id FROM citizens WHERE person_number = $1 OR person_id = $2"
 _NUMBER: Final = "SELECT person_number FROM citizens WHERE person_id = $1 OR cv_id = $2"

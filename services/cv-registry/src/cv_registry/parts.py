@@ -15,7 +15,8 @@ from cv_registry.archiving import Archiving
 from cv_registry.as_pdf import AsPdf
 from cv_registry.asylum import AsylumTransitions
 from cv_registry.contacts import Contacts
-from cv_registry.erasing import HOLDINGS, Erasing
+from cv_registry.erasing import Erasing
+from cv_registry.holdings import HOLDINGS
 from cv_registry.intake import Intake
 from cv_registry.letters import AccountLetters
 from cv_registry.life_cycle import Moving
