@@ -32,7 +32,7 @@ and not exists (select from pg_inherits i where i.inhrelid = to_regclass(c.table
 async def test_every_table_with_an_id_of_a_citizen_is_counted_or_keeps_the_id_only(
     service: Service, fresh_database: FreshDatabase
 ) -> None:
-    holdings: Holdings = import_module(f"{service.module}.erasing").HOLDINGS
+    holdings: Holdings = import_module(f"{service.module}.holdings").HOLDINGS
     settings = await fresh_database(service.migrations)
     connection = await asyncpg.connect(settings.dsn)
     try:

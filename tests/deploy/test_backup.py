@@ -18,7 +18,7 @@ import pytest
 from cv_contracts.event import Event
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import topic_of
-from cv_registry.erasing import HOLDINGS
+from cv_registry.holdings import HOLDINGS
 from cvhub.servers.postgres import _program
 from cvhub.services import SERVICES
 from cvhub.testing import Postgres, _private_postgres

@@ -20,7 +20,7 @@ from servicekit.follow.health import OWNER_FAILED_WITHIN, FollowerStuck, FollowH
 from servicekit.follow.pending import back_off
 from servicekit.follow.projection import Announced
 from servicekit.follow.testing import CITIZENS, Copies, EventLog, OwnedStates, following, make_live
-from servicekit.follow.topology import Subscription, assert_follows_contracts, subscriptions
+from servicekit.follow.topology_testing import Subscription, assert_follows_contracts, subscriptions
 from servicekit.settings import KafkaSettings
 from servicekit.testing import end, eventually
 

@@ -12,7 +12,7 @@ from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
 from servicekit.follow.state_client import HttpStates
-from servicekit.follow.topology import assert_follows_contracts
+from servicekit.follow.topology_testing import assert_follows_contracts
 from servicekit.publish.outbox import Outbox
 from servicekit.settings import KafkaSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cv_registry.archiving import Archiving
-from cv_registry.moving import Moved, Moving
+from cv_registry.life_cycle import Moved, Moving
 from cv_registry.store_cvs import CvStore
 from cv_registry.testing import RegistryClient, SettableClock, a_citizen, a_person_number, with_cv
 from servicekit.data.postgres import Database, lock_number

@@ -16,20 +16,17 @@ from cv_contracts.wire.cv_profile import GetCVResponse
 from cv_registry.contact_testing import ContactOwner
 from cv_registry.contacts import ShownContact
 from cv_registry.contacts import shown as contact_information
-from cv_registry.followers import followed
+from cv_registry.followers import contacts
 from cv_registry.settings import SERVICE
 from cv_registry.testing import (
     RegistryClient,
     a_citizen,
     a_cv,
-    some_settings,
 )
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import apply_newer
 from servicekit.follow.states import Erased, Known
-from servicekit.settings import IdentitySettings
-from servicekit.web.testing import Identities
 
 pytestmark = pytest.mark.infra
 
@@ -65,21 +62,12 @@ async def heard(database: Database, person: str, version: int, replaced: int, **
 
 
 async def apply(database: Database, state: Known | Erased) -> None:
-    settings = some_settings(database.settings, IDENTITY[0]).model_copy(
-        update={"contact_url": "http://127.0.0.1:9"}
-    )
-    with followed(settings, default()) as projections:
-        [projection] = [p for p in projections if p.name == "contacts"]
-        async with database.pool.acquire() as conn, conn.transaction():
-            await apply_newer(conn, projection, [state])
+    async with database.pool.acquire() as conn, conn.transaction():
+        await apply_newer(conn, contacts(ask_nobody, default()), [state])
 
 
-IDENTITY: list[IdentitySettings] = []
-
-
-@pytest.fixture(autouse=True)
-def _identity(identities: Identities) -> None:
-    IDENTITY[:] = [identities.settings(SERVICE)]
+async def ask_nobody(path: str, body: Any) -> Any:
+    raise AssertionError(path, body)
 
 
 async def test_the_new_contact_data_are_shown_at_once(registry: RegistryClient, owner: ContactOwner) -> None:

@@ -10,12 +10,14 @@ from cv_citizens.citizen import Citizen
 from cv_contracts.events.cv_registry import AsylumTransitionSet, CitizenChanged
 from cv_contracts.ids import CvId
 from cv_contracts.topics import topic_of
+from cv_registry.background import HEARTBEAT_EVERY
 from cv_registry.domain import CvState
-from cv_registry.moving import Moved, Moving
+from cv_registry.life_cycle import Moved, Moving
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_cvs import CvStore
 from cv_registry.testing import RegistryClient, a_citizen, with_cv
 from servicekit.data.postgres import Database
+from servicekit.follow.freshness import FRESH_FOR
 from servicekit.follow.states import Erased, Known, Unknown, from_wire
 from servicekit.kafka import partition_of
 from servicekit.publish.outbox import Outbox
@@ -193,6 +195,10 @@ async def test_what_is_no_text_is_refused_before_it_reaches_the_database(
     )
     assert (answer.status_code, answer.json()["code"]) == (400, 1014)
     assert [error["element"] for error in answer.json()["errors"]] == [element]
+
+
+def test_followers_that_miss_two_heartbeats_are_still_fresh() -> None:
+    assert HEARTBEAT_EVERY * 3 < FRESH_FOR
 
 
 async def test_a_heartbeat_goes_to_each_partition_once_and_never_piles_up(database: Database) -> None:

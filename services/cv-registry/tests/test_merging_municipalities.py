@@ -20,8 +20,8 @@ from cv_citizens.testing import (
     relation,
 )
 from cv_contracts.codelists import default
-from cv_registry.closing import MunicipalityMerger, moved
 from cv_registry.merge_municipality import run_merger
+from cv_registry.merged_states import MunicipalityMerger, moved
 from cv_registry.merging import Merging
 from cv_registry.settings import SERVICE
 from cv_registry.store_cvs import CvStore

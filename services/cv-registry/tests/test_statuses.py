@@ -12,15 +12,14 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Request
 
-from cv_contracts.codelists import default
+from cv_citizens.danish_time import utc_now
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
 from cv_contracts.wire.cv_profile import GetCVResponse
 from cv_registry.app import create_app
-from cv_registry.followers import followed
+from cv_registry.parts import assemble
 from cv_registry.settings import SERVICE
 from cv_registry.testing import (
-    NO_KAFKA,
     RegistryClient,
     SettableClock,
     a_citizen,
@@ -28,12 +27,11 @@ from cv_registry.testing import (
 )
 from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
-from servicekit.follow.follower import Follower
 from servicekit.follow.owner_testing import serving, without_ledger
 from servicekit.follow.state_routes import OwnedState, Versions, hot_states, state_routes
 from servicekit.follow.states import Erased, Known
 from servicekit.follow.testing import EventLog
-from servicekit.follow.topology import assert_follows_contracts
+from servicekit.follow.topology_testing import assert_follows_contracts
 from servicekit.settings import HttpSettings, IdentitySettings, KafkaSettings, PostgresSettings
 from servicekit.testing import eventually, free_port
 from servicekit.web.health import Health
@@ -299,13 +297,13 @@ async def test_by_number_there_is_no_status(following: Followed, database: Datab
 
 
 async def test_the_subscriptions_are_those_of_the_contracts(
-    postgres: PostgresSettings, database: Database, identities: Identities
+    postgres: PostgresSettings, identities: Identities
 ) -> None:
     identity = identities.settings(SERVICE)
     urls = dict.fromkeys(("status_url", "contact_url"), "http://127.0.0.1:9")
-    with followed(some_settings(postgres, identity).model_copy(update=urls), default()) as projections:
-        follower = Follower(database, NO_KAFKA, SERVICE, projections)
-        assert_follows_contracts(follower, SERVICE)
+    async with assemble(some_settings(postgres, identity).model_copy(update=urls), utc_now) as parts:
+        assert parts.follower is not None
+        assert_follows_contracts(parts.follower, SERVICE)
 
 
 async def test_without_a_url_nobody_is_followed(
@@ -313,8 +311,8 @@ async def test_without_a_url_nobody_is_followed(
 ) -> None:
     identity, signers = identities.settings(SERVICE), identities.signers
     settings = some_settings(postgres, identity)
-    with followed(settings, default()) as projections:
-        assert projections == []
+    async with assemble(settings, clock) as parts:
+        assert parts.follower is None
     async with in_process(create_app(settings, clock=clock)) as (http, _):
         registry = RegistryClient(http, signers)
         citizen = a_citizen()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cv_search.erasing import IN_INDEX
+from cv_search.purging import IN_INDEX
 from cv_search.testing import Someone, World
 from servicekit.testing import eventually
 

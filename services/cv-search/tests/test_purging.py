@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cv_search.erasing import IN_INDEX, Purging, Standing
 from cv_search.indexing import Indexer
+from cv_search.purging import IN_INDEX, Purging, Standing
 from cv_search.store import SearchDocuments
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database

@@ -11,7 +11,7 @@ from cv_search.store import SearchDocuments
 from cvhub.testing import FreshDatabase
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
-from servicekit.follow.topology import assert_follows_contracts
+from servicekit.follow.topology_testing import assert_follows_contracts
 from servicekit.settings import KafkaSettings
 
 pytestmark = pytest.mark.infra

@@ -18,7 +18,7 @@ from servicekit.data.consistency import ConsistencyToken
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
 from servicekit.follow.testing import EventLog, changed
-from servicekit.follow.topology import assert_follows_contracts
+from servicekit.follow.topology_testing import assert_follows_contracts
 from servicekit.kafka import consumer
 from servicekit.publish.outbox import Outbox
 from servicekit.testing import eventually

@@ -9,7 +9,7 @@ from pdf_renderer.followers import projections
 from pdf_renderer.settings import SERVICE
 from servicekit.data.postgres import Database
 from servicekit.follow.follower import Follower
-from servicekit.follow.topology import assert_follows_contracts
+from servicekit.follow.topology_testing import assert_follows_contracts
 from servicekit.settings import KafkaSettings
 
 pytestmark = pytest.mark.infra

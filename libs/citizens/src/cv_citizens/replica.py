@@ -14,6 +14,7 @@ from cv_contracts.topics import topic_of
 from servicekit.data.postgres import Database
 from servicekit.follow.freshness import fresh_sql
 from servicekit.follow.projection import Applicable, Apply, Connection, Projection
+from servicekit.follow.rows import Rows
 from servicekit.follow.states import BadState, Erased, Known
 from servicekit.kafka import partition_of
 
@@ -46,7 +47,6 @@ on conflict (generation, person_id) do update set
     cv_id = excluded.cv_id, person_number = excluded.person_number, cv_number = excluded.cv_number,
     version = excluded.version, partition = excluded.partition, state = excluded.state
 """
-_REMOVE: Final = "delete from citizens where generation = $1 and person_id = any($2::uuid[])"
 
 
 def citizen_sql(by: By, *, lock: bool = False) -> str:
@@ -156,19 +156,13 @@ def _citizen(state: Known) -> Citizen:
 
 def replica_projection(registry: Registry, *, erase: Apply | None = None) -> Projection:
     """Declare the replica. `erase` is given the erased citizens first: it removes what the service itself has of them."""
+    rows = Rows("citizens", "person_id", _SAVE, _columns)
 
     async def apply(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
-        known = [state for state in states if isinstance(state, Known)]
         erased = [state for state in states if isinstance(state, Erased)]
-        if erased:
-            if erase is not None:
-                await erase(conn, generation, erased)
-            await conn.execute(_REMOVE, generation, [state.subject for state in erased])
-        if known:
-            await conn.execute(_SAVE, generation, *map(list, zip(*map(_columns, known), strict=True)))
-
-    async def remove(conn: Connection, generation: int, subjects: Sequence[UUID]) -> None:
-        await conn.execute(_REMOVE, generation, subjects)
+        if erase is not None and erased:
+            await erase(conn, generation, erased)
+        await rows.apply(conn, generation, states)
 
     return Projection(
         name=NAME,
@@ -177,7 +171,7 @@ def replica_projection(registry: Registry, *, erase: Apply | None = None) -> Pro
         apply=apply,
         durable=False,
         owner=registry,
-        remove=remove,
+        remove=rows.remove,
     )
 
 

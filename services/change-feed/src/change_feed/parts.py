@@ -12,8 +12,8 @@ from change_feed.arrivals import LOOK_EVERY, Arrivals
 from change_feed.change_list import ChangeList
 from change_feed.citizens import Citizens, Owner
 from change_feed.cursors import Cursors
-from change_feed.erasing import HOLDINGS, REPLICA
 from change_feed.feed import Feed
+from change_feed.holdings import HOLDINGS, REPLICA
 from change_feed.leading import Leader
 from change_feed.rereading import hand_over
 from change_feed.settings import SERVICE, Settings

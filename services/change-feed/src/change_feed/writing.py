@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from change_feed.erasing import FEED
+from change_feed.holdings import FEED
 from change_feed.placing import Entry, Part, Placed
 from change_feed.scopes import ALL
 from servicekit.follow.erasing import removing

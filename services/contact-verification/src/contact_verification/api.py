@@ -8,8 +8,7 @@ from contact_verification import looking_up, saving, statuses, verifying
 from contact_verification.calls import Call, read_call
 from contact_verification.parts import PartsDep
 from cv_contracts.methods import METHOD_BY_NUMBER
-from servicekit.data.idempotency import FirstAnswer
-from servicekit.web.calls import caller_of
+from servicekit.web.calls import caller_of, response_of
 
 router = APIRouter()
 
@@ -27,18 +26,18 @@ def _path(method: int) -> str:
 
 @router.post(_path(saving.METHOD))
 async def save_person_contact_data(request: Request, parts: PartsDep) -> Response:
-    return _response(await parts.saving(_call(request, saving.METHOD), await request.body()))
+    return response_of(await parts.saving(_call(request, saving.METHOD), await request.body()))
 
 
 @router.post(_path(verifying.VERIFY))
 async def verify_person_contact_data(request: Request, parts: PartsDep) -> Response:
-    return _response(await parts.verifying.verify(_call(request, verifying.VERIFY), await request.body()))
+    return response_of(await parts.verifying.verify(_call(request, verifying.VERIFY), await request.body()))
 
 
 @router.post(_path(verifying.REQUEST_NEW))
 async def request_new_verification_code(request: Request, parts: PartsDep) -> Response:
     call = _call(request, verifying.REQUEST_NEW)
-    return _response(await parts.verifying.request_new(call, await request.body()))
+    return response_of(await parts.verifying.request_new(call, await request.body()))
 
 
 @router.post(_path(looking_up.BY_MOBILE))
@@ -56,8 +55,4 @@ async def get_person_by_email_address(request: Request, parts: PartsDep) -> Resp
 @router.post(_path(statuses.METHOD))
 async def save_person_contact_status(request: Request, parts: PartsDep) -> Response:
     call = _call(request, statuses.METHOD)
-    return _response(await parts.contact_statuses.save(call, await request.body()))
-
-
-def _response(answer: FirstAnswer) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers))
+    return response_of(await parts.contact_statuses.save(call, await request.body()))

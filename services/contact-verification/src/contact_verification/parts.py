@@ -10,8 +10,8 @@ from fastapi import Request
 from contact_verification.admission import Admission
 from contact_verification.circuit import Circuit
 from contact_verification.domain import NOT_VERIFIED, role_ids
-from contact_verification.erasing import HOLDINGS
 from contact_verification.followers import projections
+from contact_verification.holdings import HOLDINGS
 from contact_verification.keys import Keys
 from contact_verification.looking_up import LookingUp
 from contact_verification.mail import SmtpMail

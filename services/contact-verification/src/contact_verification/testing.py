@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from contact_verification.erasing import HOLDINGS
 from contact_verification.followers import projections
+from contact_verification.holdings import HOLDINGS
 from contact_verification.parts import Parts
 from contact_verification.settings import Settings
 from cv_citizens.replica_source import HttpRegistry

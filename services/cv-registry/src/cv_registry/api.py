@@ -11,14 +11,9 @@ from cv_registry.calls import write_call
 from cv_registry.letters import METHOD as ACCOUNT_LETTER
 from cv_registry.parts import PartsDep
 from servicekit.data.consistency import CONSISTENCY_HEADER, parse
-from servicekit.data.idempotency import FirstAnswer
-from servicekit.web.calls import CallerDep
+from servicekit.web.calls import CallerDep, response_of
 
 router = APIRouter()
-
-
-def _response(answer: FirstAnswer) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 @router.get("/v6/Cv/pdf")
@@ -41,19 +36,19 @@ def _all(request: Request, header: str) -> str:
 @router.post("/v6/JobnetAccount/letter")
 async def create_jobnet_account_letter(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     call = write_call(ACCOUNT_LETTER, caller, request.headers)
-    return _response(await parts.letters.create(call, await request.body()))
+    return response_of(await parts.letters.create(call, await request.body()))
 
 
 @router.post("/v6/AsylumTransition")
 async def create_asylum_transition(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     call = write_call(CREATE, caller, request.headers)
-    return _response(await parts.asylum.set(call, await request.body()))
+    return response_of(await parts.asylum.set(call, await request.body()))
 
 
 @router.put("/v6/AsylumTransition")
 async def update_asylum_transition(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     call = write_call(UPDATE, caller, request.headers)
-    return _response(await parts.asylum.set(call, await request.body(), request.headers.get("if-match")))
+    return response_of(await parts.asylum.set(call, await request.body(), request.headers.get("if-match")))
 
 
 @router.post("/v6/Cv/bynumber")

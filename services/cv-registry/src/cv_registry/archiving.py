@@ -8,7 +8,7 @@ from cv_citizens.danish_time import Clock
 from cv_contracts.faults import Fault
 from cv_contracts.ids import CvId
 from cv_registry.domain import CvState
-from cv_registry.moving import Moving
+from cv_registry.life_cycle import Moving
 from cv_registry.settings import SERVICE
 from servicekit.data.postgres import Database
 

@@ -14,7 +14,7 @@ from cv_contracts.wire.asylum import CreateAsylumCVTransitionRequest, UpdateAsyl
 from cv_contracts.wire.errors import read_body
 from cv_registry.calls import WriteCall
 from cv_registry.domain import AsylumDates, fault_of_dates, fault_of_update
-from cv_registry.store_citizens import AsylumCitizen, CitizenStore
+from cv_registry.store_citizens import CitizenStore
 from servicekit.data.idempotency import FirstAnswer, RequestLog
 from servicekit.web.calls import receipt
 from servicekit.web.etags import etag, holds_if_match
@@ -45,17 +45,19 @@ class AsylumTransitions:
             raise Fault(code)
         async with self._store.database.write(self._store.lock(call.person_number)) as tx:
             known = await self._store.with_asylum(tx, call.person_number)
-            citizen = self._permitted(known, call)
+            if known is None:
+                raise Fault(1010)
+            citizen = known.citizen
+            self._permit(citizen, call)
             if answer := await self._request_log.replay(tx, call.key(citizen), body):
                 return answer
-            present = None if known is None else known.dates
-            self._check(request, citizen, present)
-            if not holds_if_match(if_match, None if known is None else known.asylum_version):
+            self._check(request, citizen, known.dates)
+            if not holds_if_match(if_match, known.asylum_version):
                 raise Precondition
             event = AsylumTransitionSet(
                 id=uuid4(),
                 subject=citizen.person_id,
-                version=tx.version_after(None if known is None else known.asylum_version),
+                version=tx.version_after(known.asylum_version),
                 time=tx.now,
                 change="created" if call.method == CREATE else "updated",
             )
@@ -63,13 +65,10 @@ class AsylumTransitions:
             answer = receipt(event, etag=etag(event.version))
             return await self._request_log.remember(tx, call.key(citizen), body, answer)
 
-    def _permitted(self, known: AsylumCitizen | None, call: WriteCall) -> Citizen:
-        if known is None:
-            raise Fault(1010)
-        decision = decide(call.method, call.actor, known.citizen, danish_today(self._clock))
+    def _permit(self, citizen: Citizen, call: WriteCall) -> None:
+        decision = decide(call.method, call.actor, citizen, danish_today(self._clock))
         if decision.fault is not None:
             raise Fault(decision.fault)
-        return known.citizen
 
     def _check(self, request: Request, citizen: Citizen, present: AsylumDates | None) -> None:
         is_update = isinstance(request, UpdateAsylumCVTransitionRequest)

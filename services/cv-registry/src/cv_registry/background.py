@@ -9,16 +9,17 @@ from servicekit.background import repeat, running
 from servicekit.web.health import Health
 
 ARCHIVED_EVERY = timedelta(hours=6)
+HEARTBEAT_EVERY = timedelta(seconds=5)
+"""How often followers of the citizens are told that they are up to date; they may miss two before they count as stale."""
 
 
 def background(parts: Parts, settings: Settings, health: Health) -> AbstractAsyncContextManager[None]:
     """Run everything while requests are served, then let the relay finish what it has begun."""
     health.check("database", lambda: parts.database.fetchval("SELECT 1"))
-    every = timedelta(seconds=settings.heartbeat_seconds)
     health.check("code-lists", parts.code_lists.standing)
     work = {
         "code-lists": parts.code_lists.run(),
-        "heartbeat": repeat("heartbeat", every, lambda: make_heartbeat(parts, every)),
+        "heartbeat": repeat("heartbeat", HEARTBEAT_EVERY, lambda: make_heartbeat(parts)),
         "letters": repeat("letters", settings.letters_settled_every, parts.letters.settle_left),
         "cleaning": repeat("cleaning", timedelta(hours=1), lambda: parts.request_log.clean(parts.database)),
     }
@@ -30,7 +31,7 @@ def background(parts: Parts, settings: Settings, health: Health) -> AbstractAsyn
     return running(health, work, parts.relay)
 
 
-async def make_heartbeat(parts: Parts, every: timedelta) -> None:
+async def make_heartbeat(parts: Parts) -> None:
     """Tell the followers of the citizens that they are up to date; one instance of several does it each time."""
     now = datetime.now(UTC)
-    await parts.citizens.heartbeat(now, now - every * 0.9)
+    await parts.citizens.heartbeat(now, now - HEARTBEAT_EVERY * 0.9)

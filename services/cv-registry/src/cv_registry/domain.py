@@ -3,20 +3,9 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
 
-Change = Literal[
-    "created",
-    "replaced",
-    "archived",
-    "restored",
-    "disabled",
-    "enabled",
-    "locked",
-    "unlocked",
-    "deleted",
-    "erased",
-]
+from cv_contracts.events.cv_registry import CvChange
 
 
 class CvState(StrEnum):
@@ -29,7 +18,7 @@ class CvState(StrEnum):
     DELETED = "DELETED"
 
 
-_MOVES: Final[dict[CvState, dict[CvState, Change]]] = {
+_MOVES: Final[dict[CvState, dict[CvState, CvChange]]] = {
     CvState.ACTIVE: {
         CvState.ARCHIVED: "archived",
         CvState.DISABLED: "disabled",
@@ -55,7 +44,7 @@ _MOVES: Final[dict[CvState, dict[CvState, Change]]] = {
 }
 
 
-def change_of(present: CvState, wanted: CvState) -> Change | None:
+def change_of(present: CvState, wanted: CvState) -> CvChange | None:
     """Name of the move in the life cycle, or None where there is no such move."""
     return _MOVES[present].get(wanted)
 

@@ -6,36 +6,16 @@ from uuid import UUID, uuid4
 
 from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.ids import CvId
-from cv_registry.followers import CONTACTS, STATUSES
+from cv_registry.holdings import HOLDINGS
 from cv_registry.store_citizens import CitizenStore, forget
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_letters import LetterStore
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.follow.deciding import Why
-from servicekit.follow.erasing import Held, Holdings, in_generations, removing
+from servicekit.follow.erasing import removing
 from servicekit.publish.outbox import Outbox
 
-__all__ = ["HOLDINGS", "Erased", "Erasing", "Ids"]
-
-_BY_PERSON: Final = "person_id = any($1)"
-_BY_CV: Final = "cv_id = any($1)"
-
-HOLDINGS: Final = Holdings(
-    (
-        Held("citizens", _BY_PERSON),
-        Held("cvs", _BY_CV),
-        Held("cv_revisions", _BY_CV),
-        Held("cv_state_moves", _BY_CV),
-        Held("account_letters", _BY_CV),
-        Held("asylum_transitions", _BY_PERSON),
-        Held("retired_cv_numbers", _BY_CV),
-        Held("former_person_numbers", _BY_PERSON),
-        Held("merged_persons", _BY_PERSON),
-        Held("statuses", in_generations(STATUSES, "cv_id")),
-        Held("contacts", in_generations(CONTACTS, "person_id")),
-    ),
-    related="select cv_id from citizens where person_id = any($1)",
-)
+__all__ = ["Erased", "Erasing", "Ids"]
 
 _IDS: Final = "SELECT person_id, cv_id FROM citizens WHERE person_number = $1 OR person_id = $2"
 _NUMBER: Final = "SELECT person_number FROM citizens WHERE person_id = $1 OR cv_id = $2"
@@ -46,20 +26,12 @@ SELECT greatest(
     (SELECT version FROM cvs WHERE cv_id = $2), (SELECT version FROM erasures WHERE subject = $2), 0
 ) AS cv, (SELECT count(*) = 2 FROM erasures WHERE subject IN ($1, $2)) AS told
 """
-_GENERATIONS: Final = "generation IN (SELECT generation FROM projection_generations WHERE projection = '{}')"
+_PARTS: Final = ", ".join(
+    f"of_{held.table} AS (DELETE FROM {held.table} WHERE {held.condition})" for held in HOLDINGS.rows
+)
 _ERASE: Final = f"""
-WITH asylum AS (DELETE FROM asylum_transitions WHERE person_id = $1),
-    moves AS (DELETE FROM cv_state_moves WHERE cv_id = $2),
-    revisions AS (DELETE FROM cv_revisions WHERE cv_id = $2),
-    letters AS (DELETE FROM account_letters WHERE cv_id = $2),
-    status AS (DELETE FROM statuses WHERE {_GENERATIONS.format(STATUSES)} AND cv_id = $2),
-    contact AS (DELETE FROM contacts WHERE {_GENERATIONS.format(CONTACTS)} AND person_id = $1),
-    numbers AS (DELETE FROM retired_cv_numbers WHERE cv_id = $2),
-    former AS (DELETE FROM former_person_numbers WHERE person_id = $1),
-    merged AS (DELETE FROM merged_persons WHERE person_id = $1),
-    cv AS (DELETE FROM cvs WHERE cv_id = $2),
-    citizen AS (DELETE FROM citizens WHERE person_id = $1)
-INSERT INTO erasures (subject, kind, version, erased_at) VALUES ($1, 'person', $3, $5), ($2, 'cv', $4, $5)
+WITH {_PARTS}
+INSERT INTO erasures (subject, kind, version, erased_at) SELECT e.*, $4 FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS e
 ON CONFLICT (subject) DO UPDATE SET version = excluded.version, kind = excluded.kind
 """
 
@@ -117,9 +89,8 @@ class Erasing:
             return Erased(row["person"], row["cv"])
         erased = Erased(tx.version_after(row["person"]), tx.version_after(row["cv"]))
         async with removing(tx.conn, HOLDINGS, ids.person_id, erased.person_version, ids.cv_id):
-            await tx.conn.execute(
-                _ERASE, ids.person_id, ids.cv_id, erased.person_version, erased.cv_version, tx.now
-            )
+            versions = [erased.person_version, erased.cv_version]
+            await tx.conn.execute(_ERASE, [ids.person_id, ids.cv_id], ["person", "cv"], versions, tx.now)
         await why.note(tx, "erase", str(ids.person_id))
         await self._outbox.add(tx, *_events(tx, ids, erased))
         tx.after_commit(lambda: forget(ids.person_id))

@@ -1,22 +1,18 @@
-"""What the registry follows so that GetCV is whole: one row of `_FOLLOWED` per owner, one declaration per projection."""
+"""What the registry follows so that GetCV is whole: one declaration per projection."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from cv_contracts.codelists import CodeLists
 from cv_contracts.events.contact_verification import ContactSaved
 from cv_contracts.events.cv_status import StatusSet
 from cv_contracts.topics import topic_of
 from cv_registry.contacts import row_of
-from cv_registry.settings import CONTACT_OWNER, SERVICE, Settings
-from servicekit.follow.projection import Applicable, Connection, Projection
+from servicekit.follow.projection import Projection
+from servicekit.follow.rows import Rows
 from servicekit.follow.state_client import HttpStates, Post
-from servicekit.follow.states import Erased, Known
-from servicekit.web.client import ServiceClient
-from servicekit.web.identity import ServiceSigner
+from servicekit.follow.states import Known
 
 STATUSES: Final = "statuses"
 CONTACTS: Final = "contacts"
@@ -27,89 +23,43 @@ SELECT $1, s.* FROM unnest($2::uuid[], $3::bigint[], $4::smallint[], $5::text[],
 ON CONFLICT (generation, cv_id) DO UPDATE SET
     version = excluded.version, status = excluded.status, comment = excluded.comment, set_at = excluded.set_at
 """
-_REMOVE_STATUSES: Final = "DELETE FROM statuses WHERE generation = $1 AND cv_id = ANY($2::uuid[])"
 _SAVE_CONTACTS: Final = """
 INSERT INTO contacts (generation, person_id, version, replaced, ready, types)
 SELECT $1, s.* FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[]) AS s
 ON CONFLICT (generation, person_id) DO UPDATE SET
     version = excluded.version, replaced = excluded.replaced, ready = excluded.ready, types = excluded.types
 """
-_REMOVE_CONTACTS: Final = "DELETE FROM contacts WHERE generation = $1 AND person_id = ANY($2::uuid[])"
 
 
 def contacts(post: Post, lists: CodeLists) -> Projection:
     """Declare the contact data that each citizen has now, as contact-verification owns them."""
     owner = HttpStates(post, "/internal/contacts")
 
-    async def apply(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
-        erased = [state.subject for state in states if isinstance(state, Erased)]
-        known = [row_of(state, lists) for state in states if isinstance(state, Known)]
-        if erased:
-            await _remove_contacts(conn, generation, erased)
-        if known:
-            await conn.execute(_SAVE_CONTACTS, generation, *map(list, zip(*known, strict=True)))
-
+    rows = Rows("contacts", "person_id", _SAVE_CONTACTS, partial(row_of, lists=lists))
     return Projection(
         name=CONTACTS,
         topic=topic_of(ContactSaved),
         fetch=owner.states,
-        apply=apply,
+        apply=rows.apply,
         durable=False,
         owner=owner,
-        remove=_remove_contacts,
+        remove=rows.remove,
     )
 
 
-def statuses(post: Post, _lists: CodeLists) -> Projection:
+def statuses(post: Post) -> Projection:
     """Declare the status that each CV has now, as cv-status owns it."""
     owner = HttpStates(post, "/internal/statuses")
+    rows = Rows("statuses", "cv_id", _SAVE_STATUSES, _status_row)
     return Projection(
         name=STATUSES,
         topic=topic_of(StatusSet),
         fetch=owner.states,
-        apply=_apply_statuses,
+        apply=rows.apply,
         durable=False,
         owner=owner,
-        remove=_remove_statuses,
+        remove=rows.remove,
     )
-
-
-_Declare = Callable[[Post, CodeLists], Projection]
-
-_FOLLOWED: Final[Sequence[tuple[str, Callable[[Settings], str | None], _Declare]]] = (
-    ("cv-status", lambda settings: settings.status_url, statuses),
-    (CONTACT_OWNER, lambda settings: settings.contact_url, contacts),
-)
-
-
-@contextmanager
-def followed(settings: Settings, lists: CodeLists) -> Iterator[list[Projection]]:
-    """Give a projection per owner that the settings name, with the way to that owner open during the block."""
-    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
-    with ExitStack() as stack:
-        projections = []
-        for owner, url_of, declare in _FOLLOWED:
-            if url := url_of(settings):
-                client = stack.enter_context(closing(ServiceClient(url, owner, signer)))
-                projections.append(declare(client.post_json, lists))
-        yield projections
-
-
-async def _apply_statuses(conn: Connection, generation: int, states: Sequence[Applicable]) -> None:
-    erased = [state.subject for state in states if isinstance(state, Erased)]
-    known = [_status_row(state) for state in states if isinstance(state, Known)]
-    if erased:
-        await _remove_statuses(conn, generation, erased)
-    if known:
-        await conn.execute(_SAVE_STATUSES, generation, *map(list, zip(*known, strict=True)))
-
-
-async def _remove_contacts(conn: Connection, generation: int, subjects: Sequence[UUID]) -> None:
-    await conn.execute(_REMOVE_CONTACTS, generation, subjects)
-
-
-async def _remove_statuses(conn: Connection, generation: int, subjects: Sequence[UUID]) -> None:
-    await conn.execute(_REMOVE_STATUSES, generation, subjects)
 
 
 def _status_row(known: Known) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from datetime import date
 from cv_citizens.danish_time import utc_now
 from cv_contracts.codelists import load
 from cv_contracts.faults import Fault
-from cv_registry.closing import MunicipalityMerger
+from cv_registry.merged_states import MunicipalityMerger
 from cv_registry.merging import Merging
 from cv_registry.settings import SERVICE, Settings
 from cv_registry.store_cvs import CvStore

@@ -9,8 +9,8 @@ from cv_citizens.danish_time import Clock, danish_today
 from cv_contracts.codelists import CodeLists
 from cv_contracts.events.cv_registry import CVChanged
 from cv_contracts.faults import Fault, FieldError
-from cv_registry.closing import MunicipalityMerger, closed, is_code, moved_all
 from cv_registry.domain import CvState
+from cv_registry.merged_states import MunicipalityMerger, closed, is_code, moved_all
 from cv_registry.store_citizens import CitizenStore
 from cv_registry.store_cvs import CvStore
 from cv_registry.store_merges import MergeStore, Person

@@ -1,7 +1,7 @@
 """The parts of a running registry, put together once, in its lifespan."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
@@ -10,16 +10,17 @@ from fastapi import Request
 
 from cv_citizens.danish_time import Clock
 from cv_citizens.documents import Documents, way_to_renderer
+from cv_registry import followers
 from cv_registry.archiving import Archiving
 from cv_registry.as_pdf import AsPdf
 from cv_registry.asylum import AsylumTransitions
 from cv_registry.contacts import Contacts
-from cv_registry.erasing import HOLDINGS, Erasing
-from cv_registry.followers import followed
+from cv_registry.erasing import Erasing
+from cv_registry.holdings import HOLDINGS
 from cv_registry.intake import Intake
 from cv_registry.letters import AccountLetters
+from cv_registry.life_cycle import Moving
 from cv_registry.merging import Merging
-from cv_registry.moving import Moving
 from cv_registry.passwords import Passwords
 from cv_registry.printing import HttpPrintService, PrintService
 from cv_registry.reading import Reading
@@ -39,6 +40,7 @@ from servicekit.follow.erasing import ErasureReceipts, receipted
 from servicekit.follow.follower import Follower
 from servicekit.follow.operations import Operations
 from servicekit.follow.projection import Projection
+from servicekit.follow.state_client import Post
 from servicekit.publish.outbox import Outbox
 from servicekit.publish.relay import Relay
 from servicekit.web.client import ServiceClient
@@ -90,61 +92,39 @@ PartsDep = Annotated[Parts, at_once(parts_of)]
 async def assemble(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     """Connect to the database and build all parts upon it."""
     code_lists = CodeListWatch(settings.code_lists)
-    with (
-        followed(settings, code_lists.lists) as projections,
-        _contacts(settings) as contacts,
-        _documents(settings) as documents,
-        closing(Passwords()) as passwords,
-    ):
+    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
+    async with AsyncExitStack() as stack:
+
+        def way(client: ServiceClient) -> Post:
+            return stack.enter_context(closing(client)).post_json
+
+        projections, contacts, print_service = [], None, None
+        if url := settings.status_url:
+            projections.append(followers.statuses(way(ServiceClient(url, "cv-status", signer))))
+        if url := settings.contact_url:
+            follow = way(ServiceClient(url, CONTACT_OWNER, signer))
+            projections.append(followers.contacts(follow, code_lists.lists))
+            prepare = ServiceClient(url, CONTACT_OWNER, signer, deadline=settings.contact_timeout)
+            contacts = Contacts(way(prepare))
+        if url := settings.print_url:
+            seconds, tls = settings.print_timeout.total_seconds(), trusting(settings.print_ca_file)
+            http = HttpPrintService(url, settings.print_token, seconds, tls)
+            print_service = await stack.enter_async_context(http)
+        renderer = way_to_renderer(settings.renderer_url, signer, settings.renderer_timeout)
+        passwords = stack.enter_context(closing(Passwords()))
         database = await Database.connect(settings.postgres, SERVICE)
-        try:
-            async with _printing(settings) as print_service:
-                yield _parts(
-                    settings,
-                    clock,
-                    database,
-                    code_lists=code_lists,
-                    projections=projections,
-                    contacts=contacts,
-                    documents=documents,
-                    print_service=print_service,
-                    passwords=passwords,
-                )
-        finally:
-            await database.close()
-
-
-@contextmanager
-def _contacts(settings: Settings) -> Iterator[Contacts | None]:
-    """Keep the way to contact-verification open during the block, if the settings name it."""
-    if settings.contact_url is None:
-        yield None
-        return
-    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
-    client = ServiceClient(settings.contact_url, CONTACT_OWNER, signer, deadline=settings.contact_timeout)
-    with closing(client):
-        yield Contacts(client.post_json)
-
-
-@contextmanager
-def _documents(settings: Settings) -> Iterator[Documents]:
-    """Keep the way to pdf-renderer open during the block."""
-    signer = ServiceSigner.from_settings(SERVICE, settings.identity)
-    client = way_to_renderer(settings.renderer_url, signer, settings.renderer_timeout)
-    with closing(client):
-        yield Documents(client.post_json)
-
-
-@asynccontextmanager
-async def _printing(settings: Settings) -> AsyncIterator[PrintService | None]:
-    """Keep the way to the print service open during the block, if the settings name it."""
-    if settings.print_url is None:
-        yield None
-        return
-    tls = trusting(settings.print_ca_file)
-    seconds = settings.print_timeout.total_seconds()
-    async with HttpPrintService(settings.print_url, settings.print_token, seconds, tls) as print_service:
-        yield print_service
+        stack.push_async_callback(database.close)
+        yield _parts(
+            settings,
+            clock,
+            database,
+            code_lists=code_lists,
+            projections=projections,
+            contacts=contacts,
+            documents=Documents(way(renderer)),
+            print_service=print_service,
+            passwords=passwords,
+        )
 
 
 def _parts(

@@ -60,8 +60,6 @@ class Settings(BaseSettings):
     """Longest period between the two asylum dates (9197)."""
     archive_after_days: Annotated[int, Field(ge=1)] | None = None
     """After how many days without a change an active CV is archived; without it none is."""
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
-    """How often followers of the citizens are told that they are up to date."""
 
     @property
     def asylum_max_period(self) -> timedelta:

@@ -9,7 +9,7 @@ import orjson
 
 from cv_contracts.events.cv_registry import AsylumTransitionSet, CitizenChanged, CVChanged
 from cv_contracts.ids import CvId, PersonId
-from cv_registry.closing import State
+from cv_registry.merged_states import State
 from servicekit.data.postgres import Database, WriteTx
 from servicekit.publish.outbox import Outbox
 

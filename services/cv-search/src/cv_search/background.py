@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 
-from cv_search import erasing, refreshing
+from cv_search import purging, refreshing
 from cv_search.parts import Parts
 from cv_search.pins import TIDY_EVERY
 from cv_search.settings import Role
@@ -24,6 +24,6 @@ def background(parts: Parts, role: Role, health: Health) -> AbstractAsyncContext
         work |= {
             "follower": parts.follower.run(),
             "refresh": repeat("refresh", refreshing.LOOK_EVERY, parts.refresh.step),
-            "purging": repeat("purging", erasing.LOOK_EVERY, parts.purging.step),
+            "purging": repeat("purging", purging.LOOK_EVERY, parts.purging.step),
         }
     return running(health, work)

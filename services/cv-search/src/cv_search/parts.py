@@ -11,14 +11,15 @@ from cv_citizens.danish_time import Clock, danish_today
 from cv_citizens.replica_source import HttpRegistry
 from cv_search.cluster_indexes import ClusterIndexes
 from cv_search.confirming import Confirming
-from cv_search.erasing import HOLDINGS, Purging
 from cv_search.followers import projections
+from cv_search.holdings import HOLDINGS
 from cv_search.in_force import InForce
 from cv_search.indexes import FolderIndexes, Indexes, ReferenceNow
 from cv_search.indexing import Indexer
 from cv_search.lease import Lease
 from cv_search.opensearch_engine.calling import Cluster
 from cv_search.pins import Pins
+from cv_search.purging import Purging
 from cv_search.readers import Readers, plan_of
 from cv_search.refreshing import Refresh
 from cv_search.searching import Searching

@@ -9,7 +9,7 @@ from cv_status.frozen import METHOD as GET_ON_STATUS
 from cv_status.parts import PartsDep
 from cv_status.reading import GET_VERSIONS
 from cv_status.set_cv_status import METHOD as SET_STATUS
-from servicekit.web.calls import CallerDep
+from servicekit.web.calls import CallerDep, response_of
 
 router = APIRouter()
 
@@ -17,8 +17,7 @@ router = APIRouter()
 @router.post("/v6/Cv/cvstatus")
 async def set_cv_status(request: Request, caller: CallerDep, parts: PartsDep) -> Response:
     call = write_call(SET_STATUS, caller, request.headers)
-    answer = await parts.set_cv_status(call, await request.body())
-    return Response(answer.body, answer.status, dict(answer.headers))
+    return response_of(await parts.set_cv_status(call, await request.body()))
 
 
 @router.get("/v6/Cv/versions")

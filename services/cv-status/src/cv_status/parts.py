@@ -12,9 +12,9 @@ from cv_citizens.documents import Documents, way_to_renderer
 from cv_citizens.replica import Replica
 from cv_citizens.replica_source import HttpRegistry
 from cv_status.domain import STARTED, load_rules
-from cv_status.erasing import HOLDINGS
 from cv_status.followers import projections
 from cv_status.frozen import FrozenDocuments
+from cv_status.holdings import HOLDINGS
 from cv_status.on_status import OnStatus
 from cv_status.reading import Reading
 from cv_status.registry import RegistryCvs

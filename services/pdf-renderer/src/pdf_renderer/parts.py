@@ -9,8 +9,8 @@ from fastapi import Request
 
 from pdf_renderer.ahead import RenderAhead
 from pdf_renderer.documents import Documents
-from pdf_renderer.erasing import HOLDINGS
 from pdf_renderer.followers import projections
+from pdf_renderer.holdings import HOLDINGS
 from pdf_renderer.rendering import plan_of
 from pdf_renderer.settings import SERVICE, Settings
 from pdf_renderer.store import DocumentStore

@@ -7,6 +7,19 @@ from cv_contracts.event import Event
 
 NO_SUBJECT = UUID(int=0)
 
+CvChange = Literal[
+    "created",
+    "replaced",
+    "archived",
+    "restored",
+    "disabled",
+    "enabled",
+    "locked",
+    "unlocked",
+    "deleted",
+    "erased",
+]
+
 
 class CitizenChanged(Event):
     """Something about a citizen is new: name, address, protection, relations, contact group, death. Subject: person id.
@@ -24,18 +37,7 @@ class CVChanged(Event):
 
     TYPE: ClassVar[str] = "dk.cvhub.cv-registry.cv-changed.v1"
 
-    change: Literal[
-        "created",
-        "replaced",
-        "archived",
-        "restored",
-        "disabled",
-        "enabled",
-        "locked",
-        "unlocked",
-        "deleted",
-        "erased",
-    ]
+    change: CvChange
 
 
 class AccountLetterSent(Event):

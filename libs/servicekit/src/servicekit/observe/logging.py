@@ -39,17 +39,13 @@ EventDict = MutableMapping[str, Any]
 ALLOWED_KEYS = frozenset(
     {
         # written by this module
-        "level", "logger", "service", "library_message", "exception", "code", "timestamp",
+        "logger", "library_message",
         # ids of things, never of persons
-        "channel", "client", "correlation_id", "event_id", "group", "kind", "method", "owner", "partition", "stream",
-        "subject", "task", "topic", "topics", "type", "check", "migration", "migrations", "package", "table",
+        "channel", "event_id", "method", "migration", "owner", "package", "partition", "stream", "task", "topic", "version",
         # what became of it
-        "action", "attempt", "attempts", "outcome", "reason", "retry_after", "state", "status", "error_type", "lost",
+        "attempt", "attempts", "code", "error_type", "lost", "outcome", "reason", "status",
         # how much, how long
-        "age_seconds", "backlog", "bytes", "connections", "count", "delay_seconds", "deleted", "duration_ms", "limit",
-        "milliseconds", "month", "ms", "offset", "pending", "position", "rows", "seconds", "sent", "size", "total", "version", "versions",
-        # the process itself
-        "host", "pid", "port", "signal", "database", "application",
+        "connections", "count", "month", "position", "rows", "seconds", "total",
     }
 )  # fmt: skip
 _TRACE_KEYS = {"trace_id": 32, "span_id": 16, "traceparent": 55}

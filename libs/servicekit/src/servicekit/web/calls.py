@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import orjson
 from starlette.requests import Request
+from starlette.responses import Response
 
 from cv_contracts.event import Event
 from cv_contracts.faults import Fault
@@ -14,7 +15,7 @@ from servicekit.data.idempotency import REQUEST_ID_HEADER, FirstAnswer, wrong_re
 from servicekit.web.http import at_once
 from servicekit.web.identity import ServiceVerifier, require_service
 
-__all__ = ["GATEWAY", "CallerDep", "caller_of", "receipt", "request_id_of"]
+__all__ = ["GATEWAY", "CallerDep", "caller_of", "receipt", "request_id_of", "response_of"]
 
 GATEWAY: Final = frozenset({"gateway"})
 
@@ -49,3 +50,8 @@ def receipt(event: Event, **more_headers: str) -> FirstAnswer:
     token = ConsistencyToken.of(event).encode()
     headers = {"content-type": "application/json", **more_headers, CONSISTENCY_HEADER: token}
     return FirstAnswer(200, orjson.dumps(body, option=orjson.OPT_UTC_Z), headers)
+
+
+def response_of(answer: FirstAnswer) -> Response:
+    """Give a write's answer as a route returns it."""
+    return Response(answer.body, answer.status, dict(answer.headers))

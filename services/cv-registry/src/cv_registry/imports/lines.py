@@ -22,8 +22,8 @@ from cv_contracts.wire.checks import check_code_lists, unknown_taxonomy
 from cv_contracts.wire.errors import faults_of
 from cv_contracts.wire.replace_cv import ReplaceCVRequest
 from cv_registry.content import content_json, unsaved_contact
-from cv_registry.copying import binary_row
 from cv_registry.domain import AsylumDates, CvState, change_of
+from cv_registry.imports.copy_format import binary_row
 from cv_registry.intake import random_cv_number
 from cv_registry.told_citizen import ToldCitizen, personal_json, protected_personal_json, state_json
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from cv_registry.copying import HEADER, TRAILER
+from cv_registry.imports.copy_format import HEADER, TRAILER
 from cv_registry.imports.lines import COLUMNS, ReadyCitizen, Table
 from cv_registry.store_citizens import IMPORTING
 from servicekit.data.postgres import Database, WriteTx

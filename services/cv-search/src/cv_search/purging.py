@@ -1,4 +1,4 @@
-"""What cv-search holds of a citizen, and how it leaves the index: engines only mark what is removed, so it is built anew.
+"""How the erased leave the index: engines only mark what is removed, so it is built anew.
 
 An operator's order to build it anew is obeyed in the same way: by every instance, whichever was asked.
 """
@@ -14,11 +14,10 @@ import structlog
 
 from cv_contracts.faults import Unavailable
 from cv_search.indexing import Indexer
-from cv_search.store import CITIZENS, CVS, STATUSES, SearchDocuments
+from cv_search.store import SearchDocuments
 from servicekit.data.postgres import WriteTx
-from servicekit.follow.erasing import Held, Holdings, in_generations
 
-__all__ = ["HOLDINGS", "Purging", "Standing"]
+__all__ = ["Purging", "Standing"]
 
 log = structlog.get_logger(__name__)
 
@@ -27,25 +26,6 @@ SAY_EVERY: Final = 60.0
 REST: Final = 30.0
 """Seconds between two builds, so that many erasures cost one."""
 IN_INDEX: Final = "files of the index"
-
-_CITIZENS: Final = in_generations(CITIZENS, "person_id")
-
-HOLDINGS: Final = Holdings(
-    (
-        Held("citizen_parts", _CITIZENS),
-        Held("cv_parts", in_generations(CVS, "cv_id")),
-        Held("status_parts", in_generations(STATUSES, "cv_id")),
-        Held("search_documents", "cv_id = any($1) and document is not null"),
-    ),
-    related=f"""
-    select cv_id from citizen_parts where {_CITIZENS}
-    union select cv_id from search_documents where person_id = any($1)
-    """,
-    kept=Held(
-        "access_log",
-        "subject = any($1) or detail -> 'shown' ?| (select array_agg(id::text) from unnest($1::uuid[]) id)",
-    ),
-)
 
 # Look-ups for each receipt: joined, all documents would be read every second.
 _WANTED: Final = """
