@@ -27,8 +27,9 @@ class Watched:
         """Give the memory of each process at first and in the end: medians of a tenth of the load, for merges come and go."""
         tenth = max(len(self.memory) // 10, 1)
         first, last = self.memory[:tenth], self.memory[-tenth:]
+        always = set[str].intersection(*map(set, self.memory))
         return {
-            name: (median(one[name] for one in first), median(one[name] for one in last)) for name in first[0]
+            name: (median(one[name] for one in first), median(one[name] for one in last)) for name in always
         }
 
 

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 import httpx
+import psutil
 import uvloop
 from rich.console import Console
 
@@ -243,7 +244,10 @@ async def _following(whole: Whole, watched: Watched) -> None:
 
 async def _looking_at_memory(whole: Whole, watched: Watched) -> None:
     while True:
-        watched.memory.append(await asyncio.to_thread(whole.memory))
+        try:
+            watched.memory.append(await asyncio.to_thread(whole.memory))
+        except psutil.NoSuchProcess as error:
+            watched.failures.append(type(error).__name__)
         await asyncio.sleep(MEMORY_EVERY)
 
 

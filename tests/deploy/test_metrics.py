@@ -106,6 +106,16 @@ def test_a_dashboard_is_about_metrics_and_labels_that_exist(dashboard: Path, exp
         _check(expression, exported)
 
 
+def test_no_curve_of_calls_counts_probes() -> None:
+    """A service that nobody calls shows none."""
+    rules = [rule["expr"] for rule in ALERTS if rule["alert"] != "CvhubServiceSilent"]
+    panels = [one for dashboard in DASHBOARDS for one in expressions(dashboard) if "rate(" in one]
+    told = [str(one) for expression in (*rules, *panels) for one in selectors(expression)]
+    calls = [selector for selector in told if "http_server_request_duration" in selector]
+    assert len(calls) > 5
+    assert [selector for selector in calls if "/health/" not in selector] == []
+
+
 def test_what_an_alert_is_about_is_seen_on_a_dashboard() -> None:
     def measured(expressions: Iterable[str]) -> set[str]:
         return {

@@ -1,5 +1,6 @@
 """A ReplaceCV whose citizen, CV or asylum dates change while its contact data are prepared: decided again, never lost."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from cv_citizens.testing import JOBCENTER, a_caller
 from cv_registry.contact_testing import ContactOwner
 from cv_registry.replacing import ATTEMPTS
+from cv_registry.store_cvs import CvStore
 from cv_registry.testing import RegistryClient, a_citizen, a_cv, in_window, with_cv
 from servicekit.data.postgres import Database
+from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
@@ -39,6 +42,48 @@ async def test_another_replace_comes_first_and_both_are_kept(
     versions = [r["version"] for r in await database.fetch("SELECT version FROM outbox ORDER BY seq")][-3:]
     assert versions == sorted(set(versions))
     assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 3
+
+
+async def test_a_request_come_again_is_not_refused_because_of_its_first_try(
+    registry: RegistryClient, database: Database, owner: ContactOwner
+) -> None:
+    """The first try waits for a move of the CV and decides anew; who repeats it waits, and must not judge what was before."""
+    number = (await with_cv(registry))["personNumber"]
+    moving, moved = asyncio.Event(), asyncio.Event()
+
+    async def move() -> None:
+        async with database.write(CvStore.lock(number)) as tx:
+            moving.set()
+            await moved.wait()
+            await tx.conn.execute(
+                "UPDATE cvs SET version = cvs.version + 1 FROM citizens c WHERE c.cv_id = cvs.cv_id AND person_number = $1",
+                number,
+            )
+
+    async def replaced_twice() -> list[int]:
+        first = asyncio.create_task(registry.replace(number, x_requestid="r1"))
+        await _waits_for_a_lock(database, 1)
+        again = asyncio.create_task(registry.replace(number, x_requestid="r1"))
+        await _waits_for_a_lock(database, 2)
+        moved.set()
+        return [answer.status_code for answer in await asyncio.gather(first, again)]
+
+    async with asyncio.TaskGroup() as others:
+
+        async def begun() -> None:
+            others.create_task(move())
+            await moving.wait()
+
+        owner.meanwhile = begun
+        assert await replaced_twice() == [200, 200]
+    assert await database.fetchval("SELECT count(*) FROM cv_revisions") == 2
+
+
+async def _waits_for_a_lock(database: Database, number: int) -> None:
+    query = """
+    SELECT count(*) >= $1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"""
+    await eventually(lambda: database.fetchval(query, number))
 
 
 @BY_ID

@@ -2,7 +2,6 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Final
 from uuid import uuid4
 
@@ -104,17 +103,15 @@ class Replacing:
 
     async def _decide(self, call: WriteCall, prepared: _Prepared) -> ReplaceableCv | FirstAnswer:
         """Give the CV if it may be replaced, or the first answer to this request; raises the first fault that applies."""
-        cv = await self._store.for_replacing(call.person_number)
-        if cv is None:
-            raise Fault(4103)
-        today = danish_today(self._clock)
-        if code := decide(METHOD, call.actor, cv.citizen, today).fault:
-            raise Fault(code)
-        if call.request_id is not None:
+        if call.request_id is None:
+            cv = self._permitted(await self._store.for_replacing(call.person_number), call)
+        else:
             async with self._writing(call) as tx:
+                # Read once nobody else is at this request: its first call, still writing, is no reason for 4823.
+                cv = self._permitted(await self._store.for_replacing(call.person_number, tx), call)
                 if answer := await self._request_log.replay(tx, call.key(cv.citizen), prepared.body):
                     return answer
-        self._check(cv, call, today)
+        self._check(cv, call)
         if prepared.errors:
             raise Fault(9233, errors=prepared.errors)
         if not holds_if_match(prepared.if_match, cv.version):
@@ -151,7 +148,14 @@ class Replacing:
         answer = receipt(event, etag=etag(event.version))
         return await self._request_log.remember(tx, call.key(decided.citizen), prepared.body, answer)
 
-    def _check(self, cv: ReplaceableCv, call: WriteCall, today: date) -> None:
+    def _permitted(self, cv: ReplaceableCv | None, call: WriteCall) -> ReplaceableCv:
+        if cv is None:
+            raise Fault(4103)
+        if code := decide(METHOD, call.actor, cv.citizen, danish_today(self._clock)).fault:
+            raise Fault(code)
+        return cv
+
+    def _check(self, cv: ReplaceableCv, call: WriteCall) -> None:
         citizen = cv.citizen
         if citizen.cv_number is None:
             raise Fault(4103)
@@ -162,5 +166,5 @@ class Replacing:
         if call.actor.organisation_type == JOBCENTER:
             group = self._lists.contact_groups.get(citizen.contact_group or 0)
             may_replace = group is not None and group.replace_cv
-            if code := fault_of_window(cv.dates, today, group_may_replace=may_replace):
+            if code := fault_of_window(cv.dates, danish_today(self._clock), group_may_replace=may_replace):
                 raise Fault(code)

@@ -166,9 +166,7 @@ class CvStore:
         self.versions = Versions(database, "cvs", "cv_id", erased="kind is distinct from 'person'")
         self._outbox = outbox
         self._by_person_number = SharedReads[str](database, _BY_PERSON_NUMBERS, "person_number")
-        self._for_replacing = SharedReads[str](
-            database, _FOR_REPLACING, "person_number", beside=lambda number: lock_number(self.lock(number))
-        )
+        self._for_replacing = SharedReads[str](database, _FOR_REPLACING, "person_number", beside=_lock_number)
 
     @staticmethod
     def lock(person_number: str) -> str:
@@ -190,9 +188,12 @@ class CvStore:
     async def is_retired(self, cv_number: str) -> bool:
         return await self.database.fetchval(_IS_RETIRED, cv_number) is not None
 
-    async def for_replacing(self, person_number: str) -> ReplaceableCv | None:
-        """Read what decides about a replace. Not within a transaction: reads that wait for a connection are shared."""
-        row = await self._for_replacing.row(person_number)
+    async def for_replacing(self, person_number: str, tx: WriteTx | None = None) -> ReplaceableCv | None:
+        """Read what decides about a replace: in this transaction, or else together with others who ask now."""
+        if tx is None:
+            row = await self._for_replacing.row(person_number)
+        else:
+            row = await tx.conn.fetchrow(_FOR_REPLACING, [person_number], [_lock_number(person_number)])
         if row is None:
             return None
         return ReplaceableCv(
@@ -226,7 +227,7 @@ class CvStore:
             event.time,
             content,
             decided.version,
-            lock_number(self.lock(person_number)),
+            _lock_number(person_number),
             contact and contact.id,
             contact and contact.version,
             contact and contact.values,
@@ -274,6 +275,10 @@ class CvStore:
 
     async def page(self, after: UUID, limit: int) -> list[Stored]:
         return [_stored(row) for row in await self.database.fetch(_SNAPSHOT, after, limit)]
+
+
+def _lock_number(person_number: str) -> int:
+    return lock_number(CvStore.lock(person_number))
 
 
 def _state(name: str | None) -> CvState | None:

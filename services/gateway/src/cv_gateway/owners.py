@@ -36,6 +36,8 @@ UNREADABLE_ANSWER = 1002
 NOT_MODIFIED, NOT_NOW, PROBLEM = 304, 503, b"application/problem+json"
 _POLLS = "polls of the feed"
 """The owner of the feed once more, with connections of their own for those who wait."""
+POLLS_KEPT = 600.0
+"""About so many seconds a connection for polls is kept: each poll may wait as long as another connection is kept at all."""
 _DOCUMENTS = {method.owner: f"documents of {method.owner}" for method in METHODS if method.assistant}
 """Owners once more, with connections of their own for methods that wait for a rendering."""
 
@@ -187,7 +189,8 @@ def _owners(settings: Settings) -> dict[str, Owner]:
     feed = settings.owners.get(FEED.owner)
     if feed is not None:
         polls = settings.limits.polls
-        owners[_POLLS] = Owner(feed, replace(limits, connections=polls, least=polls, waiting=0), tls)
+        polling = replace(limits, connections=polls, least=polls, waiting=0, longest_kept=POLLS_KEPT)
+        owners[_POLLS] = Owner(feed, polling, tls)
     for_documents = replace(limits, connections=settings.limits.documents)
     for name, documents in _DOCUMENTS.items():
         if name in settings.owners:
