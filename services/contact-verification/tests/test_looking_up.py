@@ -61,7 +61,14 @@ async def test_spellings_of_one_value_are_one(world: World) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["+(45)20123456", " +4520123456", "+45 20 12 34 56\n", "+45.20-12/34(56)", " " * 200 + "+4520123456"],
+    [
+        "+(45)20123456",
+        " +4520123456",
+        "+45 20 12 34 56\n",
+        "+45.20-12/34(56)",
+        "+(0045)20123456",
+        " " * 200 + "+4520123456",
+    ],
 )
 async def test_a_number_is_found_as_it_was_saved(world: World, written: str) -> None:
     person = await world.resident()
@@ -118,12 +125,22 @@ async def test_a_landline_is_not_found_as_a_mobile_number(world: World) -> None:
     assert await numbers(world, MUNICIPALITY, person.landline) == []
 
 
-async def test_a_number_without_its_prefix_is_1014(world: World) -> None:
+@pytest.mark.parametrize(
+    ("reason", "values"),
+    [
+        ("needs its prefix, beginning with +", ("20123456", "004520123456", " 4520123456", "", "mobil")),
+        ("is not a phone number", ("+", "+4", "+45\n20123456", " +mobil")),
+    ],
+)
+async def test_a_number_without_its_prefix_is_1014(
+    world: World, reason: str, values: tuple[str, ...]
+) -> None:
     told = {}
-    for value in ("20123456", "004520123456", "", "+", "+4", "mobil", "+45\n20123456"):
+    for value in values:
         answer = await world.post(CASE_WORKER, "/mobiltelefon", {"mobiltelefon": value})
-        told[value] = (answer.status_code, answer.json().get("code"))
-    assert told == dict.fromkeys(told, (400, 1014))
+        told[value] = (answer.status_code, answer.json().get("code"), answer.json().get("errors"))
+    errors = [{"element": "mobiltelefon", "reason": reason}]
+    assert told == dict.fromkeys(told, (400, 1014, errors))
 
 
 async def test_an_address_that_the_seed_does_not_admit_is_1014(world: World) -> None:

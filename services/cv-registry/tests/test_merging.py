@@ -1,6 +1,7 @@
 """Two persons who are one: what stays, what others are told, what comes late."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -113,15 +114,67 @@ async def test_who_has_no_asylum_dates_takes_over_those_that_count_for_the_other
     assert (await registry.asylum("PUT", survivor["personNumber"], MOVED, caller=by)).status_code == 200
 
 
-async def test_who_has_asylum_dates_keeps_them(registry: RegistryClient, database: Database) -> None:
+PASSED = {"AsylumCVTransitionDate": "2025-11-20", "CVEditEndDate": "2025-12-20"}
+LAST_DAY = {"AsylumCVTransitionDate": "2026-11-20", "CVEditEndDate": "2026-11-22"}
+
+
+async def test_who_has_asylum_dates_keeps_them_until_they_have_passed(
+    registry: RegistryClient, database: Database
+) -> None:
+    told = []
+    for own, other in ((LAST_DAY, DATES), (PASSED, LAST_DAY), (PASSED, PASSED), (None, PASSED)):
+        survivor, merged = await two(registry, with_cv=(True, True))
+        by = a_caller(JOBCENTER)
+        for person, dates in ((survivor, own), (merged, other)):
+            if dates is not None:
+                answer = await registry.asylum("POST", person["personNumber"], dates, caller=by)
+                assert answer.status_code == 200
+        await merge(registry, survivor["personNumber"], merged["personNumber"])
+        ends = [end for _, end, _ in await dates_of(database, survivor)]
+        changes = (await changes_of(database, survivor["personId"]))[1:]
+        code = (await registry.replace(survivor["personNumber"], caller=by)).json().get("code")
+        told.append((ends, changes, code))
+    assert told == [
+        (["2026-11-22"], ["created"], None),
+        (["2025-12-20", "2026-11-22"], ["created", "updated"], None),
+        (["2025-12-20"], ["created"], 9230),
+        ([], [], 9231),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("moment", "taken_over"), [("2026-12-20T22:59:59+00:00", True), ("2026-12-20T23:00:00+00:00", False)]
+)
+async def test_asylum_dates_are_taken_over_up_to_their_last_danish_day(
+    registry: RegistryClient, clock: SettableClock, database: Database, moment: str, *, taken_over: bool
+) -> None:
     survivor, merged = await two(registry, with_cv=(True, True))
     by = a_caller(JOBCENTER)
-    for person, day in ((survivor, "2026-12-01"), (merged, "2026-12-20")):
-        dates = {**DATES, "CVEditEndDate": day}
-        assert (await registry.asylum("POST", person["personNumber"], dates, caller=by)).status_code == 200
+    assert (await registry.asylum("POST", merged["personNumber"], DATES, caller=by)).status_code == 200
+    clock.now = datetime.fromisoformat(moment)
     await merge(registry, survivor["personNumber"], merged["personNumber"])
-    assert await dates_of(database, survivor) == [("2026-11-20", "2026-12-01", None)]
-    assert await changes_of(database, survivor["personId"]) == ["registered", "created"]
+    assert bool(await dates_of(database, survivor)) == taken_over
+
+
+async def test_only_the_others_newest_asylum_dates_are_taken_over_and_come_after_the_survivors(
+    registry: RegistryClient, database: Database
+) -> None:
+    shortened = {**DATES, "CVEditEndDate": "2026-11-21"}
+    by = a_caller(JOBCENTER)
+    for last, expected in ((shortened, 9230), (DATES, None)):
+        survivor, merged = await two(registry, with_cv=(True, True))
+        for verb, person, dates in (
+            ("POST", survivor, PASSED),
+            ("POST", merged, DATES),
+            ("PUT", merged, last),
+        ):
+            answer = await registry.asylum(verb, person["personNumber"], dates, caller=by)
+            assert answer.status_code == 200
+        ahead = "UPDATE asylum_transitions SET version = 8000000000000000 WHERE person_id = $1"
+        await database.execute(ahead, UUID(survivor["personId"]))
+        await merge(registry, survivor["personNumber"], merged["personNumber"])
+        answer = await registry.replace(survivor["personNumber"], caller=by)
+        assert answer.json().get("code") == expected
 
 
 async def test_the_source_may_go_on_to_tell_the_merged_number_as_a_former_one_of_the_survivor(

@@ -186,7 +186,7 @@ METHODS: tuple[Method, ...] = (
         citizen="header",
         listed=_ASYLUM,
         write=True,
-        note="A second Create is 1014 until the CVEditEndDate registered has passed; then it registers new dates.",
+        note="A second Create is 1014.",
     ),
     Method(
         number=12,

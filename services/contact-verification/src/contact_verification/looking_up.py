@@ -82,6 +82,8 @@ class LookingUp:
     async def by_mobile(self, call: Call, body: bytes) -> bytes:
         """Answer method 17."""
         request = read_body(GetPersonByMobilePhoneNumberRequest, body)
+        if not request.mobiltelefon.lstrip().startswith("+"):
+            raise Fault(1014, errors=(FieldError("mobiltelefon", "needs its prefix, beginning with +"),))
         value = find_mobile(request.mobiltelefon)
         if value is None:
             raise Fault(1014, errors=(FieldError("mobiltelefon", "is not a phone number"),))

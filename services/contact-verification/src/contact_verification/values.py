@@ -73,7 +73,7 @@ def normalise(kind: ContactDataType, written: str) -> Value | None:
     """Read what was written for this type of contact data; None if it is not valid for the type."""
     if kind.role == "EMAIL":
         return _mail(written)
-    number = _number(written, HOME)
+    number = _number(written)
     kinds = _MOBILE_KINDS if kind.role == "MOBILE" else _LANDLINE_KINDS
     if number is None or not phonenumbers.is_valid_number(number):
         return None
@@ -84,8 +84,8 @@ def normalise(kind: ContactDataType, written: str) -> Value | None:
 
 
 def find_mobile(written: str) -> Value | None:
-    """Read a number that is looked for; its prefix must be there. None if it is no number at all."""
-    number = _number(written, None)
+    """Read a number that is looked for, as one that is saved is read. None if it is no number at all."""
+    number = _number(written)
     return None if number is None else _phone(number)
 
 
@@ -94,12 +94,12 @@ def find_mail(written: str) -> Value | None:
     return _mail(written)
 
 
-def _number(written: str, region: str | None) -> PhoneNumber | None:
+def _number(written: str) -> PhoneNumber | None:
     stripped = written.strip()
-    if not _PHONE.fullmatch(stripped) or (region is None and not stripped.startswith("+")):
+    if not _PHONE.fullmatch(stripped):
         return None
     try:
-        return phonenumbers.parse(stripped, region)
+        return phonenumbers.parse(stripped, HOME)
     except NumberParseException:
         return None
 

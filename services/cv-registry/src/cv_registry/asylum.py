@@ -72,15 +72,14 @@ class AsylumTransitions:
 
     def _check(self, request: Request, citizen: Citizen, present: AsylumDates | None) -> None:
         is_update = isinstance(request, UpdateAsylumCVTransitionRequest)
-        today = danish_today(self._clock)
-        if present is not None and not is_update and not present.have_passed(today):
+        if present is not None and not is_update:
             raise Fault(1014, errors=(_THERE_ALREADY,))
         group = self._lists.contact_groups.get(citizen.contact_group or 0)
         may_have = group is not None and group.asylum_dates
         wanted = _dates(request)
         code = fault_of_dates(wanted, self._longest, group_may_have=may_have)
         if code is None and is_update:
-            code = fault_of_update(present, wanted, _comment(request), today)
+            code = fault_of_update(present, wanted, _comment(request), danish_today(self._clock))
         if code is not None:
             raise Fault(code)
 

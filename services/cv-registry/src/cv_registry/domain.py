@@ -87,10 +87,6 @@ class AsylumDates:
     transition: date
     edit_end: date
 
-    def have_passed(self, today: date) -> bool:
-        """Tell whether nobody can use or correct them any more; others may then be registered."""
-        return today > self.edit_end
-
 
 def fault_of_window(dates: AsylumDates | None, today: date, *, group_may_replace: bool) -> int | None:
     """Fault of a jobcenter's ReplaceCV: contact group, then the window (decision 13)."""
@@ -98,7 +94,7 @@ def fault_of_window(dates: AsylumDates | None, today: date, *, group_may_replace
         return 9232
     if dates is None or today < dates.transition:
         return 9231
-    return 9230 if dates.have_passed(today) else None
+    return 9230 if today > dates.edit_end else None
 
 
 def fault_of_dates(dates: AsylumDates, longest: timedelta, *, group_may_have: bool) -> int | None:
@@ -116,7 +112,7 @@ def fault_of_update(
     """Fault of UpdateAsylumCVTransition after those of the dates."""
     if present is None:
         return 9201
-    if present.have_passed(today):
+    if today > present.edit_end:
         return 9200
     moved = wanted.transition != present.transition
     return 9202 if moved and not (comment or "").strip() else None

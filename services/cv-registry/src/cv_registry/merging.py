@@ -73,9 +73,10 @@ class Merging:
             return None
         if survivor.cv_state is None and merged.cv_state in _TAKEN_OVER:
             await self._store.take_over(tx, merged, survivor)
-        await self._store.take_over_dates(tx, merged, survivor)
+        today = danish_today(self._clock)
+        await self._store.take_over_dates(tx, merged, survivor, today)
         await self._store.close(tx, merged, survivor, merger.reason, merger.by)
-        state = closed(merged.state, survivor.person_id, danish_today(self._clock))
+        state = closed(merged.state, survivor.person_id, today)
         await self._store.change(tx, [(merged, state)])
         return Merged(True, *ids)
 

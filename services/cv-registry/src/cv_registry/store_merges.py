@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -39,13 +40,17 @@ WITH content AS (
 )
 INSERT INTO cvs (cv_id, version, state, revision, revised_at) SELECT $2, $3, $5, $3, $4 FROM content
 """
-# So does one who has no asylum dates get those that count for the other.
+# So does one whose own asylum dates have passed on the day $5, or who has none, get those that count for the other, if they
+# have not. What RETURNING asks for is as it was before.
 _TAKE_OVER_DATES: Final = """
+WITH newest AS (
+    SELECT DISTINCT ON (person_id) * FROM asylum_transitions WHERE person_id IN ($1, $2) ORDER BY person_id, version DESC
+)
 INSERT INTO asylum_transitions (person_id, version, transition_date, edit_end_date, correction_comment, set_at)
-SELECT $2, $3, transition_date, edit_end_date, correction_comment, $4 FROM asylum_transitions
-WHERE person_id = $1 AND NOT EXISTS (SELECT FROM asylum_transitions WHERE person_id = $2)
-ORDER BY version DESC LIMIT 1
-RETURNING version
+SELECT $2, greatest($3, own.version + 1), other.transition_date, other.edit_end_date, other.correction_comment, $4
+FROM newest other LEFT JOIN newest own ON own.person_id = $2
+WHERE other.person_id = $1 AND other.edit_end_date >= $5 AND (own.version IS NULL OR own.edit_end_date < $5)
+RETURNING version, EXISTS (SELECT FROM asylum_transitions WHERE person_id = $2) AS had_some
 """
 _MERGED_INTO: Final = "SELECT person_id FROM merged_persons WHERE survivor_id = $1 ORDER BY merged_at"
 
@@ -106,12 +111,17 @@ class MergeStore:
         event = CVChanged(id=uuid4(), subject=survivor.cv_id, version=version, time=tx.now, change="created")
         await self._outbox.add(tx, event)
 
-    async def take_over_dates(self, tx: WriteTx, merged: Person, survivor: Person) -> None:
-        """Let the survivor have the other's asylum dates, unless there are none or the survivor has some, and publish it."""
-        version, subject = tx.version_after(None), survivor.person_id
-        if await tx.conn.fetchval(_TAKE_OVER_DATES, merged.person_id, subject, version, tx.now) is not None:
+    async def take_over_dates(self, tx: WriteTx, merged: Person, survivor: Person, today: date) -> None:
+        """Let the survivor have the other's asylum dates that have not passed, unless own ones have not, and publish it."""
+        args = merged.person_id, survivor.person_id, tx.version_after(None), tx.now, today
+        row = await tx.conn.fetchrow(_TAKE_OVER_DATES, *args)
+        if row is not None:
             event = AsylumTransitionSet(
-                id=uuid4(), subject=subject, version=version, time=tx.now, change="created"
+                id=uuid4(),
+                subject=survivor.person_id,
+                version=row["version"],
+                time=tx.now,
+                change="updated" if row["had_some"] else "created",
             )
             await self._outbox.add(tx, event)
 

@@ -59,7 +59,7 @@ class RequestNewVerificationCodeRequest(Wire):
 
 
 class GetPersonByMobilePhoneNumberRequest(Wire):
-    """The number with its international prefix, in any spelling that can be saved; in the body and not in the URL."""
+    """The number, in the body and not in the URL: with its prefix, beginning with +, in any such spelling that can be saved."""
 
     mobiltelefon: ContactValue
 
