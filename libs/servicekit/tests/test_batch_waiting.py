@@ -1,13 +1,15 @@
 """Who waits after a follower's transaction, for which version and until when; and who waits no more."""
 
+from uuid import UUID
+
 import pytest
 import pytest_asyncio
 
 from servicekit.data.postgres import Database
 from servicekit.follow.batch import Work, settle
 from servicekit.follow.batch_testing import OTHER, PERSON, Following, states, waiting
-from servicekit.follow.pending import Waiting, claim_due
-from servicekit.follow.projection import Announced
+from servicekit.follow.pending import Claimed, Waiting, claim_due
+from servicekit.follow.projection import Announced, Applicable
 from servicekit.follow.records import Record
 from servicekit.follow.states import Known
 from servicekit.follow.testing import CITIZENS, Copies, OwnedStates, make_live
@@ -49,8 +51,9 @@ async def test_a_subject_waits_for_its_highest_version_and_is_tried_at_the_soone
 
 
 async def test_who_was_tried_again_waits_longer_than_before(followed: Following) -> None:
-    await followed.waits(waiting(5, delay=10))
-    await followed.waits(waiting(5, delay=500), retried=True)
+    await followed.waits(waiting(5, delay=0))
+    [claimed] = await claim_due(followed.database, followed.projection.name)
+    await followed.waits(waiting(5, attempts=claimed.attempts, delay=500), retried=True)
     assert (await followed.pending())["delay"] > 400
 
 
@@ -96,6 +99,16 @@ async def test_a_retry_of_an_older_version_does_not_put_off_a_newer_one(followed
     assert (await followed.pending())["delay"] <= 1
 
 
+async def test_a_retry_does_not_put_off_what_a_build_raised_meanwhile(followed: Following) -> None:
+    await followed.waits(waiting(1, delay=0))
+    [claimed] = await claim_due(followed.database, followed.projection.name)
+    await followed.database.execute("update pending_subjects set version = 2")
+    await followed.waits(Waiting(claimed.announced, "owner-unknown", claimed.attempts, 300), retried=True)
+    kept = await followed.pending()
+    assert (kept["version"], kept["reason"]) == (2, "owner-silent")
+    assert kept["delay"] <= 60
+
+
 async def test_an_older_state_than_announced_is_applied_and_waited_for(followed: Following) -> None:
     await followed.waits(waiting(6))
     work = Work(states(Known(PERSON, 5, {})), waiting={PERSON: waiting(6, attempts=1)})
@@ -135,10 +148,12 @@ async def test_who_waits_for_what_nobody_could_read_is_tried_ever_later_although
     await followed.settle(Work(states(Known(PERSON, 5, {})), waiting={PERSON: suspect}))
     kept = await followed.pending()
     assert (kept["version"], kept["attempts"], kept["reason"]) == (3, 4, "unreadable")
-    await followed.waits(Waiting.after(4, Announced(PERSON, 3, 1), "owner-unknown"), retried=True)
+    [claimed] = await claim_due(followed.database, followed.projection.name)
+    again = Waiting.after(claimed.attempts, claimed.announced, "owner-unknown")
+    await followed.waits(again, retried=True)
     tried = await followed.pending()
     assert tried["reason"] == "owner-unknown"
-    assert tried["delay"] > 1
+    assert 10 < tried["delay"] <= 20
 
 
 BAD = Record(CITIZENS, 1, 7, str(PERSON).encode(), (), b"{", None, "bad-json")
@@ -149,7 +164,26 @@ MEANWHILE = {
         waiting={PERSON: Waiting.after(0, Announced(PERSON, 5, 1), "owner-unreachable")},
         unreadable=[BAD],
     ),
+    "beside one of whom the owner does not know": Work(
+        announced={PERSON: Announced(PERSON, 5, 1)},
+        waiting={PERSON: Waiting.after(0, Announced(PERSON, 5, 1), "owner-unknown")},
+        unreadable=[BAD],
+    ),
 }
+
+
+def retry(claimed: Claimed, given: dict[UUID, Applicable]) -> Work:
+    """What the retry loop writes of one that it claimed."""
+    subject = claimed.announced.subject
+    return Work(given, {subject: claimed.announced}, attempts={subject: claimed.attempts}, retried=True)
+
+
+def failed_retry(claimed: Claimed) -> Work:
+    """What it writes where the owner answered an older version than is waited for."""
+    work = retry(claimed, {})
+    subject = claimed.announced.subject
+    work.waiting = {subject: work.wait(subject, "owner-older")}
+    return work
 
 
 @pytest.mark.parametrize("meanwhile", MEANWHILE)
@@ -159,12 +193,40 @@ async def test_a_retry_that_asked_before_an_unreadable_record_was_made_leaves_it
     await followed.waits(waiting(5, delay=0))
     [claimed] = await claim_due(followed.database, followed.projection.name)
     await followed.settle(MEANWHILE[meanwhile])
-    asked_before = Work(
-        states(Known(PERSON, 5, {})), {PERSON: claimed.announced}, attempts={PERSON: 1}, retried=True
-    )
-    await followed.settle(asked_before)
+    await followed.settle(retry(claimed, states(Known(PERSON, 5, {}))))
     assert (await followed.pending())["delay"] < 2
     await followed.database.execute("update pending_subjects set next_try = now()")
-    assert len(await claim_due(followed.database, followed.projection.name)) == 1
-    await followed.settle(asked_before)
+    [claimed] = await claim_due(followed.database, followed.projection.name)
+    await followed.settle(retry(claimed, states(Known(PERSON, 5, {}))))
     assert await followed.database.fetchval("select count(*) from pending_subjects") == 0
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_a_retry_that_asked_before_an_unreadable_record_was_made_leaves_the_row_to_who_claimed_it_since(
+    followed: Following, meanwhile: str
+) -> None:
+    await followed.waits(waiting(5, delay=0))
+    [first] = await claim_due(followed.database, followed.projection.name)
+    await followed.settle(MEANWHILE[meanwhile])
+    await followed.database.execute("update pending_subjects set next_try = now()")
+    [second] = await claim_due(followed.database, followed.projection.name)
+    claimed = await followed.pending()
+    await followed.settle(retry(first, states(Known(PERSON, 5, {}))))
+    await followed.settle(failed_retry(first))
+    kept = await followed.pending()
+    assert (kept["next_try"], kept["reason"]) == (claimed["next_try"], claimed["reason"])
+    await followed.settle(retry(second, states(Known(PERSON, 6, {}))))
+    assert await followed.database.fetchval("select count(*) from pending_subjects") == 0
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_a_retry_that_failed_before_an_unreadable_record_was_made_does_not_put_off_what_the_record_left(
+    followed: Following, meanwhile: str
+) -> None:
+    await followed.waits(waiting(5, attempts=9, delay=0))
+    [claimed] = await claim_due(followed.database, followed.projection.name)
+    await followed.settle(MEANWHILE[meanwhile])
+    left = await followed.pending()
+    await followed.settle(failed_retry(claimed))
+    kept = await followed.pending()
+    assert (kept["next_try"], kept["reason"]) == (left["next_try"], left["reason"])

@@ -65,36 +65,35 @@ _HAD_AND_WAITS_NO_MORE = f"""{HAD}and not exists (
     select 1 from pending_subjects p where p.projection = $1 and p.subject = s.subject)
 """
 
-# A retry deletes a row only while its claim of a minute stands: an unreadable record, whose version nobody knows, may have come after
-# the owner was asked, and lets the row be tried within seconds.
+# A retry deletes a row or puts it off only while it is as that retry claimed it: an unreadable record, whose version nobody knows, may
+# have come after the owner was asked. It lets the row be tried within seconds, and whoever claims it then counts one attempt more.
 # An unreadable record that is there is the same, or of a topic that was lost: the new one has an id of its own, for who decides on
 # the lost one has not seen it.
 # Who stood still while another took over does not move a position back: only what it was known to be may be lowered.
 # A heartbeat that a wrong clock put into the future does not stand in the way of true ones.
 _SETTLE = """
 with reached as (
-    delete from pending_subjects p using unnest($3::uuid[], $4::bigint[]) as a(subject, version)
+    delete from pending_subjects p using unnest($3::uuid[], $4::bigint[], $5::integer[]) as a(subject, version, attempts)
     where p.projection = $1 and p.subject = a.subject and p.version <= a.version
-        and (not $11 or p.next_try > clock_timestamp() + interval '5 seconds')
+        and (not $12 or (p.attempts = a.attempts and p.next_try > clock_timestamp() + interval '5 seconds'))
 ), waiting as (
     insert into pending_subjects as p (projection, subject, partition, version, attempts, next_try, reason)
     select $1, w.subject, w.partition, w.version, w.attempts, now() + w.seconds * interval '1 second', w.reason
-    from unnest($5::uuid[], $6::integer[], $7::bigint[], $8::integer[], $9::float8[], $10::text[])
+    from unnest($6::uuid[], $7::integer[], $8::bigint[], $9::integer[], $10::float8[], $11::text[])
         as w(subject, partition, version, attempts, seconds, reason)
     order by w.subject
     on conflict (projection, subject) do update
     set partition = coalesce(excluded.partition, p.partition),
         version = greatest(excluded.version, p.version),
         attempts = greatest(excluded.attempts, p.attempts),
-        next_try = case
-            when $11 and excluded.version >= p.version then excluded.next_try
-            else least(excluded.next_try, p.next_try)
-        end,
+        next_try = case when $12 then excluded.next_try else least(excluded.next_try, p.next_try) end,
         reason = excluded.reason
+    where not $12 or (p.version <= excluded.version
+        and p.attempts = excluded.attempts and p.next_try > clock_timestamp() + interval '5 seconds')
 ), unreadable as (
     insert into unreadable_records as u (projection, topic, partition, "offset", key, headers, value, reason)
     select $1, $2, r.partition, r."offset", r.key, r.headers, r.value, r.reason
-    from unnest($12::integer[], $13::bigint[], $14::bytea[], $15::bytea[], $16::bytea[], $17::text[])
+    from unnest($13::integer[], $14::bigint[], $15::bytea[], $16::bytea[], $17::bytea[], $18::text[])
         as r(partition, "offset", key, headers, value, reason)
     order by r.partition, r."offset"
     on conflict (projection, topic, partition, "offset") do update
@@ -104,13 +103,13 @@ with reached as (
 ), moved as (
     insert into follow_positions as p (projection, topic, partition, next_offset, heartbeat_at, gap_at)
     select $1, $2, m.partition, m.next_offset, m.heartbeat_at, case when m.gap then now() end
-    from unnest($18::integer[], $19::bigint[], $20::timestamptz[], $21::boolean[])
+    from unnest($19::integer[], $20::bigint[], $21::timestamptz[], $22::boolean[])
         as m(partition, next_offset, heartbeat_at, gap)
     order by m.partition
     on conflict (projection, topic, partition) do update
     set next_offset = case
             when p.next_offset = (
-                select k.next_offset from unnest($22::integer[], $23::bigint[]) as k(partition, next_offset)
+                select k.next_offset from unnest($23::integer[], $24::bigint[]) as k(partition, next_offset)
                 where k.partition = excluded.partition
             ) then excluded.next_offset
             else greatest(excluded.next_offset, p.next_offset)
@@ -125,7 +124,7 @@ with reached as (
         gap_at = coalesce(excluded.gap_at, p.gap_at),
         updated_at = now()
 )
-select k.partition from unnest($22::integer[], $23::bigint[]) as k(partition, next_offset)
+select k.partition from unnest($23::integer[], $24::bigint[]) as k(partition, next_offset)
 left join follow_positions b on b.projection = $1 and b.topic = $2 and b.partition = k.partition
 where b.next_offset is null or b.next_offset < k.next_offset
 """
@@ -297,6 +296,7 @@ async def _write_rows(
         projection.topic.name,
         list(reached),
         list(reached.values()),
+        [work.attempts.get(subject, 0) for subject in reached],
         [w.announced.subject for w in waits],
         [w.announced.partition for w in waits],
         [w.announced.version for w in waits],
