@@ -203,16 +203,19 @@ class Compounds:
         return found
 
     def _inside(self, word: str) -> set[str]:
-        """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
+        """Give modifiers and heads; heads after something unknown only where nothing is known on both sides.
+
+        The gulv of gulvlægger is found though its læg is not.
+        """
         known, alone = set[str](), set[str]()
         for begin, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = self._end(end)
-            if not head or not stem(begin):
+            if stem(end) not in self._stems or not stem(begin):
                 continue
+            head = {one} if (one := self._end(end)) else set()
             if modifier := self._modifier(begin):
-                known |= {modifier, head}
+                known |= {modifier} | head
             elif len(end) >= HEAD_ALONE_SHORTEST:
-                alone.add(head)
+                alone |= head
         return known or alone
 
     def _end(self, end: str) -> str | None:
