@@ -46,6 +46,21 @@ def test_an_official_name_is_no_typo_and_where_nobody_has_it_what_it_is_a_kind_o
     assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}
 
 
+def test_what_a_compound_is_a_kind_of_is_looked_for_in_titles_alone(engine: Engine, text: Text) -> None:
+    said = (
+        "Jeg har før arbejdet på lager.",
+        "Ti års erfaring inden for salg.",
+        "Det passer mig godt, og mit mål er et fast job.",
+        "Jeg lægger vægt på samarbejde.",
+    )
+    pedels = [document(n, "Pedel", skills=("Før",), texts=(one,)) for n, one in enumerate(said, 1)]
+    teacher = document(6, titles=("Specialpædagog, Lærer",))
+    snapshot = kept(engine, *pedels, document(5, "Indkøber"), teacher, document(7, "Dansklærer"))
+    typed = "kranfører", "danserinde", "barnepasser", "landmåler", "speciallæge", "xylofonarbejder"
+    assert {one: set(found(snapshot, text(one))) for one in typed} == dict.fromkeys(typed, frozenset())
+    assert set(found(snapshot, text("matematiklærer"))) == {cv_id(6), cv_id(7)}
+
+
 @pytest.mark.parametrize(
     "typed",
     [

@@ -132,6 +132,8 @@ HEAD_SHORTEST: Final = 4
 HEAD_ALONE_SHORTEST: Final = 6
 """A head this long is believed in even after something that is no known word."""
 MODIFIER_SHORTEST: Final = 3
+_NO_HEADS: Final = frozenset({"ind", "arbejd"})
+"""Stems that tell nothing of what a compound is a kind of: danserinde, lagerarbejder."""
 
 
 def _spellings(word: str) -> Iterator[str]:
@@ -168,6 +170,8 @@ class Compounds:
         """Stem of the longest known word that ends the compound as it is typed, or None."""
         for modifier, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
             head = self._end(end)
+            if head in _NO_HEADS:
+                return None
             if head and (len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None):
                 return head
         return None

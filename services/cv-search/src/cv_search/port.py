@@ -110,6 +110,8 @@ class Clause:
     phrase: bool = False
     prefix: bool = False
     """Whether the one word is only the beginning of one."""
+    titled: bool = False
+    """Whether titles alone are looked in: short words like the før of kranfører are in every free text."""
     typed: str | None = field(default=None, repr=False)
     """The one word as it was typed, where that is another: a typo may lie in what the stem leaves out."""
     head: str | None = field(default=None, repr=False)

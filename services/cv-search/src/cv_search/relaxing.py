@@ -43,7 +43,7 @@ def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[C
                 return ((one, typos),)
     if clause.apart:
         return tuple(one for word in clause.apart for one in _forgiven(word, finds))
-    head = clause if clause.head is None else Clause((clause.head,))
+    head = clause if clause.head is None else Clause((clause.head,), titled=True)
     return ((head, 0),)
 
 
