@@ -132,6 +132,8 @@ HEAD_SHORTEST: Final = 4
 HEAD_ALONE_SHORTEST: Final = 6
 """A head this long is believed in even after something that is no known word."""
 MODIFIER_SHORTEST: Final = 3
+_WHOLE: Final = frozenset({"kørekort"})
+"""Stems of compounds that are not cut: every other CV holds them, and kort and køre are something else."""
 _NO_HEADS: Final = frozenset({"ind", "arbejd"})
 """Stems that tell nothing of what a compound is a kind of: danserinde, lagerarbejder."""
 
@@ -164,10 +166,12 @@ class Compounds:
     def parts(self, word: str) -> tuple[str, ...]:
         """Give the stems of the known words inside a word as it is typed, not the word itself."""
         whole = stem(folded(word))
-        return tuple(sorted(self._inside(word) - {whole})) if whole else ()
+        return tuple(sorted(self._inside(word) - {whole})) if whole and whole not in _WHOLE else ()
 
     def head(self, word: str) -> str | None:
         """Stem of the longest known word that ends the compound as it is typed, or None."""
+        if stem(folded(word)) in _WHOLE:
+            return None
         for modifier, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
             head = self._end(end)
             if head in _NO_HEADS:
