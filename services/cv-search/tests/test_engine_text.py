@@ -147,6 +147,22 @@ def test_another_number_is_no_typo(engine: Engine, text: Text) -> None:
     assert found(snapshot, text("ISO 9001")) == [cv_id(1)]
 
 
+def test_a_version_that_nobody_has_is_what_it_is_a_version_of(engine: Engine, text: Text) -> None:
+    skills = "HTML", "CSS", "Windows", "Python", "Python2"
+    snapshot = kept(engine, *(document(n, skills=(skill,)) for n, skill in enumerate(skills, 1)))
+    for typed, wanted in (
+        ("html5", {1}),
+        ("CSS3", {2}),
+        ("windows10", {3}),
+        ("python3", {4}),
+        ("python2", {5}),
+        ("html5 css3", {1, 2}),
+        ("c5", set()),
+        ("5", set()),
+    ):
+        assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}, typed
+
+
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
     snapshot = kept(
         engine,
