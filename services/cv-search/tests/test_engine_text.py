@@ -163,6 +163,18 @@ def test_a_version_that_nobody_has_is_what_it_is_a_version_of(engine: Engine, te
         assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}, typed
 
 
+def test_where_nobody_has_an_official_name_what_begins_with_it_is_found(engine: Engine, text: Text) -> None:
+    titles = "Datalogi, cand.scient.", "Biologi, cand.scient.", "Kemi, cand.scient."
+    snapshot = kept(
+        engine,
+        *(document(n, titles=(title,)) for n, title in enumerate(titles, 1)),
+        document(4, texts=("biologisk",)),
+    )
+    assert found(snapshot, text("datalog")) == [cv_id(1)]
+    assert found(snapshot, text("biolog")) == [cv_id(2)]
+    assert found(snapshot, text("datalog kemi")) == [cv_id(3), cv_id(1)]
+
+
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
     snapshot = kept(
         engine,

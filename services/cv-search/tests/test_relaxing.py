@@ -72,6 +72,15 @@ def test_a_compound_that_nothing_is_like_is_read_as_what_it_is_a_kind_of() -> No
     assert read(relax((clause,), finds(("børnesygeplejerske", 2)))) == ([("børnesygeplejerske", 2)], 1)
 
 
+def test_an_official_name_that_nobody_has_is_read_as_the_beginning_of_others_in_titles() -> None:
+    def begun(relaxed: Relaxed) -> bool:
+        return all(clause.prefix and clause.titled for clause, _ in relaxed.clauses)
+
+    for word, known, prefix in (("datalog", True, True), ("datalog", False, False), ("malte", True, False)):
+        [(clause, _)] = relax((Clause((word,), known=known),), begun).clauses
+        assert (clause.prefix, clause.titled) == (prefix, prefix)
+
+
 def test_a_name_of_several_words_that_nobody_has_is_read_as_its_words() -> None:
     head = Clause(("finansrådgiver",), head="rådgiver", known=True)
     name = Clause(("finansiel", "rådgiver"), known=True, apart=(Clause(("finansiel",)), head))

@@ -11,6 +11,8 @@ from cv_search.port import Clause
 
 TYPO_SHORTEST: Final = 4
 TWO_TYPOS_SHORTEST: Final = 8
+BEGUN_SHORTEST: Final = 6
+"""Letters of a name that what begins with it may stand for: datalog for datalogi."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,10 @@ def relax(clauses: tuple[Clause, ...], finds: Callable[[Relaxed], bool]) -> Rela
 
 
 def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[Clause, int], ...]:
-    """Forgive as few typos as find anything; where none do, look for the words of a name, or what a compound is a kind of."""
+    """Forgive as few typos as find anything.
+
+    Where none do, look for the words of a name, or what begins with it, or what a compound is a kind of.
+    """
     typed = [] if clause.typed is None else [Clause((clause.typed,))]
     for typos in range(3):
         for one in (clause, *typed) if typos else (clause,):
@@ -43,6 +48,9 @@ def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[C
                 return ((one, typos),)
     if clause.apart:
         return tuple(one for word in clause.apart for one in _forgiven(word, finds))
+    begun = Clause(clause.words, prefix=True, titled=True)
+    if clause.known and len(clause.words[0]) >= BEGUN_SHORTEST and finds(Relaxed(((begun, 0),), 1)):
+        return ((begun, 0),)
     head = clause if clause.head is None else Clause((clause.head,), titled=True)
     return ((head, 0),)
 

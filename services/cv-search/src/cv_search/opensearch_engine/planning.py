@@ -92,9 +92,10 @@ def _words(clause: Clause, typos: int) -> Json:
         return _in_fields(
             WORD_FIELDS, lambda name, boost: {"match_phrase": {name: {"query": typed, "boost": boost}}}
         )
-    if clause.prefix:
-        return _in_fields(WORD_FIELDS, lambda name, boost: _beginning(name, clause.words[0], boost))
     fields = TITLE_FIELDS if clause.titled else (*WORD_FIELDS, *PART_FIELDS)
+    if clause.prefix:
+        whole = [name for name in WORD_FIELDS if name in fields]
+        return _in_fields(whole, lambda name, boost: _beginning(name, clause.words[0], boost))
     return {"bool": {"must": [_word(word, typos, fields) for word in clause.words]}}
 
 

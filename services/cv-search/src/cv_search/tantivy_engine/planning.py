@@ -129,9 +129,10 @@ class Planner:
     def _words(self, clause: Clause, typos: int) -> TQuery:
         if clause.phrase:
             return self._in_fields(f.WORD_FIELDS, lambda name: self._phrase(name, clause.words))
-        if clause.prefix:
-            return self._in_fields(f.WORD_FIELDS, lambda name: self._beginning(name, clause.words[0]))
         fields = f.TITLE_FIELDS if clause.titled else (*f.WORD_FIELDS, *f.PART_FIELDS)
+        if clause.prefix:
+            whole = [name for name in f.WORD_FIELDS if name in fields]
+            return self._in_fields(whole, lambda name: self._beginning(name, clause.words[0]))
         words = [self._word(word, typos, fields) for word in clause.words]
         return TQuery.boolean_query([(MUST, word) for word in words]) if len(words) > 1 else words[0]
 
