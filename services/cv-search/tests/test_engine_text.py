@@ -172,7 +172,7 @@ def test_where_nobody_has_an_official_name_what_begins_with_it_is_found(engine: 
     )
     assert found(snapshot, text("datalog")) == [cv_id(1)]
     assert found(snapshot, text("biolog")) == [cv_id(2)]
-    assert found(snapshot, text("datalog kemi")) == [cv_id(3), cv_id(1)]
+    assert set(found(snapshot, text("datalog kemi"))) == {cv_id(1), cv_id(3)}
 
 
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:
