@@ -46,7 +46,9 @@ def test_an_official_name_is_no_typo_and_where_nobody_has_it_what_it_is_a_kind_o
     assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}
 
 
-def test_what_a_compound_is_a_kind_of_is_looked_for_in_titles_alone(engine: Engine, text: Text) -> None:
+def test_a_short_word_that_a_compound_is_a_kind_of_is_looked_for_in_titles_alone(
+    engine: Engine, text: Text
+) -> None:
     said = (
         "Jeg har før arbejdet på lager.",
         "Ti års erfaring inden for salg.",
@@ -59,6 +61,8 @@ def test_what_a_compound_is_a_kind_of_is_looked_for_in_titles_alone(engine: Engi
     typed = "kranfører", "danserinde", "barnepasser", "landmåler", "speciallæge", "xylofonarbejder"
     assert {one: set(found(snapshot, text(one))) for one in typed} == dict.fromkeys(typed, frozenset())
     assert set(found(snapshot, text("matematiklærer"))) == {cv_id(6), cv_id(7)}
+    competent = kept(engine, document(8, "Pedel", skills=("Undervisning",)))
+    assert found(competent, text("danskundervisning")) == [cv_id(8)]
 
 
 @pytest.mark.parametrize(

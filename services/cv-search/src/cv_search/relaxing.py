@@ -11,6 +11,8 @@ from cv_search.port import Clause
 
 TYPO_SHORTEST: Final = 4
 TWO_TYPOS_SHORTEST: Final = 8
+HEAD_ANYWHERE_SHORTEST: Final = 4
+"""Letters of what a compound is a kind of that is looked for beside titles too."""
 BEGUN_SHORTEST: Final = 6
 """Letters of a name that what begins with it may stand for: datalog for datalogi."""
 
@@ -51,7 +53,9 @@ def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[C
     begun = Clause(clause.words, prefix=True, titled=True)
     if clause.known and len(clause.words[0]) >= BEGUN_SHORTEST and finds(Relaxed(((begun, 0),), 1)):
         return ((begun, 0),)
-    head = clause if clause.head is None else Clause((clause.head,), titled=True)
+    head = clause
+    if clause.head is not None:
+        head = Clause((clause.head,), titled=len(clause.head) < HEAD_ANYWHERE_SHORTEST)
     return ((head, 0),)
 
 
