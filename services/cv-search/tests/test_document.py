@@ -203,6 +203,7 @@ def test_all_that_is_shown_counted_and_searched_is_taken_from_the_cv() -> None:
     said = {skill.removeprefix("Kørekort ") for skill in held.skills if skill.startswith("Kørekort ")}
     codes = "A A1 A2 A10 AMa AMb B BE C C1 C1E CE D D1 D1E DE"
     assert sorted(said) == sorted(codes.split())
+    assert "Truck" in held.skills
     for text in (
         "Lavede mad",
         "Fyrtårnet",

@@ -143,9 +143,8 @@ def _skills(cv: State) -> Iterable[str]:
         yield from (one["Name"] for one in cv[collection])
     for licence in cv["DriverLicenseCollection"]:
         yield licence["Name"]
-        if _DRIVING.match(licence["Code"]):
-            # No name says kørekort, and that of CE says C/E.
-            yield f"Kørekort {licence['Code']}"
+        # No name says kørekort, that of CE says C/E, and that of Truck Gaffeltruck.
+        yield f"Kørekort {licence['Code']}" if _DRIVING.match(licence["Code"]) else licence["Code"]
 
 
 def _texts(cv: State, person: Person) -> Iterable[str]:
