@@ -135,6 +135,19 @@ def test_a_doubled_consonant_makes_another_word(reference: Reference, typed: str
     assert reference.compounds.head(f"rum{typed}") != "læg"
 
 
+def test_what_stands_before_a_last_part_that_is_refused_is_found_still(reference: Reference) -> None:
+    for modifier, typed in (("gulv", "gulvlægger"), ("tag", "taglægger"), ("vej", "vejlægger")):
+        parts = reference.compounds.parts(typed)
+        assert modifier in parts
+        assert "læg" not in parts
+
+
+def test_a_driving_licence_is_one_word_which_every_holder_has(reference: Reference) -> None:
+    for typed in ("kørekort", "Kørekortet", "koerekort"):
+        assert reference.compounds.analysed(typed).parts == ""
+    assert reference.compounds.head("kørekort") is None
+
+
 @pytest.mark.parametrize(
     ("typed", "inside"), [("modebutikker", "butik"), ("turisthoteller", "hotel"), ("skolepedellen", "pedel")]
 )

@@ -196,6 +196,14 @@ def test_all_that_is_shown_counted_and_searched_is_taken_from_the_cv() -> None:
     }
     assert found.titles == ("Kantinekok", "Hygiejne", "Ernæring", "Gastronom")
     assert found.skills == ("Bagning", "Bagning", "Grill", "Dansk", "Almindelig bil (B)", "Kørekort B")
+    licences = [{"Code": code, "Name": name} for code, name in default().driver_licences.items()]
+    cv["content"]["CV"]["DriverLicenseCollection"] = licences
+    held = document(cv, citizen)
+    assert held is not None
+    said = {skill.removeprefix("Kørekort ") for skill in held.skills if skill.startswith("Kørekort ")}
+    codes = "A A1 A2 A10 AMa AMb B BE C C1 C1E CE D D1 D1E DE"
+    assert sorted(said) == sorted(codes.split())
+    assert "Truck" in held.skills
     for text in (
         "Lavede mad",
         "Fyrtårnet",

@@ -46,6 +46,25 @@ def test_an_official_name_is_no_typo_and_where_nobody_has_it_what_it_is_a_kind_o
     assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}
 
 
+def test_a_short_word_that_a_compound_is_a_kind_of_is_looked_for_in_titles_alone(
+    engine: Engine, text: Text
+) -> None:
+    said = (
+        "Jeg har før arbejdet på lager.",
+        "Ti års erfaring inden for salg.",
+        "Det passer mig godt, og mit mål er et fast job.",
+        "Jeg lægger vægt på samarbejde.",
+    )
+    pedels = [document(n, "Pedel", skills=("Før",), texts=(one,)) for n, one in enumerate(said, 1)]
+    teacher = document(6, titles=("Specialpædagog, Lærer",))
+    snapshot = kept(engine, *pedels, document(5, "Indkøber"), teacher, document(7, "Dansklærer"))
+    typed = "kranfører", "danserinde", "barnepasser", "landmåler", "speciallæge", "xylofonarbejder"
+    assert {one: set(found(snapshot, text(one))) for one in typed} == dict.fromkeys(typed, frozenset())
+    assert set(found(snapshot, text("matematiklærer"))) == {cv_id(6), cv_id(7)}
+    competent = kept(engine, document(8, "Pedel", skills=("Undervisning",)))
+    assert found(competent, text("danskundervisning")) == [cv_id(8)]
+
+
 @pytest.mark.parametrize(
     "typed",
     [
@@ -130,6 +149,34 @@ def test_another_number_is_no_typo(engine: Engine, text: Text) -> None:
     snapshot = kept(engine, document(1, texts=("Kvalitet efter ISO 9002",)), document(2, texts=("EN1091",)))
     assert found(snapshot, text("9001")) == found(snapshot, text("en1090")) == []
     assert found(snapshot, text("ISO 9001")) == [cv_id(1)]
+
+
+def test_a_version_that_nobody_has_is_what_it_is_a_version_of(engine: Engine, text: Text) -> None:
+    skills = "HTML", "CSS", "Windows", "Python", "Python2"
+    snapshot = kept(engine, *(document(n, skills=(skill,)) for n, skill in enumerate(skills, 1)))
+    for typed, wanted in (
+        ("html5", {1}),
+        ("CSS3", {2}),
+        ("windows10", {3}),
+        ("python3", {4}),
+        ("python2", {5}),
+        ("html5 css3", {1, 2}),
+        ("c5", set()),
+        ("5", set()),
+    ):
+        assert set(found(snapshot, text(typed))) == {cv_id(n) for n in wanted}, typed
+
+
+def test_where_nobody_has_an_official_name_what_begins_with_it_is_found(engine: Engine, text: Text) -> None:
+    titles = "Datalogi, cand.scient.", "Biologi, cand.scient.", "Kemi, cand.scient."
+    snapshot = kept(
+        engine,
+        *(document(n, titles=(title,)) for n, title in enumerate(titles, 1)),
+        document(4, texts=("biologisk",)),
+    )
+    assert found(snapshot, text("datalog")) == [cv_id(1)]
+    assert found(snapshot, text("biolog")) == [cv_id(2)]
+    assert set(found(snapshot, text("datalog kemi"))) == {cv_id(1), cv_id(3)}
 
 
 def test_a_beginning_weighs_by_where_it_is_found_once_for_each_place(engine: Engine, text: Text) -> None:

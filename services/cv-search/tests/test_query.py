@@ -79,6 +79,14 @@ def test_a_postal_code_and_a_city_are_circles_of_40_km(queries: Queries) -> None
         ("Odense SØ", "5220"),
         ("Aarhus centrum", "8000"),
         ("Ry", "8680"),
+        ("Stenderup", "8781"),
+        ("Eskilstrup", "4863"),
+        ("Kgs. Lyngby", "2800"),
+        ("Nr. Aaby", "5580"),
+        ("Sdr. Stenderup", "6092"),
+        ("St Heddinge", "4660"),
+        ("Høje-Taastrup", "0800"),
+        ("Odense  C", "5000"),
     ],
 )
 def test_a_town_is_known_by_the_name_people_use(queries: Queries, typed: str, code: str) -> None:
@@ -154,6 +162,10 @@ def test_an_organisation_limits_the_search_to_its_own(queries: Queries) -> None:
         ({"CloseToCity": "Nykøbing"}, ["CloseToCity"]),
         ({"CloseToCity": "Viby"}, ["CloseToCity"]),
         ({"CloseToCity": "Oden"}, ["CloseToCity"]),
+        *(
+            ({"CloseToCity": typed}, ["CloseToCity"])
+            for typed in ("L", "K", "F", "St", "Kirke", "Mølle", "Hvide", "Kyst", "Fyn", "Sjælland", ".")
+        ),
         ({"SearchFromGeoPointLat": 55.0}, ["SearchFromGeoPointLon", "SearchInGeoDistance"]),
         ({"SearchInGeoDistance": 5, "SearchFromGeoPointLon": 9.0}, ["SearchFromGeoPointLat"]),
         ({"WorkTime": ["Fuldtid", "Aldrig"]}, ["WorkTime[1]"]),

@@ -67,8 +67,19 @@ def test_a_typo_in_what_the_stem_leaves_out_is_forgiven_in_the_word_as_it_was_ty
 
 def test_a_compound_that_nothing_is_like_is_read_as_what_it_is_a_kind_of() -> None:
     clause = Clause(("børnesygeplejerske",), head="sygeplejerske")
-    assert read(relax((clause,), finds(("sygeplejerske", 0)))) == ([("sygeplejerske", 0)], 1)
+    for typed, head, titled in (("børnesygeplejerske", "sygeplejerske", False), ("dansklærer", "lær", True)):
+        found = relax((Clause((typed,), head=head),), finds((head, 0)))
+        assert found == Relaxed(((Clause((head,), titled=titled), 0),), 1)
     assert read(relax((clause,), finds(("børnesygeplejerske", 2)))) == ([("børnesygeplejerske", 2)], 1)
+
+
+def test_an_official_name_that_nobody_has_is_read_as_the_beginning_of_others_in_titles() -> None:
+    def begun(relaxed: Relaxed) -> bool:
+        return all(clause.prefix and clause.titled for clause, _ in relaxed.clauses)
+
+    for word, known, prefix in (("datalog", True, True), ("datalog", False, False), ("malte", True, False)):
+        [(clause, _)] = relax((Clause((word,), known=known),), begun).clauses
+        assert (clause.prefix, clause.titled) == (prefix, prefix)
 
 
 def test_a_name_of_several_words_that_nobody_has_is_read_as_its_words() -> None:

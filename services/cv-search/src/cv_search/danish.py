@@ -132,6 +132,10 @@ HEAD_SHORTEST: Final = 4
 HEAD_ALONE_SHORTEST: Final = 6
 """A head this long is believed in even after something that is no known word."""
 MODIFIER_SHORTEST: Final = 3
+_WHOLE: Final = frozenset({"kørekort"})
+"""Stems of compounds that are not cut: every other CV holds them, and kort and køre are something else."""
+_NO_HEADS: Final = frozenset({"ind", "arbejd"})
+"""Stems that tell nothing of what a compound is a kind of: danserinde, lagerarbejder."""
 
 
 def _spellings(word: str) -> Iterator[str]:
@@ -162,12 +166,16 @@ class Compounds:
     def parts(self, word: str) -> tuple[str, ...]:
         """Give the stems of the known words inside a word as it is typed, not the word itself."""
         whole = stem(folded(word))
-        return tuple(sorted(self._inside(word) - {whole})) if whole else ()
+        return tuple(sorted(self._inside(word) - {whole})) if whole and whole not in _WHOLE else ()
 
     def head(self, word: str) -> str | None:
         """Stem of the longest known word that ends the compound as it is typed, or None."""
+        if stem(folded(word)) in _WHOLE:
+            return None
         for modifier, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
             head = self._end(end)
+            if head in _NO_HEADS:
+                return None
             if head and (len(head) >= HEAD_ALONE_SHORTEST or self._modifier(modifier) is not None):
                 return head
         return None
@@ -203,16 +211,19 @@ class Compounds:
         return found
 
     def _inside(self, word: str) -> set[str]:
-        """Give modifiers and heads; heads after something unknown only where nothing is known on both sides."""
+        """Give modifiers and heads; heads after something unknown only where nothing is known on both sides.
+
+        The gulv of gulvlægger is found though its læg is not.
+        """
         known, alone = set[str](), set[str]()
         for begin, end in cuts(word, MODIFIER_SHORTEST, HEAD_SHORTEST):
-            head = self._end(end)
-            if not head or not stem(begin):
+            if stem(end) not in self._stems or not stem(begin):
                 continue
+            head = {one} if (one := self._end(end)) else set()
             if modifier := self._modifier(begin):
-                known |= {modifier, head}
+                known |= {modifier} | head
             elif len(end) >= HEAD_ALONE_SHORTEST:
-                alone.add(head)
+                alone |= head
         return known or alone
 
     def _end(self, end: str) -> str | None:

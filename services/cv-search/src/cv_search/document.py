@@ -1,5 +1,6 @@
 """From a CV, its citizen and its status, as their owners tell them, to the document that is searched; pure functions."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -11,6 +12,8 @@ from cv_search.port import Dimension, Document, Person
 
 State = Mapping[str, Any]
 DANISH: Final = "DK"
+_DRIVING: Final = re.compile("[A-D](?![a-z])")
+"""Begins the code of a driving licence (AMa, C1E), not those of other permits in the list (BusErhverv, Truck)."""
 
 
 def may_be_shown(citizen: Citizen) -> bool:
@@ -140,8 +143,8 @@ def _skills(cv: State) -> Iterable[str]:
         yield from (one["Name"] for one in cv[collection])
     for licence in cv["DriverLicenseCollection"]:
         yield licence["Name"]
-        # No name says kørekort, and that of CE says C/E.
-        yield f"Kørekort {licence['Code']}"
+        # No name says kørekort, that of CE says C/E, and that of Truck Gaffeltruck.
+        yield f"Kørekort {licence['Code']}" if _DRIVING.match(licence["Code"]) else licence["Code"]
 
 
 def _texts(cv: State, person: Person) -> Iterable[str]:

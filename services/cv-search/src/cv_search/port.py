@@ -110,6 +110,8 @@ class Clause:
     phrase: bool = False
     prefix: bool = False
     """Whether the one word is only the beginning of one."""
+    titled: bool = False
+    """Whether titles alone are looked in: short words like the før of kranfører are in every free text."""
     typed: str | None = field(default=None, repr=False)
     """The one word as it was typed, where that is another: a typo may lie in what the stem leaves out."""
     head: str | None = field(default=None, repr=False)
@@ -117,7 +119,7 @@ class Clause:
     known: bool = False
     """Whether the words are a name of the reference data: it is no typo of another."""
     apart: tuple["Clause", ...] = field(default=(), repr=False)
-    """Each of several words alone: they are looked for where nothing holds them all."""
+    """Each of several words alone, or a word without its number: they are looked for where nothing holds the whole."""
     synonym_of: frozenset[str] = field(default=frozenset(), repr=False)
     """Titles of the occupations that the words are another name of."""
     broader_than: frozenset[str] = field(default=frozenset(), repr=False)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
@@ -12,7 +12,7 @@ from cv_citizens.citizen import JOBNET, STAR
 from cv_contracts.codelists import CodeLists, PostalCode
 from cv_contracts.faults import Fault, FieldError
 from cv_contracts.wire.search import GROUP_LIMIT_MAX, SearchInputType
-from cv_search.danish import normal
+from cv_search.danish import spelled
 from cv_search.geo import inside
 from cv_search.port import Circle, Clause, Dimension, Organisation, Query
 from cv_search.reference import Reference
@@ -39,8 +39,23 @@ FILTERS: Final[Mapping[str, Dimension]] = {
     "OccupationNamesWithOutExperience": Dimension.WITHOUT_EXPERIENCE,
 }
 """The fourteen filters by their elements."""
-ONE_PLACE_KM: Final = 20.0
-"""Postal codes of one city lie so near its middle."""
+ONE_PLACE_KM: Final = 12.0
+"""Postal codes of one city lie so near its middle: those of København 11."""
+PART_SHORTEST: Final = 3
+_NO_TOWNS: Final = frozenset(
+    ("gammel", "hvide", "høje", "kirke", "kongens", "kyst", "ladeplads", "lille", "mølle", "munke", "nørre", "odde",
+     "pakkecent", "sande", "store", "strand", "sønder", "vester", "øster")
+)  # fmt: skip
+"""Words of cities' names that are no name of one by themselves."""
+_IN_FULL: Final[Mapping[str, str]] = {
+    "gl": "gammel",
+    "kbh": "københavn",
+    "kgs": "kongens",
+    "nr": "nørre",
+    "sdr": "sønder",
+    "st": "store",
+}
+"""How the first word of a city may be shortened."""
 _SHORTENED: Final = re.compile(r" \w{1,2}$")
 """The last word of Nykøbing F and Aarhus C."""
 Refused = list[FieldError]
@@ -114,22 +129,29 @@ class Queries:
             place = self._lists.postal_codes.get(code)
             yield from _around("CloseToPostalCode", [place] if place else [], refused)
         if city := (wanted.CloseToCity or "").strip():
-            yield from _around("CloseToCity", self._city(normal(city)), refused)
+            yield from _around("CloseToCity", self._city(_called(city)), refused)
 
     def _city(self, name: str) -> Sequence[PostalCode]:
         """Give the postal codes of the one place that people call so; none where there is no such place, or more than one.
 
-        Odense is all cities with the word in their names, Odense M too; Nykøbing Falster is Nykøbing F. Boxes count where
-        nobody lives.
+        Odense is all cities with the word in their names, Odense M too, if they lie together: Stenderup is not Sønder
+        Stenderup. Nykøbing Falster is Nykøbing F. Boxes count where nobody lives.
         """
-        holding = [city for city in self._cities if f" {name} " in f" {city} "]
-        shortened = [city for city in self._cities if _SHORTENED.search(city) and name.startswith(city)]
-        for cities in (holding, [name], shortened):
-            places = [place for city in cities for place in self._cities.get(city, ())]
-            places = [place for place in places if not place.box] or places
-            if places and _one_place(places):
+        named = self._lived_in([name])
+        part = len(name) >= PART_SHORTEST and name not in _NO_TOWNS
+        holding = self._lived_in(city for city in self._cities if part and f" {name} " in f" {city} ")
+        shortened = self._lived_in(
+            city for city in self._cities if _SHORTENED.search(city) and name.startswith(city)
+        )
+        for places, middle in ((holding, named or holding), (named, named), (shortened, shortened)):
+            if places and _one_place(places, middle):
                 return places
         return ()
+
+    def _lived_in(self, cities: Iterable[str]) -> Sequence[PostalCode]:
+        """Give the postal codes of cities; boxes where they have nothing else."""
+        places = [place for city in cities for place in self._cities.get(city, ())]
+        return [place for place in places if not place.box] or places
 
     def _filters(
         self, wanted: SearchInputType, refused: Refused
@@ -190,9 +212,10 @@ def _circle(places: Sequence[PostalCode], radius_km: float) -> Circle:
     )
 
 
-def _one_place(places: Sequence[PostalCode]) -> bool:
-    middle = _circle(places, ONE_PLACE_KM)
-    return len(list(inside(middle, [(place.latitude, place.longitude) for place in places]))) == len(places)
+def _one_place(places: Sequence[PostalCode], middle: Sequence[PostalCode]) -> bool:
+    """Tell whether places lie so near the middle of some that all are one."""
+    around = _circle(middle, ONE_PLACE_KM)
+    return len(list(inside(around, [(place.latitude, place.longitude) for place in places]))) == len(places)
 
 
 def _interval(wanted: SearchInputType, refused: Refused) -> tuple[datetime | None, datetime | None]:
@@ -206,5 +229,11 @@ def _interval(wanted: SearchInputType, refused: Refused) -> tuple[datetime | Non
 def _cities(lists: CodeLists) -> Mapping[str, list[PostalCode]]:
     cities: dict[str, list[PostalCode]] = defaultdict(list)
     for postal in lists.postal_codes.values():
-        cities[normal(postal.city)].append(postal)
+        cities[_called(postal.city)].append(postal)
     return cities
+
+
+def _called(city: str) -> str:
+    """Give a city's name as names are compared: its words, the first one in full (Kgs. Lyngby)."""
+    first, *more = spelled(city) or [""]
+    return " ".join((_IN_FULL.get(first, first), *more))

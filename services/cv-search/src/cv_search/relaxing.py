@@ -11,6 +11,10 @@ from cv_search.port import Clause
 
 TYPO_SHORTEST: Final = 4
 TWO_TYPOS_SHORTEST: Final = 8
+HEAD_ANYWHERE_SHORTEST: Final = 4
+"""Letters of what a compound is a kind of that is looked for beside titles too."""
+BEGUN_SHORTEST: Final = 6
+"""Letters of a name that what begins with it may stand for: datalog for datalogi."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,10 @@ def relax(clauses: tuple[Clause, ...], finds: Callable[[Relaxed], bool]) -> Rela
 
 
 def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[Clause, int], ...]:
-    """Forgive as few typos as find anything; where none do, look for the words of a name, or what a compound is a kind of."""
+    """Forgive as few typos as find anything.
+
+    Where none do, look for the words of a name, or what begins with it, or what a compound is a kind of.
+    """
     typed = [] if clause.typed is None else [Clause((clause.typed,))]
     for typos in range(3):
         for one in (clause, *typed) if typos else (clause,):
@@ -43,7 +50,12 @@ def _forgiven(clause: Clause, finds: Callable[[Relaxed], bool]) -> tuple[tuple[C
                 return ((one, typos),)
     if clause.apart:
         return tuple(one for word in clause.apart for one in _forgiven(word, finds))
-    head = clause if clause.head is None else Clause((clause.head,))
+    begun = Clause(clause.words, prefix=True, titled=True)
+    if clause.known and len(clause.words[0]) >= BEGUN_SHORTEST and finds(Relaxed(((begun, 0),), 1)):
+        return ((begun, 0),)
+    head = clause
+    if clause.head is not None:
+        head = Clause((clause.head,), titled=len(clause.head) < HEAD_ANYWHERE_SHORTEST)
     return ((head, 0),)
 
 

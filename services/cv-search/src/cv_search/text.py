@@ -21,6 +21,8 @@ Word = tuple[str, str]
 _QUOTES: Final = '"“”„»«'
 _PIECE: Final = re.compile(rf"[{_QUOTES}](?P<phrase>[^{_QUOTES}]*)[{_QUOTES}]|(?P<word>{WORD})(?P<star>\*)?")
 
+_NUMBERED: Final = re.compile(r"([^\W\d_]{3,})\d+")
+
 
 class BadText(ValueError):  # noqa: N818 - what was typed, not what went wrong
     """The text passes a limit; the message says which, and nothing of the text."""
@@ -81,13 +83,25 @@ def _clause(name: Sequence[Word], reference: Reference) -> Clause:
     else:
         [(stemmed, word)] = name
         typed = folded(word)
-        clause = Clause(words, typed=None if typed == stemmed else typed, head=reference.compounds.head(word))
+        clause = Clause(
+            words,
+            typed=None if typed == stemmed else typed,
+            head=reference.compounds.head(word),
+            apart=tuple(_without_number(word, reference)),
+        )
     meaning = reference.meaning(words)
     if meaning is None:
         return clause
     return replace(
         clause, known=True, typed=None, synonym_of=meaning.synonym_of, broader_than=meaning.broader_than
     )
+
+
+def _without_number(word: str, reference: Reference) -> Iterator[Clause]:
+    """Give what a word with a number behind it is a version of: html of html5."""
+    letters = _NUMBERED.fullmatch(word)
+    if letters and (stemmed := stem(folded(letters[1]))):
+        yield _clause([(stemmed, letters[1])], reference)
 
 
 def _stems(name: Sequence[Word]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ NO_CV_NUMBER: Final = 100_000_000
 CHECKPOINT: Final = "checkpoint"
 WORD_FIELDS: Final = ("target", "title", "skill", "text")
 PART_FIELDS: Final = ("title_part", "text_part")
+TITLE_FIELDS: Final = ("target", "title", "title_part")
 UNSTEMMED_FIELDS: Final = {name: f"{name}_unstemmed" for name in WORD_FIELDS}
 """Spellings that are not the stem, of each word field: only beginnings are looked for here."""
 VALUE_FIELDS: Final = {dimension: f"v_{dimension.name.lower()}" for dimension in Dimension}

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cv_search.opensearch_engine.mapping import PART_FIELDS, UNSTEMMED_FIELDS, VALUE_FIELDS, WORD_FIELDS
+from cv_search.opensearch_engine.mapping import (
+    PART_FIELDS,
+    TITLE_FIELDS,
+    UNSTEMMED_FIELDS,
+    VALUE_FIELDS,
+    WORD_FIELDS,
+)
 from cv_search.port import Clause, Query
 from cv_search.relaxing import Relaxed
 from cv_search.tantivy_engine.mapping import microseconds, organisation_name
@@ -86,9 +92,11 @@ def _words(clause: Clause, typos: int) -> Json:
         return _in_fields(
             WORD_FIELDS, lambda name, boost: {"match_phrase": {name: {"query": typed, "boost": boost}}}
         )
+    fields = TITLE_FIELDS if clause.titled else (*WORD_FIELDS, *PART_FIELDS)
     if clause.prefix:
-        return _in_fields(WORD_FIELDS, lambda name, boost: _beginning(name, clause.words[0], boost))
-    return {"bool": {"must": [_word(word, typos) for word in clause.words]}}
+        whole = [name for name in WORD_FIELDS if name in fields]
+        return _in_fields(whole, lambda name, boost: _beginning(name, clause.words[0], boost))
+    return {"bool": {"must": [_word(word, typos, fields) for word in clause.words]}}
 
 
 def _beginning(name: str, word: str, boost: float) -> Json:
@@ -96,13 +104,11 @@ def _beginning(name: str, word: str, boost: float) -> Json:
     return {"constant_score": {"filter": _any(either), "boost": boost}}
 
 
-def _word(word: str, typos: int) -> Json:
+def _word(word: str, typos: int, fields: Sequence[str]) -> Json:
     if typos:
         wanted = {"value": word, "fuzziness": typos, "transpositions": True, "rewrite": "constant_score"}
         return _in_fields(WORD_FIELDS, lambda name, boost: {"fuzzy": {name: {**wanted, "boost": boost}}})
-    return _in_fields(
-        (*WORD_FIELDS, *PART_FIELDS), lambda name, boost: {"term": {name: {"value": word, "boost": boost}}}
-    )
+    return _in_fields(fields, lambda name, boost: {"term": {name: {"value": word, "boost": boost}}})
 
 
 def _in_fields(names: Sequence[str], make: Callable[[str, float], Json]) -> Json:

@@ -37,6 +37,7 @@ TITLE_PART: Final = "title_part"
 TEXT_PART: Final = "text_part"
 WORD_FIELDS: Final = (TARGET, TITLE, SKILL, TEXT)
 PART_FIELDS: Final = (TITLE_PART, TEXT_PART)
+TITLE_FIELDS: Final = (TARGET, TITLE, TITLE_PART)
 UNSTEMMED: Final = "unstemmed"
 """Spellings that are not the stem, each behind a mark of its word field: only beginnings are looked for here."""
 

@@ -129,9 +129,11 @@ class Planner:
     def _words(self, clause: Clause, typos: int) -> TQuery:
         if clause.phrase:
             return self._in_fields(f.WORD_FIELDS, lambda name: self._phrase(name, clause.words))
+        fields = f.TITLE_FIELDS if clause.titled else (*f.WORD_FIELDS, *f.PART_FIELDS)
         if clause.prefix:
-            return self._in_fields(f.WORD_FIELDS, lambda name: self._beginning(name, clause.words[0]))
-        words = [self._word(word, typos) for word in clause.words]
+            whole = [name for name in f.WORD_FIELDS if name in fields]
+            return self._in_fields(whole, lambda name: self._beginning(name, clause.words[0]))
+        words = [self._word(word, typos, fields) for word in clause.words]
         return TQuery.boolean_query([(MUST, word) for word in words]) if len(words) > 1 else words[0]
 
     def _beginning(self, name: str, word: str) -> TQuery:
@@ -147,15 +149,12 @@ class Planner:
             return TQuery.term_query(self._schema, name, words[0], "freq")
         return TQuery.phrase_query(self._schema, name, list(words))
 
-    def _word(self, word: str, typos: int) -> TQuery:
+    def _word(self, word: str, typos: int, fields: Sequence[str]) -> TQuery:
         if typos:
             return self._in_fields(
                 f.WORD_FIELDS, lambda name: TQuery.fuzzy_term_query(self._schema, name, word, typos)
             )
-        return self._in_fields(
-            (*f.WORD_FIELDS, *f.PART_FIELDS),
-            lambda name: TQuery.term_query(self._schema, name, word, "freq"),
-        )
+        return self._in_fields(fields, lambda name: TQuery.term_query(self._schema, name, word, "freq"))
 
     def _in_fields(self, names: Sequence[str], make: Callable[[str], TQuery]) -> TQuery:
         return TQuery.boolean_query(
