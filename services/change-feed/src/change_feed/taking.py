@@ -16,7 +16,7 @@ from change_feed.writing import Changes
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_date
 from cv_contracts.event import Event
-from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import is_public
 from servicekit.data.postgres import Database
 from servicekit.follow.records import Record
@@ -106,7 +106,7 @@ class Taking:
         return entries, after
 
     async def snapshot(self, after: UUID | None) -> Changes:
-        """Take in what nobody heard of from a page of the registry's CVs: newer ones, hand-overs, erasures.
+        """Take in what nobody heard of from a page of the registry's CVs: newer ones, numbers, hand-overs, erasures.
 
         Citizens whose CV the registry does not have are taken in with the page in which it would be. One whom it does not know at
         all stays as placed: it may be behind.
@@ -155,8 +155,19 @@ class Taking:
         now = self._clock()
         today = danish_date(now)
         cause = uuid5(citizen.person_id, f"present on {today} at {citizen.version}")
-        entries, changes.placed[citizen.person_id] = hand_over(before, citizen, today, cause, now)
+        entries, after = hand_over(before, citizen, today, cause, now)
+        changes.placed[citizen.person_id] = after
         changes.entries += entries
+        if before is not None and before.cv_number != after.cv_number:
+            # A hand-over tells those who get the citizen and those who see all, and not those who keep them.
+            told = CitizenChanged(
+                id=uuid5(cause, "another number"),
+                subject=citizen.person_id,
+                version=citizen.version,
+                time=now,
+                change="changed",
+            )
+            changes.entries += place(told, after, citizen, person_id=None, cv_id=None, day=today)[0]
 
     async def _erase(self, changes: Changes, erased: Mapping[UUID, int]) -> None:
         for placed in (await self._placed(list(erased))).values():
