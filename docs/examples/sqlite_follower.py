@@ -99,8 +99,10 @@ class SqliteCopy:
             connection.execute(SAVE, (event.subject, event.cv_number, event.version, event.change))
         elif event.has_come:
             connection.execute(CAME, (event.subject, event.cv_number))
-        # Whatever tells of a CV tells its number of now, also what came late, and what is not about the CV itself.
-        connection.execute(NUMBER, (event.cv_number, event.subject))
+        # Whatever tells of a CV tells its number of now, also what came late, and what is not about the CV itself. A deletion alone tells
+        # one that may have been withdrawn.
+        if (event.kind, event.change) != ("cv-changed", "deleted"):
+            connection.execute(NUMBER, (event.cv_number, event.subject))
 
     @asynccontextmanager
     async def _transaction(self, former: Place, place: Place) -> AsyncIterator[sqlite3.Connection]:

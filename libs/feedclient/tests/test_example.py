@@ -73,8 +73,7 @@ async def test_a_number_that_is_exchanged_or_withdrawn_is_taken_from_whatever_te
         (happening("cv-changed", "replaced", 5), ("12345678", 5, "replaced")),
         (happening("citizen-changed", "changed", 700, "87654321"), ("87654321", 5, "replaced")),
         (happening("status-set", None, 3, None), (None, 5, "replaced")),
-        # A deletion is told under the number that was withdrawn.
-        (happening("cv-changed", "deleted", 6, "87654321"), ("87654321", 6, "deleted")),
+        (happening("contact-saved", None, 4, "87654321"), ("87654321", 5, "replaced")),
     ]
     for event, row in steps:
         await copy.happened([event], await copy.place(), Place(building=False))
@@ -84,6 +83,24 @@ async def test_a_number_that_is_exchanged_or_withdrawn_is_taken_from_whatever_te
     await copy.happened([replace(unknown, subject="somebody else")], await copy.place(), Place())
     with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
         assert connection.execute("select count(*) from cvs").fetchone() == (1,)
+    copy.close()
+
+
+@pytest.mark.parametrize("deleted_first", [True, False])
+async def test_a_number_that_was_withdrawn_does_not_come_back_by_the_deletion_that_is_told_under_it(
+    example: ModuleType, tmp_path: Path, deleted_first: bool
+) -> None:
+    copy = example.SqliteCopy(tmp_path / "copy.sqlite")
+    withdrawn, deleted = (
+        happening("citizen-changed", "changed", 700, None),
+        happening("cv-changed", "deleted", 6),
+    )
+    both = [deleted, withdrawn] if deleted_first else [withdrawn, deleted]
+    for event in [happening("cv-changed", "replaced", 5), *both]:
+        await copy.happened([event], await copy.place(), Place(building=False))
+    with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+        kept = connection.execute("select cv_number, version, change from cvs").fetchall()
+    assert kept == [(None, 6, "deleted")]
     copy.close()
 
 

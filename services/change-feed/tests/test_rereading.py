@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from change_feed.testing import World
-from cv_citizens.testing import MUNICIPALITY, a_caller, relation
+from cv_citizens.testing import JOBNET, MUNICIPALITY, OTHER_MUNICIPALITY, a_caller, relation
 from cv_contracts import envelope
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.infra
 
 TOPIC = "cv-registry.cv-changed"
-HERE = a_caller(MUNICIPALITY)
+HERE, THERE, EVERYWHERE = a_caller(MUNICIPALITY), a_caller(OTHER_MUNICIPALITY), a_caller(JOBNET)
 
 
 async def kept(world: World) -> None:
@@ -81,3 +81,25 @@ async def test_it_does_not_take_the_place_of_what_is_newer(world: World) -> None
     assert (item["version"], item["change"]) == (replaced.version, "replaced")
     answer = (await world.changes(HERE, "2020-01-01T00:00:00Z")).json()
     assert len(answer["CVUpdateList"]) == 1
+
+
+@pytest.mark.parametrize("came_with_it", [False, True])
+async def test_who_got_the_citizen_after_something_newer_is_not_shown_it(
+    world: World, came_with_it: bool
+) -> None:
+    """They were not told of the newer one: by what is older they would take a deleted CV for one that there is."""
+    person = world.person(relation(MUNICIPALITY))
+    replaced, deleted = world.cv(person), world.cv(person, "deleted", "DELETED")
+    await cannot_read(world, replaced)
+    await world.log.send(deleted)
+    await world.arrived(1)
+    moved = world.at_registry(person, relations=[relation(MUNICIPALITY), relation(OTHER_MUNICIPALITY)])
+    if not came_with_it:
+        await world.log.send(moved)
+        await world.arrived(3)
+    assert await retry(world) == 1
+    await world.arrived(3 if came_with_it else 4)
+    assert str(replaced.id) not in [one["eventid"] for one in await world.all_of(THERE)]
+    assert "came" in [change for _, change in await world.shown(THERE)]
+    for who in (HERE, EVERYWHERE):
+        assert str(replaced.id) in [one["eventid"] for one in await world.all_of(who)]

@@ -12,8 +12,8 @@ class Event:
     `id` is the position, `event_id` the same in every repetition and equal to the MessageIdentifier of the write that made it.
     `change` says what happened where the kind alone does not; `left`: you have lost the citizen, `came`: you have got the
     citizen. `version` is that of what the kind is about, so compare it with earlier ones of the same subject and kind only.
-    `cv_number` is the number as of now, None where it was withdrawn or the citizen is erased; `deleted` then asks you to delete
-    what you have.
+    `cv_number` is the number as of now, None where it was withdrawn or the citizen is erased; a `cv-changed` of `deleted` and
+    `left` have the former one where it was withdrawn. `deleted` asks you to delete what you have.
     """
 
     id: str

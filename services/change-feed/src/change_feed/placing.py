@@ -55,7 +55,7 @@ class Entry:
     erased: bool = False
     """Whether it is told as the erasure is, for the citizen is erased: nothing may be kept of them."""
     late: bool = False
-    """Whether something newer about the same subject arrived before it."""
+    """Whether it is a change of a CV of which a newer one arrived before it."""
 
     @property
     def is_erasure(self) -> bool:

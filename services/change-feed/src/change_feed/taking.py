@@ -16,7 +16,7 @@ from change_feed.writing import Changes
 from cv_citizens.citizen import Citizen
 from cv_citizens.danish_time import Clock, danish_date
 from cv_contracts.event import Event
-from cv_contracts.events.cv_registry import CVChanged
+from cv_contracts.events.cv_registry import CitizenChanged, CVChanged
 from cv_contracts.topics import is_public
 from servicekit.data.postgres import Database
 from servicekit.follow.records import Record
@@ -37,6 +37,14 @@ _DUE: Final = f"select {_PLACED_COLUMNS} from cvs where next_day <= $1 order by 
 _VERSIONS: Final = (
     "select cv_id, newest_version from cvs where cv_id = any($1::uuid[]) and newest_version is not null"
 )
+# Who sees a CV since no later than its newest change has seen that.
+_NEWEST: Final = """
+select c.cv_id, c.newest_version, array(
+    select s.name from members m join scopes s on s.id = m.scope
+    where m.cv_id = c.cv_id and m.until is null and m.since <= c.newest_position
+) as seen_by
+from cvs c where c.cv_id = any($1::uuid[]) and c.newest_version is not null
+"""
 _WITHOUT_CV: Final = f"""
 select {_PLACED_COLUMNS} from cvs
 where not erased and cv_id > $1 and ($2::uuid is null or cv_id <= $2) and cv_id <> all($3::uuid[])
@@ -75,11 +83,9 @@ class Taking:
         """Take in records that could not be read when they came; what is newer has its place in the feed already."""
         changes = Changes(reread=list(records))
         await self._add(changes, await self._new(record.event for record in records.values()))
-        rows = await self._database.fetch(_VERSIONS, [entry.subject for entry in changes.entries])
-        newest = {row["cv_id"]: row["newest_version"] for row in rows}
-        changes.entries = [
-            replace(entry, late=entry.version < newest.get(entry.subject, 0)) for entry in changes.entries
-        ]
+        rows = await self._database.fetch(_NEWEST, [entry.subject for entry in changes.entries])
+        newest = {row["cv_id"]: row for row in rows}
+        changes.entries = [_beside(newest.get(entry.subject), entry) for entry in changes.entries]
         return changes
 
     async def day(self) -> Changes:
@@ -106,7 +112,7 @@ class Taking:
         return entries, after
 
     async def snapshot(self, after: UUID | None) -> Changes:
-        """Take in what nobody heard of from a page of the registry's CVs: newer ones, hand-overs, erasures.
+        """Take in what nobody heard of from a page of the registry's CVs: newer ones, numbers, hand-overs, erasures.
 
         Citizens whose CV the registry does not have are taken in with the page in which it would be. One whom it does not know at
         all stays as placed: it may be behind.
@@ -155,8 +161,19 @@ class Taking:
         now = self._clock()
         today = danish_date(now)
         cause = uuid5(citizen.person_id, f"present on {today} at {citizen.version}")
-        entries, changes.placed[citizen.person_id] = hand_over(before, citizen, today, cause, now)
+        entries, after = hand_over(before, citizen, today, cause, now)
+        changes.placed[citizen.person_id] = after
         changes.entries += entries
+        if before is not None and before.cv_number != after.cv_number:
+            # A hand-over tells those who get the citizen and those who see all, and not those who keep them.
+            told = CitizenChanged(
+                id=uuid5(cause, "another number"),
+                subject=citizen.person_id,
+                version=citizen.version,
+                time=now,
+                change="changed",
+            )
+            changes.entries += place(told, after, citizen, person_id=None, cv_id=None, day=today)[0]
 
     async def _erase(self, changes: Changes, erased: Mapping[UUID, int]) -> None:
         for placed in (await self._placed(list(erased))).values():
@@ -232,6 +249,14 @@ class Taking:
         persons = [one.person_id for one in found if isinstance(one, Citizen)]
         rows = await self._database.fetch(_PLACED, [*subjects, *persons])
         return {row["person_id"]: _placed(row) for row in rows}
+
+
+def _beside(newest: Any, entry: Entry) -> Entry:
+    """Mark a change of a CV that is older than its newest; who got the citizen after that one would take it for how the CV is."""
+    if newest is None or entry.type != CVChanged.TYPE or entry.version >= newest["newest_version"]:
+        return entry
+    audience = {name: part for name, part in entry.audience.items() if name in newest["seen_by"]}
+    return replace(entry, late=True, audience=audience)
 
 
 def _living(events: Sequence[Event]) -> list[Event]:
